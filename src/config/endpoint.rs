@@ -1,0 +1,233 @@
+//! An endpoint, parsed: where to dial, whether under TLS, and which path to ask for.
+
+use std::fmt;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+use super::origin::{Origin, Sourced};
+use crate::error::{EndpointProblem, Error};
+use crate::signal::Signal;
+
+/// One signal's collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) secure: bool,
+    /// A name or an IP literal, without the brackets of IPv6.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What the server is told it is called: the host, and the port if it is not the scheme's own,
+    /// which many a proxy would not recognise.
+    pub(crate) authority: Authority,
+    /// What the request asks for: the gRPC method, or the HTTP path and query.
+    pub(crate) path: PathAndQuery,
+    pub(crate) origin: Origin,
+}
+
+impl Endpoint {
+    /// An OTLP/gRPC endpoint: the scheme decides on TLS, and without one `insecure` does.
+    pub(crate) fn grpc(
+        endpoint: Sourced<String>,
+        signal: Signal,
+        insecure: bool,
+    ) -> Result<Self, Error> {
+        // Named by gRPC, with no `//` that would tell them from a host and a port.
+        let names_scheme = endpoint.value.contains("://") || endpoint.value.starts_with("unix:");
+        let url = match (names_scheme, insecure) {
+            (true, _) => endpoint.value.clone(),
+            (false, true) => format!("http://{}", endpoint.value),
+            (false, false) => format!("https://{}", endpoint.value),
+        };
+        let (parsed, uri) = Self::parse(&endpoint, &url)?;
+        // OTLP/gRPC has no place for a prefix: its path is the method's.
+        match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            "" | "/" => Ok(Self { path: PathAndQuery::from_static(signal.grpc_path()), ..parsed }),
+            path => {
+                Err(problem(&endpoint, EndpointProblem::PathOverGrpc { path: path.to_owned() }))
+            }
+        }
+    }
+
+    /// An OTLP/HTTP endpoint for all signals: each appends its own path.
+    pub(crate) fn http(endpoint: Sourced<String>, signal: Signal) -> Result<Self, Error> {
+        let (parsed, uri) = Self::parse(&endpoint, &endpoint.value)?;
+        let prefix = uri.path().trim_end_matches('/');
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{prefix}/{}{query}", signal.http_path()).parse();
+        let path =
+            path.map_err(|source| problem(&endpoint, EndpointProblem::Invalid { source }))?;
+        Ok(Self { path, ..parsed })
+    }
+
+    /// An OTLP/HTTP endpoint for one signal: used as it stands.
+    pub(crate) fn http_as_is(endpoint: Sourced<String>) -> Result<Self, Error> {
+        Self::parse(&endpoint, &endpoint.value).map(|(parsed, _)| parsed)
+    }
+
+    fn parse(endpoint: &Sourced<String>, url: &str) -> Result<(Self, Uri), Error> {
+        let scheme = match url.split_once(':') {
+            Some((scheme, rest)) if rest.starts_with("//") || scheme == "unix" => scheme,
+            _ => return Err(problem(endpoint, EndpointProblem::NoScheme)),
+        };
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => {
+                let scheme = scheme.to_owned();
+                return Err(problem(endpoint, EndpointProblem::UnsupportedScheme { scheme }));
+            }
+        };
+        let uri: Uri =
+            url.parse().map_err(|source| problem(endpoint, EndpointProblem::Invalid { source }))?;
+        let Some(authority) = uri.authority() else {
+            return Err(problem(endpoint, EndpointProblem::NoHost));
+        };
+        if authority.as_str().contains('@') {
+            return Err(problem(endpoint, EndpointProblem::UserInfo));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(problem(endpoint, EndpointProblem::NoHost));
+        }
+        let port = match authority.port() {
+            None if authority.as_str().ends_with(':')
+                || !authority.as_str().ends_with(authority.host()) =>
+            {
+                return Err(problem(endpoint, EndpointProblem::InvalidPort));
+            }
+            None if secure => 443,
+            None => 80,
+            Some(port) if port.as_u16() == 0 => {
+                return Err(problem(endpoint, EndpointProblem::InvalidPort));
+            }
+            Some(port) => port.as_u16(),
+        };
+        let authority = match (secure, port) {
+            (true, 443) | (false, 80) => authority.host().parse(),
+            _ => format!("{}:{port}", authority.host()).parse(),
+        };
+        let parsed = Self {
+            secure,
+            host: host.to_owned(),
+            port,
+            authority: authority
+                .map_err(|source| problem(endpoint, EndpointProblem::Invalid { source }))?,
+            path: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            origin: endpoint.origin.clone(),
+        };
+        Ok((parsed, uri))
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.secure { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { authority, port, .. } = self;
+        write!(f, "{}://{authority}", self.scheme())?;
+        if authority.port().is_none() {
+            write!(f, ":{port}")?;
+        }
+        Ok(())
+    }
+}
+
+fn problem(endpoint: &Sourced<String>, problem: EndpointProblem) -> Error {
+    // What stands before an `@` may be a password.
+    let value = match endpoint.value.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => endpoint.value.clone(),
+    };
+    Error::Endpoint { origin: endpoint.origin.clone(), value, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(value: &str) -> Sourced<String> {
+        Sourced::builder("with_endpoint", value.to_owned())
+    }
+
+    #[test]
+    fn http_endpoints() {
+        for (rule, endpoint, expected) in [
+            ("the signal's path is appended", "http://c:4318", "http://c:4318/v1/traces"),
+            ("a trailing slash is not doubled", "http://c:4318/", "http://c:4318/v1/traces"),
+            ("a prefix is kept", "http://c:4318/otlp", "http://c:4318/otlp/v1/traces"),
+            ("a prefix may end in a slash", "http://c:4318/a/b/", "http://c:4318/a/b/v1/traces"),
+            ("a query stays behind the path", "http://c:1/p?t=1", "http://c:1/p/v1/traces?t=1"),
+            ("https without a port is 443", "https://c", "https://c:443/v1/traces"),
+            ("http without a port is 80", "http://c", "http://c:80/v1/traces"),
+            ("a scheme may be in capitals", "HTTPS://c", "https://c:443/v1/traces"),
+            ("an IPv6 literal keeps its brackets", "https://[::1]:5", "https://[::1]:5/v1/traces"),
+            ("an IPv6 literal needs no port", "https://[::1]", "https://[::1]:443/v1/traces"),
+        ] {
+            let endpoint = Endpoint::http(given(endpoint), Signal::Traces).unwrap();
+            assert_eq!(format!("{endpoint}{}", endpoint.path), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn http_endpoints_of_one_signal() {
+        for (rule, endpoint, expected) in [
+            ("nothing is appended", "http://c:4318/in", "http://c:4318/in"),
+            ("a trailing slash stays", "http://c:4318/in/", "http://c:4318/in/"),
+            ("an empty path is the root", "http://c:4318", "http://c:4318/"),
+            ("a query stays", "http://c:4318/in?a=b", "http://c:4318/in?a=b"),
+        ] {
+            let endpoint = Endpoint::http_as_is(given(endpoint)).unwrap();
+            assert_eq!(format!("{endpoint}{}", endpoint.path), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn grpc_endpoints() {
+        for (rule, endpoint, insecure, expected) in [
+            ("https is TLS", "https://c:4317", false, "https://c:4317"),
+            ("http is plaintext", "http://c:4317", false, "http://c:4317"),
+            ("a scheme beats INSECURE", "https://c:4317", true, "https://c:4317"),
+            ("no scheme is TLS", "c:4317", false, "https://c:4317"),
+            ("no scheme and INSECURE is plaintext", "c:4317", true, "http://c:4317"),
+            ("no scheme and no port", "c", false, "https://c:443"),
+            ("no scheme and IPv6", "[::1]:4317", false, "https://[::1]:4317"),
+            ("a lone slash is no path", "https://c:4317/", false, "https://c:4317"),
+        ] {
+            let endpoint = Endpoint::grpc(given(endpoint), Signal::Logs, insecure).unwrap();
+            assert_eq!(endpoint.to_string(), expected, "{rule}");
+            assert_eq!(endpoint.path, Signal::Logs.grpc_path(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (rule, grpc, endpoint, words) in [
+            ("HTTP needs a scheme", false, "c:4318", "has no scheme"),
+            ("HTTP knows no other scheme", false, "ftp://c", "scheme `ftp` is not supported"),
+            ("gRPC knows no unix sockets", true, "unix:/run/c.sock", "scheme `unix`"),
+            ("nor with slashes", true, "unix:///run/c.sock", "scheme `unix`"),
+            ("gRPC knows no resolvers", true, "dns:///c:4317", "scheme `dns`"),
+            ("gRPC has no path", true, "https://c:4317/otlp", "the path `/otlp`"),
+            ("without a scheme neither", true, "c:4317/otlp", "the path `/otlp`"),
+            ("a host is needed", false, "https://", "not a valid URL"),
+            ("a port is a number", false, "https://c:http", "port"),
+            ("port 0 cannot be dialled", true, "https://c:0", "port"),
+            ("an empty port is a slip", true, "https://c:", "port"),
+            ("a port has 16 bits", true, "https://c:70000", "port"),
+            ("secrets belong in headers", false, "https://u:pw@c", "user information"),
+        ] {
+            let endpoint = given(endpoint);
+            let error = if grpc {
+                Endpoint::grpc(endpoint, Signal::Traces, false)
+            } else {
+                Endpoint::http(endpoint, Signal::Traces)
+            };
+            let error = error.expect_err(rule).to_string();
+            assert!(error.contains("with_endpoint()"), "{rule}: {error}");
+            assert!(error.contains(words), "{rule}: {error}");
+            assert!(!error.contains("pw"), "{rule}: {error}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Variables to values, from an injected lookup.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::origin::{Origin, Sourced};
+use crate::error::Error;
+use crate::signal::{Signal, Variable};
+
+/// The environment: the process's, or whatever the builder was given in its place.
+#[derive(Clone)]
+pub(crate) struct Env(Arc<Lookup>);
+
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
+impl Env {
+    pub(crate) fn new(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lookup))
+    }
+
+    pub(crate) fn process() -> Self {
+        Self::new(|name| std::env::var_os(name))
+    }
+
+    /// A variable's text, for a variable that has no per-signal form.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<Sourced<String>>, Error> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        match value.into_string() {
+            Ok(value) => Ok(Some(Sourced { value, origin: Origin::Variable(name.to_owned()) })),
+            Err(_) => Err(Error::NotUnicode { variable: name.to_owned() }),
+        }
+    }
+
+    /// A signal's text: its own variable's, or else the generic one's.
+    pub(crate) fn signal_text(
+        &self,
+        signal: Signal,
+        variable: Variable,
+    ) -> Result<Option<Sourced<String>>, Error> {
+        for scope in [Some(signal), None] {
+            if let Some(found) = self.text(&variable.name(scope))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A signal's path, which need not be Unicode.
+    pub(crate) fn signal_path(
+        &self,
+        signal: Signal,
+        variable: Variable,
+    ) -> Option<Sourced<PathBuf>> {
+        [Some(signal), None].into_iter().find_map(|scope| {
+            let name = variable.name(scope);
+            let value = self.value(&name)?;
+            Some(Sourced { value: value.into(), origin: Origin::Variable(name) })
+        })
+    }
+
+    /// The value without white space around it. What is empty then counts as unset, [as the
+    /// specification says](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing-empty-value).
+    fn value(&self, name: &str) -> Option<OsString> {
+        let value = (self.0)(name)?;
+        let trimmed = match value.to_str() {
+            Some(text) => text.trim().into(),
+            None => value,
+        };
+        (!trimmed.is_empty()).then_some(trimmed)
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Env")
+    }
+}

@@ -1,0 +1,20 @@
+//! What was asked for: values, where they came from, and the settings they add up to.
+
+mod endpoint;
+mod env;
+mod origin;
+mod overrides;
+mod settings;
+mod values;
+
+pub(crate) use env::Env;
+pub(crate) use origin::Sourced;
+pub(crate) use settings::{
+    IdentitySettings, Settings, TlsSettings, Warning, histogram_aggregation, temporality,
+};
+
+pub use origin::Origin;
+pub use overrides::Overrides;
+pub(crate) use values::PemSource;
+
+pub use values::{Compression, HistogramAggregation, Pem, Protocol, Retry, TlsVersion};

@@ -1,0 +1,46 @@
+//! Where a value came from, so that every message can name what to change.
+
+use std::fmt;
+
+/// Where a setting's value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// An environment variable, by name.
+    Variable(String),
+    /// A method of the builder, by name.
+    Builder(&'static str),
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => f.write_str(name),
+            Self::Builder(method) => write!(f, "{method}()"),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
+
+/// A value and its origin.
+#[derive(Clone, Debug)]
+pub(crate) struct Sourced<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+impl<T> Sourced<T> {
+    pub(crate) fn builder(method: &'static str, value: T) -> Self {
+        Self { value, origin: Origin::Builder(method) }
+    }
+
+    pub(crate) fn default(value: T) -> Self {
+        Self { value, origin: Origin::Default }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: f(self.value), origin: self.origin }
+    }
+}

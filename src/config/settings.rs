@@ -1,0 +1,411 @@
+//! Builder values over environment values over defaults: one resolved [`Settings`] per signal.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry_sdk::metrics::Temporality;
+use percent_encoding::percent_decode_str;
+use rustls::pki_types::ServerName;
+
+use super::endpoint::Endpoint;
+use super::env::Env;
+use super::origin::{Origin, Sourced};
+use super::overrides::Overrides;
+use super::values::{Compression, HistogramAggregation, Pem, Protocol};
+use crate::error::{Error, HeaderProblem};
+use crate::signal::{DEFAULT_HISTOGRAM_AGGREGATION, Signal, TEMPORALITY_PREFERENCE, Variable};
+
+/// The specification's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All that one signal's exporter needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) signal: Signal,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) protocol: Protocol,
+    /// `None` over plaintext.
+    pub(crate) tls: Option<TlsSettings>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) compression: Option<Compression>,
+    /// `None` for no limit.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Whom to trust, and who we are.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    /// `None` for the platform's roots alone.
+    pub(crate) ca: Option<Sourced<Pem>>,
+    pub(crate) identity: Option<IdentitySettings>,
+    /// The name that the server's certificate must have.
+    pub(crate) server_name: ServerName<'static>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct IdentitySettings {
+    pub(crate) certificate: Sourced<Pem>,
+    pub(crate) key: Sourced<Pem>,
+}
+
+impl PartialEq for TlsSettings {
+    /// Equal in effect, wherever the values came from.
+    fn eq(&self, other: &Self) -> bool {
+        fn values(tls: &TlsSettings) -> (Option<&Pem>, Option<(&Pem, &Pem)>, &ServerName<'_>) {
+            let identity = tls.identity.as_ref();
+            (
+                tls.ca.as_ref().map(|ca| &ca.value),
+                identity.map(|identity| (&identity.certificate.value, &identity.key.value)),
+                &tls.server_name,
+            )
+        }
+        values(self) == values(other)
+    }
+}
+
+impl Settings {
+    /// One signal's settings. What is merely odd becomes a warning.
+    pub(crate) fn resolve(
+        signal: Signal,
+        specific: &Overrides,
+        generic: &Overrides,
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, Error> {
+        let mut resolver = Resolver { signal, specific, generic, env, warnings };
+        let protocol = resolver.protocol()?;
+        let endpoint = resolver.endpoint(protocol)?;
+        let tls = resolver.tls(&endpoint)?;
+        let headers = resolver.headers()?;
+        let compression = resolver.compression()?;
+        let timeout = resolver.timeout()?;
+        Ok(Self { signal, endpoint, protocol, tls, headers, compression, timeout })
+    }
+
+    /// Whether both signals can use one connection: path, headers, compression and timeout do not
+    /// matter to it.
+    pub(crate) fn share_connection(&self, other: &Self) -> bool {
+        let address = |settings: &Self| {
+            let Endpoint { secure, host, port, .. } = &settings.endpoint;
+            (*secure, host.to_ascii_lowercase(), *port, settings.protocol.is_grpc())
+        };
+        address(self) == address(other) && self.tls == other.tls
+    }
+}
+
+/// The temporality that the environment prefers.
+pub(crate) fn temporality(
+    env: &Env,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Temporality>, Error> {
+    let Some(found) = env.text(TEMPORALITY_PREFERENCE)? else {
+        return Ok(None);
+    };
+    let expected = "cumulative, delta or lowmemory";
+    Ok(accept(found, expected, warnings, |value| value.parse().ok()).map(|found| found.value))
+}
+
+/// The aggregation of histograms that the environment prefers.
+pub(crate) fn histogram_aggregation(
+    env: &Env,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<HistogramAggregation>, Error> {
+    let Some(found) = env.text(DEFAULT_HISTOGRAM_AGGREGATION)? else {
+        return Ok(None);
+    };
+    let expected = "explicit_bucket_histogram or base2_exponential_bucket_histogram";
+    Ok(accept(found, expected, warnings, HistogramAggregation::parse).map(|found| found.value))
+}
+
+struct Resolver<'a> {
+    signal: Signal,
+    specific: &'a Overrides,
+    generic: &'a Overrides,
+    env: &'a Env,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl Resolver<'_> {
+    /// What the builder has for this signal, or else for all of them.
+    fn built<T>(&self, field: impl Fn(&Overrides) -> Option<T>) -> Option<T> {
+        field(self.specific).or_else(|| field(self.generic))
+    }
+
+    /// What the environment has, by this signal's variable or else by the generic one. What
+    /// cannot be understood is [warned of and ignored][spec].
+    ///
+    /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    fn understood<T>(
+        &mut self,
+        variable: Variable,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<Sourced<T>>, Error> {
+        for scope in [Some(self.signal), None] {
+            let Some(found) = self.env.text(&variable.name(scope))? else {
+                continue;
+            };
+            if let Some(value) = accept(found, expected, self.warnings, &parse) {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    fn protocol(&mut self) -> Result<Protocol, Error> {
+        let built = self.built(|given| given.protocol);
+        let protocol = match built {
+            Some(protocol) => Sourced::builder("with_protocol", protocol),
+            None => self
+                .understood(
+                    Variable::Protocol,
+                    "grpc, http/protobuf or http/json",
+                    Protocol::parse,
+                )?
+                .unwrap_or(Sourced::default(Protocol::HttpProtobuf)),
+        };
+        match protocol.value.feature() {
+            (_, true) => Ok(protocol.value),
+            (feature, false) => Err(Error::ProtocolNotCompiled {
+                origin: protocol.origin,
+                protocol: protocol.value,
+                feature,
+            }),
+        }
+    }
+
+    fn endpoint(&mut self, protocol: Protocol) -> Result<Endpoint, Error> {
+        let builder = |endpoint: &String| Sourced::builder("with_endpoint", endpoint.clone());
+        let signal = self.signal;
+        let specific = Variable::Endpoint.name(Some(signal));
+        let (endpoint, as_is) = if let Some(endpoint) = &self.specific.endpoint {
+            (builder(endpoint), true)
+        } else if let Some(endpoint) = &self.generic.endpoint {
+            (builder(endpoint), false)
+        } else if let Some(endpoint) = self.env.text(&specific)? {
+            (endpoint, true)
+        } else if let Some(endpoint) = self.env.text(&Variable::Endpoint.name(None))? {
+            (endpoint, false)
+        } else {
+            let port = if protocol.is_grpc() { 4317 } else { 4318 };
+            (Sourced::default(format!("http://localhost:{port}")), false)
+        };
+        if protocol.is_grpc() {
+            let insecure = self.insecure()?;
+            Endpoint::grpc(endpoint, signal, insecure)
+        } else if as_is {
+            Endpoint::http_as_is(endpoint)
+        } else {
+            Endpoint::http(endpoint, signal)
+        }
+    }
+
+    fn insecure(&mut self) -> Result<bool, Error> {
+        if let Some(insecure) = self.built(|given| given.insecure) {
+            return Ok(insecure);
+        }
+        let Some(found) = self.env.signal_text(self.signal, Variable::Insecure)? else {
+            return Ok(false);
+        };
+        let insecure = accept(found, "true or false", self.warnings, |value| {
+            match value.to_ascii_lowercase().as_str() {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            }
+        });
+        // What is not understood is `false`, which is also the safe reading.
+        Ok(insecure.is_some_and(|insecure| insecure.value))
+    }
+
+    fn tls(&mut self, endpoint: &Endpoint) -> Result<Option<TlsSettings>, Error> {
+        let pem = |variable| {
+            self.env.signal_path(self.signal, variable).map(|found| found.map(Pem::file))
+        };
+        let ca = match self.built(|given| given.ca.clone()) {
+            Some(pem) => Some(Sourced::builder("with_ca_certificate", pem)),
+            None => pem(Variable::Certificate),
+        };
+        let (certificate, key) = match self.built(|given| given.identity.clone()) {
+            Some((certificate, key)) => (
+                Some(Sourced::builder("with_client_identity", certificate)),
+                Some(Sourced::builder("with_client_identity", key)),
+            ),
+            None => (pem(Variable::ClientCertificate), pem(Variable::ClientKey)),
+        };
+
+        if !endpoint.secure {
+            let ignored: Vec<_> =
+                [ca, certificate, key].into_iter().flatten().map(|pem| pem.origin).collect();
+            if !ignored.is_empty() {
+                self.warnings.push(Warning::TlsBesidePlaintext {
+                    endpoint: endpoint.to_string(),
+                    origin: endpoint.origin.clone(),
+                    ignored,
+                });
+            }
+            return Ok(None);
+        }
+
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(IdentitySettings { certificate, key }),
+            (None, None) => None,
+            (Some(certificate), None) => {
+                return Err(self.half(
+                    certificate,
+                    Variable::ClientCertificate,
+                    Variable::ClientKey,
+                ));
+            }
+            (None, Some(key)) => {
+                return Err(self.half(key, Variable::ClientKey, Variable::ClientCertificate));
+            }
+        };
+        let server_name = match self.built(|given| given.server_name.clone()) {
+            Some(name) => Sourced::builder("with_server_name", name),
+            None => Sourced { value: endpoint.host.clone(), origin: endpoint.origin.clone() },
+        };
+        let server_name = ServerName::try_from(server_name.value.clone()).map_err(|_invalid| {
+            Error::ServerName { origin: server_name.origin, name: server_name.value }
+        })?;
+        Ok(Some(TlsSettings { ca, identity, server_name }))
+    }
+
+    /// The error for half an identity: the other half is missing in the same scope.
+    fn half(&self, given: Sourced<Pem>, variable: Variable, missing: Variable) -> Error {
+        let specific = given.origin == Origin::Variable(variable.name(Some(self.signal)));
+        let missing = missing.name(specific.then_some(self.signal));
+        Error::IncompleteIdentity { given: given.origin, missing }
+    }
+
+    fn headers(&mut self) -> Result<HeaderMap, Error> {
+        if let Some(built) = self.built(|given| given.headers.clone()) {
+            return parse_headers(built.into_iter().map(Some), &Origin::Builder("with_headers"));
+        }
+        match self.env.signal_text(self.signal, Variable::Headers)? {
+            Some(found) => parse_header_variable(&found),
+            None => Ok(HeaderMap::new()),
+        }
+    }
+
+    fn compression(&mut self) -> Result<Option<Compression>, Error> {
+        let compression = match self.built(|given| given.compression) {
+            Some(compression) => Sourced::builder("with_compression", compression),
+            None => self
+                .understood(Variable::Compression, "none, gzip or zstd", |value| {
+                    if value.eq_ignore_ascii_case("none") {
+                        Some(None)
+                    } else {
+                        Compression::parse(value).map(Some)
+                    }
+                })?
+                .unwrap_or(Sourced::default(None)),
+        };
+        match compression.value {
+            Some(wanted) if !wanted.is_compiled() => Err(Error::CompressionNotCompiled {
+                origin: compression.origin,
+                compression: wanted,
+            }),
+            compiled => Ok(compiled),
+        }
+    }
+
+    fn timeout(&mut self) -> Result<Option<Duration>, Error> {
+        let timeout = match self.built(|given| given.timeout) {
+            Some(timeout) => timeout,
+            None => self
+                .understood(Variable::Timeout, "a number of milliseconds", |value| {
+                    value.parse().ok().map(Duration::from_millis)
+                })?
+                .map_or(DEFAULT_TIMEOUT, |timeout| timeout.value),
+        };
+        Ok((!timeout.is_zero()).then_some(timeout))
+    }
+}
+
+fn accept<T>(
+    found: Sourced<String>,
+    expected: &'static str,
+    warnings: &mut Vec<Warning>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Option<Sourced<T>> {
+    match parse(&found.value) {
+        Some(value) => Some(Sourced { value, origin: found.origin }),
+        None => {
+            let Sourced { value, origin } = found;
+            warnings.push(Warning::NotUnderstood { origin, value, expected });
+            None
+        }
+    }
+}
+
+/// `name=value,name=value`, with values percent-encoded: the [format of W3C
+/// Baggage](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables)
+/// without its properties.
+fn parse_header_variable(found: &Sourced<String>) -> Result<HeaderMap, Error> {
+    let pairs = found.value.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        // What does not decode to Unicode is no valid header value either.
+        Some((name, percent_decode_str(value.trim()).decode_utf8_lossy()))
+    });
+    parse_headers(pairs, &found.origin)
+}
+
+/// Headers from pairs, where `None` stands for something that was no pair.
+fn parse_headers<N: AsRef<str>, V: AsRef<str>>(
+    pairs: impl Iterator<Item = Option<(N, V)>>,
+    origin: &Origin,
+) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (index, pair) in pairs.enumerate() {
+        let problem =
+            |problem| Error::Header { origin: origin.clone(), position: index + 1, problem };
+        let Some((name, value)) = pair else {
+            return Err(problem(HeaderProblem::NotAPair));
+        };
+        let Ok(name) = name.as_ref().trim().parse::<HeaderName>() else {
+            return Err(problem(HeaderProblem::Name));
+        };
+        let Ok(mut value) = HeaderValue::from_str(value.as_ref()) else {
+            return Err(problem(HeaderProblem::Value));
+        };
+        // Kept out of `Debug`, and of HPACK's table.
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// What is odd about a configuration, and does not keep it from working.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    NotUnderstood { origin: Origin, value: String, expected: &'static str },
+    TlsBesidePlaintext { endpoint: String, origin: Origin, ignored: Vec<Origin> },
+    ClientCertificateExpired { origin: Origin, subject: String, not_after: String },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUnderstood { origin, value, expected } => {
+                write!(f, "{origin}: `{value}` is ignored, expected {expected}")
+            }
+            Self::TlsBesidePlaintext { endpoint, origin, ignored } => {
+                write!(f, "{endpoint} ({origin}) is plaintext, so there is no use for ")?;
+                for (index, origin) in ignored.iter().enumerate() {
+                    write!(f, "{}{origin}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str(": for TLS, let the endpoint begin with https://")
+            }
+            Self::ClientCertificateExpired { origin, subject, not_after } => write!(
+                f,
+                "{origin}: the client certificate ({subject}) expired at {not_after}: \
+                 a server that looks will refuse it"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

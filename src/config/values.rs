@@ -1,0 +1,241 @@
+//! The values that a setting can take.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How OTLP travels: `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// OTLP/gRPC (`grpc`); needs the feature `grpc`.
+    Grpc,
+    /// OTLP/HTTP with binary protobuf (`http/protobuf`), the default; needs the feature `http`.
+    HttpProtobuf,
+    /// OTLP/HTTP with JSON (`http/json`); needs the feature `http-json`.
+    HttpJson,
+}
+
+impl Protocol {
+    pub(crate) fn is_grpc(self) -> bool {
+        self == Self::Grpc
+    }
+
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        [Self::Grpc, Self::HttpProtobuf, Self::HttpJson]
+            .into_iter()
+            .find(|protocol| value.eq_ignore_ascii_case(protocol.as_str()))
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::HttpProtobuf => "http/protobuf",
+            Self::HttpJson => "http/json",
+        }
+    }
+
+    /// The feature of this crate that the protocol needs, and whether it is compiled in.
+    pub(crate) fn feature(self) -> (&'static str, bool) {
+        match self {
+            Self::Grpc => ("grpc", cfg!(feature = "grpc")),
+            Self::HttpProtobuf => ("http", cfg!(feature = "http")),
+            Self::HttpJson => ("http-json", cfg!(feature = "http-json")),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How request bodies are compressed: `OTEL_EXPORTER_OTLP_COMPRESSION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// `gzip`; needs the feature `gzip`.
+    Gzip,
+    /// `zstd`; needs the feature `zstd`.
+    Zstd,
+}
+
+impl Compression {
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        [Self::Gzip, Self::Zstd]
+            .into_iter()
+            .find(|compression| value.eq_ignore_ascii_case(compression.as_str()))
+    }
+
+    /// The content coding, which is also gRPC's message encoding.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Whether the feature of the same name is compiled in.
+    pub(crate) fn is_compiled(self) -> bool {
+        match self {
+            Self::Gzip => cfg!(feature = "gzip"),
+            Self::Zstd => cfg!(feature = "zstd"),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How histograms are aggregated:
+/// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HistogramAggregation {
+    /// `explicit_bucket_histogram`, the default.
+    ExplicitBucket,
+    /// `base2_exponential_bucket_histogram`.
+    Base2ExponentialBucket,
+}
+
+impl HistogramAggregation {
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        if value.eq_ignore_ascii_case("explicit_bucket_histogram") {
+            Some(Self::ExplicitBucket)
+        } else if value.eq_ignore_ascii_case("base2_exponential_bucket_histogram") {
+            Some(Self::Base2ExponentialBucket)
+        } else {
+            None
+        }
+    }
+}
+
+/// A version of TLS, for [`with_min_tls_version`](crate::ExportersBuilder::with_min_tls_version).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2, the default minimum.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// Certificates or a private key in PEM: a file's, or bytes in memory.
+///
+/// `Debug` shows a file's path, and never a byte of the content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem(pub(crate) PemSource);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum PemSource {
+    File(PathBuf),
+    Bytes(Arc<[u8]>),
+}
+
+impl Pem {
+    /// The PEM in a file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(PemSource::File(path.into()))
+    }
+
+    /// PEM that is in memory already.
+    pub fn bytes(pem: impl Into<Vec<u8>>) -> Self {
+        Self(PemSource::Bytes(pem.into().into()))
+    }
+
+    /// The file's path, if it is a file.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            PemSource::File(path) => Some(path),
+            PemSource::Bytes(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            PemSource::File(path) => f.debug_tuple("Pem::file").field(path).finish(),
+            PemSource::Bytes(bytes) => write!(f, "Pem::bytes({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// When a failed export is tried again: exponential backoff with jitter.
+///
+/// Which failures are worth it is the [OTLP specification]'s to say; this says how often and how
+/// soon. A server's `RetryInfo` or `Retry-After` can only make a wait longer, and no wait goes
+/// past the export's timeout.
+///
+/// ```
+/// use otlp_mtls::Retry;
+/// use std::time::Duration;
+///
+/// let patient = Retry::default().with_max_attempts(10);
+/// let eager = Retry::default().with_initial_backoff(Duration::from_millis(50));
+/// # assert_ne!(patient, eager);
+/// ```
+///
+/// [OTLP specification]: https://opentelemetry.io/docs/specs/otlp/#failures-1
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub(crate) max_attempts: u32,
+    pub(crate) initial_backoff: Duration,
+    pub(crate) max_backoff: Duration,
+}
+
+impl Retry {
+    /// One attempt, and no other.
+    pub fn disabled() -> Self {
+        Self { max_attempts: 1, ..Self::default() }
+    }
+
+    /// Sets the number of attempts, the first included. Zero counts as one.
+    #[must_use]
+    pub fn with_max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// Sets the wait before the second attempt; each further wait is 1.5 times as long.
+    #[must_use]
+    pub fn with_initial_backoff(mut self, backoff: Duration) -> Self {
+        self.initial_backoff = backoff;
+        self
+    }
+
+    /// Sets the longest wait between two attempts.
+    #[must_use]
+    pub fn with_max_backoff(mut self, backoff: Duration) -> Self {
+        self.max_backoff = backoff;
+        self
+    }
+}
+
+/// Five attempts, one second before the second, at most five seconds between two: as in the Java
+/// SDK.
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: 5,
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_a_path_and_no_content() {
+        assert_eq!(format!("{:?}", Pem::file("/a/b.key")), r#"Pem::file("/a/b.key")"#);
+        assert_eq!(format!("{:?}", Pem::bytes("secret")), "Pem::bytes(6 bytes)");
+    }
+}

@@ -1,0 +1,194 @@
+//! Upstream's view of a transport: an HTTP client.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+
+use super::delivery::{Delivery, leave_words};
+use crate::config::{Compression, Settings};
+use crate::transport::{Call, Transport};
+
+/// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
+const AGENT: &str =
+    concat!("otlp-mtls/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33");
+
+/// One signal's way to its collector.
+#[derive(Clone)]
+pub(crate) struct Client {
+    settings: Arc<Settings>,
+    headers: Arc<HeaderMap>,
+    transport: Arc<Transport>,
+    pub(super) delivery: Arc<Delivery>,
+    shut_down: Arc<AtomicBool>,
+}
+
+impl Client {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        transport: Arc<Transport>,
+        delivery: Arc<Delivery>,
+    ) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.extend(settings.headers.clone());
+        Self {
+            headers: Arc::new(headers),
+            settings,
+            transport,
+            delivery,
+            shut_down: Arc::default(),
+        }
+    }
+
+    /// Builds one of upstream's exporters so that neither the process's environment nor a policy
+    /// of upstream's decides anything.
+    pub(super) fn configure<B: WithExportConfig + WithHttpConfig>(&self, builder: B) -> B {
+        let builder = builder
+            .with_endpoint(self.settings.endpoint.to_string())
+            .with_protocol(self.encoding())
+            // The transport has a timeout of its own, and cancels what upstream would leave.
+            .with_timeout(std::time::Duration::MAX)
+            .with_retry_policy(RetryPolicy::disabled())
+            .with_http_client(self.clone());
+        match self.settings.compression {
+            Some(Compression::Gzip) => {
+                builder.with_compression(opentelemetry_otlp::Compression::Gzip)
+            }
+            Some(Compression::Zstd) => {
+                builder.with_compression(opentelemetry_otlp::Compression::Zstd)
+            }
+            None => builder,
+        }
+    }
+
+    #[cfg(feature = "http-json")]
+    fn encoding(&self) -> opentelemetry_otlp::Protocol {
+        match self.settings.protocol {
+            crate::Protocol::HttpJson => opentelemetry_otlp::Protocol::HttpJson,
+            _ => opentelemetry_otlp::Protocol::HttpBinary,
+        }
+    }
+
+    #[cfg(not(feature = "http-json"))]
+    fn encoding(&self) -> opentelemetry_otlp::Protocol {
+        opentelemetry_otlp::Protocol::HttpBinary
+    }
+
+    pub(super) fn error(&self, source: ExporterBuildError) -> crate::Error {
+        crate::Error::Exporter { signal: self.settings.signal, source }
+    }
+
+    /// For the exporters' own `shutdown`: after it, nothing is exported.
+    pub(super) fn shut_down(&self) -> OTelSdkResult {
+        match self.shut_down.swap(true, Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(OTelSdkError::AlreadyShutdown),
+        }
+    }
+
+    pub(super) fn ensure_open(&self) -> OTelSdkResult {
+        match self.shut_down.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(OTelSdkError::AlreadyShutdown),
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    /// Of upstream's request, the body and its type are used: path and headers are ours.
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (mut head, body) = request.into_parts();
+        let (compression, body) = encode(
+            head.headers.remove(CONTENT_ENCODING).as_ref().and_then(compression_of),
+            self.settings.compression,
+            body,
+        )?;
+        let call = Call {
+            signal: self.settings.signal,
+            path: self.settings.endpoint.path.clone(),
+            headers: Arc::clone(&self.headers),
+            content_type: head
+                .headers
+                .remove(CONTENT_TYPE)
+                .unwrap_or(HeaderValue::from_static("application/x-protobuf")),
+            compression,
+            body,
+            timeout: self.settings.timeout,
+            drain: self.delivery.drain(),
+        };
+        let answer = self.transport.send(call).await.inspect_err(leave_words)?;
+        Ok(Response::new(answer))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { signal, endpoint, protocol, .. } = &*self.settings;
+        f.debug_struct("Client")
+            .field("signal", signal)
+            .field("endpoint", &format_args!("{endpoint}{}", endpoint.path))
+            .field("protocol", protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+fn compression_of(encoding: &HeaderValue) -> Option<Compression> {
+    Compression::parse(encoding.to_str().ok()?)
+}
+
+/// The body as the settings want it.
+///
+/// Upstream compresses as it was told to; but told nothing, it reads the process's
+/// `OTEL_EXPORTER_OTLP_COMPRESSION`, and cannot be told not to. That is undone here. Where the
+/// feature for it is off, the body travels as it is, and says so.
+fn encode(
+    is: Option<Compression>,
+    wanted: Option<Compression>,
+    body: Bytes,
+) -> std::io::Result<(Option<Compression>, Bytes)> {
+    match is {
+        Some(is) if wanted != Some(is) => match decompress(is, &body) {
+            Some(plain) => Ok((None, plain?.into())),
+            None => Ok((Some(is), body)),
+        },
+        _ => Ok((is, body)),
+    }
+}
+
+fn decompress(compression: Compression, body: &[u8]) -> Option<std::io::Result<Vec<u8>>> {
+    match compression {
+        Compression::Gzip => gunzip(body),
+        Compression::Zstd => unzstd(body),
+    }
+}
+
+#[cfg(feature = "gzip")]
+fn gunzip(body: &[u8]) -> Option<std::io::Result<Vec<u8>>> {
+    let mut plain = Vec::new();
+    let read = std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(body), &mut plain);
+    Some(read.map(|_length| plain))
+}
+
+#[cfg(not(feature = "gzip"))]
+fn gunzip(_body: &[u8]) -> Option<std::io::Result<Vec<u8>>> {
+    None
+}
+
+#[cfg(feature = "zstd")]
+fn unzstd(body: &[u8]) -> Option<std::io::Result<Vec<u8>>> {
+    Some(zstd::decode_all(body))
+}
+
+#[cfg(not(feature = "zstd"))]
+fn unzstd(_body: &[u8]) -> Option<std::io::Result<Vec<u8>>> {
+    None
+}

@@ -1,0 +1,19 @@
+//! The SDK's exporters: upstream's encode, and a transport is their HTTP client.
+
+mod client;
+mod delivery;
+#[cfg(feature = "logs")]
+mod logs;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "trace")]
+mod trace;
+
+pub(crate) use client::Client;
+pub(crate) use delivery::Delivery;
+#[cfg(feature = "logs")]
+pub use logs::LogExporter;
+#[cfg(feature = "metrics")]
+pub use metrics::MetricExporter;
+#[cfg(feature = "trace")]
+pub use trace::SpanExporter;

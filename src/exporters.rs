@@ -1,0 +1,481 @@
+//! The builder, and the handle that makes exporters.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use http::HeaderMap;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::Temporality;
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
+use tokio::runtime::Handle;
+
+use crate::config::{
+    Compression, Env, HistogramAggregation, Overrides, Pem, Protocol, Retry, Settings, TlsVersion,
+    histogram_aggregation, temporality,
+};
+use crate::error::Error;
+use crate::exporter::{Client, Delivery};
+use crate::signal::Signal;
+use crate::tls::{Loading, Store};
+use crate::transport::{HeaderProvider, Policy, Runtime, Transport};
+
+/// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes exporters for traces, metrics and logs that share what they can: one I/O thread, and one
+/// connection per collector.
+///
+/// It is a handle: clones are the same `Exporters`. The I/O thread and the connections belong to
+/// the exporters that were made, and end with the last of them.
+#[derive(Clone)]
+pub struct Exporters(Arc<Inner>);
+
+struct Inner {
+    lines: BTreeMap<Signal, Line>,
+    policy: Policy,
+    temporality: Temporality,
+    histogram_aggregation: HistogramAggregation,
+    resource: Option<Resource>,
+    /// A runtime that was brought along.
+    handle: Option<Handle>,
+    runtime: Mutex<Weak<Runtime>>,
+}
+
+/// One signal's way out.
+struct Line {
+    settings: Arc<Settings>,
+    /// The same for all signals whose settings allow it.
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` over plaintext.
+    store: Option<Arc<Store>>,
+    transport: Mutex<Weak<Transport>>,
+}
+
+impl Exporters {
+    /// Starts a configuration: what is not set on the builder comes from the environment, then
+    /// from the specification's defaults.
+    pub fn builder() -> ExportersBuilder {
+        ExportersBuilder::default()
+    }
+
+    /// Builds from the environment alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`ExportersBuilder::build`].
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// The exporter of spans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
+    #[cfg(feature = "trace")]
+    pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
+        self.span_exporter_for(&Delivery::new())
+    }
+
+    /// The exporter of metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
+    #[cfg(feature = "metrics")]
+    pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
+        self.metric_exporter_for(&Delivery::new())
+    }
+
+    /// The exporter of log records.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
+    #[cfg(feature = "logs")]
+    pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
+        self.log_exporter_for(&Delivery::new())
+    }
+
+    #[cfg(feature = "trace")]
+    pub(crate) fn span_exporter_for(
+        &self,
+        delivery: &Arc<Delivery>,
+    ) -> Result<crate::SpanExporter, Error> {
+        crate::SpanExporter::new(self.client(Signal::Traces, delivery)?)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metric_exporter_for(
+        &self,
+        delivery: &Arc<Delivery>,
+    ) -> Result<crate::MetricExporter, Error> {
+        crate::MetricExporter::new(self.client(Signal::Metrics, delivery)?, self.0.temporality)
+    }
+
+    #[cfg(feature = "logs")]
+    pub(crate) fn log_exporter_for(
+        &self,
+        delivery: &Arc<Delivery>,
+    ) -> Result<crate::LogExporter, Error> {
+        crate::LogExporter::new(self.client(Signal::Logs, delivery)?)
+    }
+
+    /// The rustls configuration that a signal's connections are made with: a snapshot, which does
+    /// not follow later changes. `None` over plaintext, or if the signal's feature is off.
+    pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
+        let store = self.0.lines.get(&signal)?.shared.store.as_ref()?;
+        Some(store.current().config)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn histogram_aggregation(&self) -> HistogramAggregation {
+        self.0.histogram_aggregation
+    }
+
+    pub(crate) fn resource(&self) -> Resource {
+        self.0.resource.clone().unwrap_or_else(|| Resource::builder().build())
+    }
+
+    /// Whether the caller is on the I/O thread, which must not wait for its own work.
+    pub(crate) fn on_io_thread(&self) -> bool {
+        lock(&self.0.runtime).upgrade().is_some_and(|runtime| runtime.is_current())
+    }
+
+    fn client(&self, signal: Signal, delivery: &Arc<Delivery>) -> Result<Client, Error> {
+        // Every signal whose feature is on has a line, and its exporter is behind that feature.
+        let line = &self.0.lines[&signal];
+        let mut slot = lock(&line.shared.transport);
+        let transport = match slot.upgrade() {
+            Some(transport) => transport,
+            None => {
+                let (store, policy) = (line.shared.store.clone(), self.0.policy.clone());
+                let transport =
+                    Arc::new(Transport::new(self.runtime()?, &line.settings, store, policy));
+                *slot = Arc::downgrade(&transport);
+                transport
+            }
+        };
+        Ok(Client::new(Arc::clone(&line.settings), transport, Arc::clone(delivery)))
+    }
+
+    fn runtime(&self) -> Result<Arc<Runtime>, Error> {
+        let mut slot = lock(&self.0.runtime);
+        if let Some(runtime) = slot.upgrade() {
+            return Ok(runtime);
+        }
+        let runtime = match &self.0.handle {
+            Some(handle) => Runtime::borrowed(handle.clone()),
+            None => Runtime::start().map_err(|source| Error::StartThread { source })?,
+        };
+        *slot = Arc::downgrade(&runtime);
+        Ok(runtime)
+    }
+}
+
+impl fmt::Debug for Exporters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints = self.0.lines.iter().map(|(signal, line)| {
+            let endpoint = &line.settings.endpoint;
+            (signal, format!("{endpoint}{}", endpoint.path))
+        });
+        f.write_str("Exporters ")?;
+        f.debug_map().entries(endpoints).finish()
+    }
+}
+
+/// Configures [`Exporters`].
+///
+/// Every setter beats the environment; a setter for one signal, by [`with_signal`], beats one for
+/// all.
+///
+/// [`with_signal`]: Self::with_signal
+#[must_use]
+#[derive(Default)]
+pub struct ExportersBuilder {
+    generic: Overrides,
+    specific: BTreeMap<Signal, Overrides>,
+    env: Option<Env>,
+    provider: Option<Arc<CryptoProvider>>,
+    rustls_config: Option<Arc<ClientConfig>>,
+    system_roots: bool,
+    min_tls_version: Option<TlsVersion>,
+    connect_timeout: Option<Duration>,
+    retry: Retry,
+    header_provider: Option<Arc<HeaderProvider>>,
+    assume_http2: bool,
+    temporality: Option<Temporality>,
+    histogram_aggregation: Option<HistogramAggregation>,
+    resource: Option<Resource>,
+    handle: Option<Handle>,
+}
+
+impl ExportersBuilder {
+    /// Sets the endpoint of all signals.
+    ///
+    /// Over OTLP/HTTP each signal appends its own path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub fn with_endpoint(self, endpoint: impl Into<String>) -> Self {
+        self.with_all(|all| all.with_endpoint(endpoint))
+    }
+
+    /// Sets the protocol of all signals.
+    pub fn with_protocol(self, protocol: Protocol) -> Self {
+        self.with_all(|all| all.with_protocol(protocol))
+    }
+
+    /// Sets the certificate authorities to trust, in place of the platform's: one or more
+    /// certificates.
+    pub fn with_ca_certificate(self, pem: Pem) -> Self {
+        self.with_all(|all| all.with_ca_certificate(pem))
+    }
+
+    /// Sets the client's certificate chain, leaf first, and its private key. Both may be in one
+    /// file.
+    pub fn with_client_identity(self, certificate: Pem, key: Pem) -> Self {
+        self.with_all(|all| all.with_client_identity(certificate, key))
+    }
+
+    /// Sets the headers of every request, in place of all that the environment names.
+    ///
+    /// A name or value that no header can have is an error of [`build`](Self::build).
+    pub fn with_headers<N, V>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        self.with_all(|all| all.with_headers(headers))
+    }
+
+    /// Sets the compression of request bodies; `None` switches it off.
+    pub fn with_compression(self, compression: impl Into<Option<Compression>>) -> Self {
+        self.with_all(|all| all.with_compression(compression))
+    }
+
+    /// Sets how long one export may take, retries included; zero is no limit.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        self.with_all(|all| all.with_timeout(timeout))
+    }
+
+    /// Sets whether a gRPC endpoint *without a scheme* is dialled in plaintext.
+    pub fn with_insecure(self, insecure: bool) -> Self {
+        self.with_all(|all| all.with_insecure(insecure))
+    }
+
+    /// Sets the name that the server's certificate must have, if not the endpoint's host.
+    pub fn with_server_name(self, name: impl Into<String>) -> Self {
+        self.with_all(|all| all.with_server_name(name))
+    }
+
+    /// Sets what differs for one signal.
+    ///
+    /// ```
+    /// use otlp_mtls::{Exporters, Signal};
+    ///
+    /// let exporters = Exporters::builder()
+    ///     .with_endpoint("http://collector:4318")
+    ///     .with_signal(Signal::Logs, |logs| logs.with_endpoint("http://log-store:3100/otlp/v1/logs"))
+    ///     .build()?;
+    /// # Ok::<(), otlp_mtls::Error>(())
+    /// ```
+    pub fn with_signal(mut self, signal: Signal, set: impl FnOnce(Overrides) -> Overrides) -> Self {
+        let overrides = self.specific.remove(&signal).unwrap_or_default();
+        self.specific.insert(signal, set(overrides));
+        self
+    }
+
+    /// Replaces the process's environment, for tests and for configuration that comes from
+    /// elsewhere.
+    ///
+    /// It replaces what this crate reads: the `OTEL_EXPORTER_OTLP_*` variables. The SDK reads its
+    /// own variables (`OTEL_SERVICE_NAME`, `OTEL_BSP_*` …) from the process always.
+    ///
+    /// ```
+    /// use otlp_mtls::{Exporters, Signal};
+    ///
+    /// let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")];
+    /// let exporters = Exporters::builder()
+    ///     .with_env(move |name| {
+    ///         settings.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+    ///     })
+    ///     .build()?;
+    /// assert!(exporters.client_config(Signal::Traces).is_none());
+    /// # Ok::<(), otlp_mtls::Error>(())
+    /// ```
+    pub fn with_env(
+        mut self,
+        lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
+    ) -> Self {
+        self.env = Some(Env::new(lookup));
+        self
+    }
+
+    /// Sets the cryptography to use, in place of the process's default provider and of the one
+    /// that is compiled in.
+    pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Brings a whole rustls configuration, for what this builder has no setter for. Certificates
+    /// and keys, from here or from the environment, are then not read; ALPN is set as the
+    /// protocol needs it.
+    pub fn with_rustls_config(mut self, config: Arc<ClientConfig>) -> Self {
+        self.rustls_config = Some(config);
+        self
+    }
+
+    /// Sets whether the platform's roots are trusted beside a CA that is named.
+    pub fn with_system_roots(mut self, trusted: bool) -> Self {
+        self.system_roots = trusted;
+        self
+    }
+
+    /// Sets the lowest version of TLS to accept; the default is TLS 1.2.
+    pub fn with_min_tls_version(mut self, version: TlsVersion) -> Self {
+        self.min_tls_version = Some(version);
+        self
+    }
+
+    /// Sets how long name resolution, TCP and TLS may take together; the default is 5 seconds.
+    ///
+    /// It lies within an export's timeout, and holds also where that is unlimited.
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how often and how soon a failed export is tried again.
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets what makes further headers for each attempt when it begins: for tokens that expire.
+    /// They replace headers of the same name. It is called on a thread that may block.
+    pub fn with_header_provider(
+        mut self,
+        provider: impl Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.header_provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Sets whether a gRPC server that knows no ALPN is spoken to in HTTP/2 all the same.
+    ///
+    /// gRPC clients are to refuse such a server; some TLS-terminating proxies are such servers.
+    pub fn with_assume_http2(mut self, assume: bool) -> Self {
+        self.assume_http2 = assume;
+        self
+    }
+
+    /// Sets the temporality that the metric exporter asks of the SDK.
+    pub fn with_temporality(mut self, temporality: Temporality) -> Self {
+        self.temporality = Some(temporality);
+        self
+    }
+
+    /// Sets how [`install`](Exporters::install) aggregates histograms.
+    pub fn with_histogram_aggregation(mut self, aggregation: HistogramAggregation) -> Self {
+        self.histogram_aggregation = Some(aggregation);
+        self
+    }
+
+    /// Sets the resource that [`install`](Exporters::install) gives its providers. The default is
+    /// the SDK's, which reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+    pub fn with_resource(mut self, resource: Resource) -> Self {
+        self.resource = Some(resource);
+        self
+    }
+
+    /// Does all I/O on a tokio runtime of the caller's, in place of a thread of our own. It must
+    /// have I/O and time enabled, and somebody has to drive it while exports and shutdown wait.
+    pub fn with_runtime(mut self, runtime: Handle) -> Self {
+        self.handle = Some(runtime);
+        self
+    }
+
+    fn with_all(mut self, set: impl FnOnce(Overrides) -> Overrides) -> Self {
+        self.generic = set(self.generic);
+        self
+    }
+
+    /// Reads the environment and every file, and checks all of it. Nothing is dialled.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is set and cannot be used is an error that names the variable or builder call, the
+    /// file, and the reason: see [`Error`]. There is no silent fall-back.
+    pub fn build(self) -> Result<Exporters, Error> {
+        let env = self.env.clone().unwrap_or_else(Env::process);
+        let loading = Loading {
+            provider: self.provider.as_ref(),
+            min_version: self.min_tls_version.unwrap_or(TlsVersion::Tls12),
+            system_roots: self.system_roots,
+            custom: self.rustls_config.as_ref(),
+        };
+        let none = Overrides::default();
+        let mut warnings = Vec::new();
+        let mut lines = BTreeMap::<Signal, Line>::new();
+        for signal in Signal::ALL.into_iter().filter(|signal| signal.is_compiled()) {
+            let specific = self.specific.get(&signal).unwrap_or(&none);
+            let settings = Settings::resolve(signal, specific, &self.generic, &env, &mut warnings)?;
+            let same = lines.values().find(|line| line.settings.share_connection(&settings));
+            let shared = match same {
+                Some(line) => Arc::clone(&line.shared),
+                None => {
+                    let store = settings.tls.as_ref();
+                    let store = store
+                        .map(|tls| Store::load(&settings, tls, &loading, &mut warnings))
+                        .transpose()?;
+                    Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
+                }
+            };
+            lines.insert(signal, Line { settings: Arc::new(settings), shared });
+        }
+
+        let temporality = match self.temporality {
+            Some(temporality) => temporality,
+            None => temporality(&env, &mut warnings)?.unwrap_or_default(),
+        };
+        let histogram_aggregation = match self.histogram_aggregation {
+            Some(aggregation) => aggregation,
+            None => histogram_aggregation(&env, &mut warnings)?
+                .unwrap_or(HistogramAggregation::ExplicitBucket),
+        };
+        // Three signals have the same to say of a generic variable.
+        warnings.dedup();
+        for warning in warnings {
+            tracing::warn!(name: "otlp_mtls.configuration", "{warning}");
+        }
+
+        Ok(Exporters(Arc::new(Inner {
+            lines,
+            policy: Policy {
+                connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+                retry: self.retry,
+                assume_http2: self.assume_http2,
+                header_provider: self.header_provider,
+            },
+            temporality,
+            histogram_aggregation,
+            resource: self.resource,
+            handle: self.handle,
+            runtime: Mutex::default(),
+        })))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

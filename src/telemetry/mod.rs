@@ -1,0 +1,191 @@
+//! The one line: providers, globals, and the guard that flushes them.
+
+#[cfg(feature = "logs")]
+mod logs;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "trace")]
+mod trace;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+
+use crate::error::{Error, Lost};
+use crate::exporter::Delivery;
+use crate::exporters::Exporters;
+use crate::signal::Signal;
+
+/// How long a dropped guard may take.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sets one signal up, and returns its provider.
+type Install = fn(&Exporters, &Arc<Delivery>) -> Result<Arc<dyn Provider>, Error>;
+
+/// The signals that are compiled in.
+const SIGNALS: &[Install] = &[
+    #[cfg(feature = "trace")]
+    trace::install,
+    #[cfg(feature = "metrics")]
+    metrics::install,
+    #[cfg(feature = "logs")]
+    logs::install,
+];
+
+/// A provider of the SDK's.
+trait Provider: Any + Send + Sync {
+    fn signal(&self) -> Signal;
+
+    /// Exports what is left, and ends.
+    fn shut_down(&self, timeout: Duration) -> OTelSdkResult;
+}
+
+/// Reads every `OTEL_*` variable, sets OpenTelemetry's globals, and returns the guard that flushes
+/// on drop: the one line.
+///
+/// ```no_run
+/// fn main() -> Result<(), otlp_mtls::Error> {
+///     let _telemetry = otlp_mtls::init()?;
+///     // … the service …
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// As [`ExportersBuilder::build`](crate::ExportersBuilder::build) and [`Exporters::install`].
+pub fn init() -> Result<Telemetry, Error> {
+    Exporters::from_env()?.install()
+}
+
+/// Keeps telemetry flowing: dropped, it flushes and shuts down, within 5 seconds.
+///
+/// Bind it to a name, such as `_telemetry`: bound to `_`, it is dropped at once.
+#[must_use = "dropping it ends telemetry"]
+#[derive(Debug)]
+pub struct Telemetry {
+    exporters: Exporters,
+    delivery: Arc<Delivery>,
+    /// Taken by the shutdown.
+    providers: Vec<Arc<dyn Provider>>,
+}
+
+impl Exporters {
+    /// Makes a provider for each signal, with the SDK's batch processors and periodic reader, and
+    /// sets OpenTelemetry's globals: the tracer and the meter provider, and the propagators
+    /// `tracecontext` and `baggage`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StartThread`] if the I/O thread cannot be started.
+    pub fn install(&self) -> Result<Telemetry, Error> {
+        let delivery = Delivery::new();
+        let providers =
+            SIGNALS.iter().map(|install| install(self, &delivery)).collect::<Result<_, _>>()?;
+        Ok(Telemetry { exporters: self.clone(), delivery, providers })
+    }
+}
+
+impl Telemetry {
+    /// The exporters behind it.
+    pub fn exporters(&self) -> Option<&Exporters> {
+        Some(&self.exporters)
+    }
+
+    /// Exports what is left and shuts all providers down, side by side, by one instant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`] if anything was not acknowledged by the collector by then, with what
+    /// was lost of each signal. [`Error::ShutdownOnIoThread`] if it was called where it cannot
+    /// wait.
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
+        self.finish(timeout)
+    }
+
+    /// The provider of one kind.
+    fn provider<P: Provider>(&self) -> Option<&P> {
+        self.providers.iter().find_map(|provider| (&**provider as &dyn Any).downcast_ref())
+    }
+
+    fn finish(&mut self, timeout: Duration) -> Result<(), Error> {
+        let providers = std::mem::take(&mut self.providers);
+        let failed_before: Vec<u64> =
+            providers.iter().map(|provider| self.delivery.failed(provider.signal())).collect();
+        let end = Instant::now() + timeout;
+        self.delivery.drain_by(end);
+
+        let (report, reports) = mpsc::channel();
+        for provider in &providers {
+            let (provider, report) = (Arc::clone(provider), report.clone());
+            let shut_down = move || {
+                // Nobody listens once time has run out.
+                let _ = report.send((provider.signal(), provider.shut_down(timeout)));
+            };
+            let name = "otlp-mtls-shutdown".to_owned();
+            if let Err(source) = thread::Builder::new().name(name).spawn(shut_down) {
+                return Err(Error::StartThread { source });
+            }
+        }
+        drop(report);
+        if self.exporters.on_io_thread() {
+            return Err(Error::ShutdownOnIoThread);
+        }
+
+        let mut results = BTreeMap::new();
+        while let Ok((signal, result)) =
+            reports.recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            results.insert(signal, result);
+        }
+        let lost: Vec<Lost> = providers
+            .iter()
+            .zip(failed_before)
+            .filter_map(|(provider, before)| {
+                let signal = provider.signal();
+                self.lost(signal, before, results.remove(&signal), timeout)
+            })
+            .collect();
+        if lost.is_empty() { Ok(()) } else { Err(Error::Shutdown { lost }) }
+    }
+
+    /// What one signal lost, by our own count and by what the SDK says.
+    fn lost(
+        &self,
+        signal: Signal,
+        failed_before: u64,
+        result: Option<OTelSdkResult>,
+        timeout: Duration,
+    ) -> Option<Lost> {
+        let in_flight = self.delivery.in_flight(signal);
+        let items = in_flight + self.delivery.failed(signal) - failed_before;
+        let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
+        (items > 0 || unfinished).then(|| Lost {
+            signal,
+            items,
+            unfinished_after: unfinished.then_some(timeout),
+            failure: self.delivery.last_failure(signal),
+        })
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if self.providers.is_empty() {
+            return;
+        }
+        if let Err(error) = self.finish(DROP_TIMEOUT) {
+            tracing::error!(name: "otlp_mtls.shutdown", "{error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for dyn Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.signal())
+    }
+}

@@ -1,0 +1,71 @@
+//! A certificate chain with its private key.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use rcgen::KeyPair;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// A certificate chain with the private key of its first certificate, made by a [`Pki`](super::Pki).
+#[derive(Clone)]
+pub struct Identity {
+    certificates: Vec<CertificateDer<'static>>,
+    certificate_pem: String,
+    key: Vec<u8>,
+    key_pem: String,
+}
+
+impl Identity {
+    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, key: &KeyPair) -> Self {
+        let pem =
+            |der: &CertificateDer<'_>| pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()));
+        let certificate_pem = certificates.iter().map(pem).collect();
+        Self {
+            certificates,
+            certificate_pem,
+            key: key.serialize_der(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    /// The leaf and then the certificates that were added to its chain, in PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The private key as PKCS#8 in PEM.
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// The leaf and then the certificates that were added to its chain.
+    pub fn certificate_ders(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
+
+    /// The private key.
+    pub fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+
+    /// Writes `{name}.crt` and `{name}.key` into `directory`, and returns both paths in this order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if either file cannot be written.
+    pub fn write_to(&self, directory: &Path, name: &str) -> io::Result<(PathBuf, PathBuf)> {
+        let certificate = directory.join(format!("{name}.crt"));
+        let key = directory.join(format!("{name}.key"));
+        fs::write(&certificate, &self.certificate_pem)?;
+        fs::write(&key, &self.key_pem)?;
+        Ok((certificate, key))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("certificates", &self.certificates.len())
+            .finish_non_exhaustive()
+    }
+}

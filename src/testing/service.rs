@@ -1,0 +1,185 @@
+//! One request: reading it, and the answer.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::connection::Connection;
+use super::decode::{self, Encoding, Export, Undecodable};
+use super::reply::{self, Payload};
+use super::state::Received;
+use super::{Reply, Request};
+use crate::Signal;
+
+const INVALID_ARGUMENT: i32 = 3;
+const UNIMPLEMENTED: i32 = 12;
+
+/// Why a request has no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswerable {
+    #[error("the client did not send all of the request")]
+    Incomplete(#[source] hyper::Error),
+    /// hyper resets a stream, or closes a connection of HTTP/1.1, whose service fails.
+    #[error("the stream is to be reset")]
+    Reset,
+}
+
+/// Counts a request whose client goes away before it is answered.
+struct Unanswered {
+    connection: Arc<Connection>,
+    answered: bool,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        // What we close ourselves does not count.
+        if !self.answered && !self.connection.closed.load(Ordering::Relaxed) {
+            self.connection.shared.update(|state| state.resets += 1);
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    connection: Arc<Connection>,
+    request: http::Request<Incoming>,
+) -> Result<Response<Payload>, Unanswerable> {
+    let mut unanswered = Unanswered { connection: connection.clone(), answered: false };
+    connection.count_request();
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(Unanswerable::Incomplete)?.to_bytes();
+    let response = match read(&connection, head, body) {
+        Ok(request) => reply(&connection, request).await,
+        Err(refusal) => Ok(*refusal),
+    };
+    unanswered.answered = true;
+    response
+}
+
+/// Asks for the reply to `request`, and carries it out.
+async fn reply(
+    connection: &Connection,
+    request: Request,
+) -> Result<Response<Payload>, Unanswerable> {
+    let shared = &connection.shared;
+    // Before anybody can see the request, so that no release of it is missed.
+    let mut release = shared.release.subscribe();
+    let (index, decide) = shared.update(|state| {
+        state.received.push(Received { request: request.clone(), acknowledged: false });
+        (state.received.len() - 1, state.reply.clone())
+    });
+    let acknowledge = |partial_success| {
+        shared.update(|state| state.received[index].acknowledged = true);
+        Ok(reply::acknowledge(&request, partial_success))
+    };
+
+    let mut reply = decide(&request);
+    loop {
+        match reply {
+            Reply::Accept => return acknowledge(None),
+            Reply::PartialSuccess { rejected, message } => {
+                return acknowledge(Some((rejected, message)));
+            }
+            Reply::After(time, then) => {
+                tokio::time::sleep(time).await;
+                reply = *then;
+            }
+            Reply::Hold => {
+                // It fails without a sender, which the connection keeps.
+                let _ = release.changed().await;
+                reply = Reply::Accept;
+            }
+            Reply::Grpc { code, message, retry_delay } => {
+                return Ok(reply::refuse(request.grpc, code, &message, retry_delay));
+            }
+            Reply::Http { status, headers } => return Ok(reply::plain(status, &headers)),
+            Reply::Reset => return Err(Unanswerable::Reset),
+            Reply::Close => {
+                connection.close.notify_one();
+                // Until the connection takes this request along.
+                return pending().await;
+            }
+        }
+    }
+}
+
+/// The request, or the response that refuses one which is none.
+fn read(
+    connection: &Connection,
+    head: Parts,
+    body: Bytes,
+) -> Result<Request, Box<Response<Payload>>> {
+    let content_type = text(&head.headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+    let grpc = content_type.starts_with("application/grpc");
+    if head.method != Method::POST {
+        return Err(reply::plain(405, &[]).into());
+    }
+    let encoding = if is_json(&head.headers) {
+        Encoding::Json
+    } else if grpc || content_type.starts_with("application/x-protobuf") {
+        Encoding::Protobuf
+    } else {
+        return Err(reply::plain(415, &[]).into());
+    };
+    let path = head.uri.path();
+    let signal = Signal::ALL.into_iter().find(|signal| match grpc {
+        true => path == signal.grpc_path(),
+        false => path.strip_suffix(signal.http_path()).is_some_and(|prefix| prefix.ends_with('/')),
+    });
+    let Some(signal) = signal else {
+        return Err(match grpc {
+            true => reply::refuse(grpc, UNIMPLEMENTED, &format!("no method {path}"), None),
+            false => reply::plain(404, &[]),
+        }
+        .into());
+    };
+    let undecodable = |error: Undecodable| {
+        Box::new(reply::refuse(grpc, INVALID_ARGUMENT, &describe(&error), None))
+    };
+
+    let (compressed_by, body) = match grpc {
+        true => {
+            let (compressed, body) = decode::unframe(body).map_err(undecodable)?;
+            (text(&head.headers, "grpc-encoding").filter(|_| compressed), body)
+        }
+        false => (text(&head.headers, CONTENT_ENCODING.as_str()), body),
+    };
+    let body = match compressed_by {
+        Some(compressed_by) => decode::decompress(compressed_by, body).map_err(undecodable)?,
+        None => body,
+    };
+    let export = Export::decode(signal, encoding, &body).map_err(undecodable)?;
+    Ok(Request {
+        signal,
+        grpc,
+        path: head.uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string),
+        encoding: compressed_by.map(str::to_owned),
+        headers: head.headers,
+        body,
+        connection: connection.index,
+        client_certificate: connection.client_certificate(),
+        export: Arc::new(export),
+    })
+}
+
+/// Whether the body is OTLP/JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    text(headers, CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// An error with its causes: the client has nothing but this text.
+fn describe(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

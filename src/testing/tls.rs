@@ -1,0 +1,218 @@
+//! The collector's side of TLS.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::parse_x509_certificate;
+use x509_parser::x509::X509Version;
+
+use super::Identity;
+
+/// What stays as it is when [`set_tls`](super::Collector::set_tls) changes the certificates.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) client_certificate_optional: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            versions: rustls::DEFAULT_VERSIONS.to_vec(),
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            client_certificate_optional: false,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn config(
+        &self,
+        identity: &Identity,
+        client_ca: Option<&str>,
+    ) -> io::Result<Arc<ServerConfig>> {
+        // Never the process default: that one is the application's to choose.
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = provider.key_provider.load_private_key(identity.key_der()).map_err(invalid)?;
+        // `with_single_cert` would refuse a certificate of version 1.
+        let certified = CertifiedKey::new(identity.certificate_ders().to_vec(), key);
+
+        let verifier: Arc<dyn ClientCertVerifier> = match client_ca {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(pem) => {
+                let authorities = CertificateDer::pem_slice_iter(pem.as_bytes())
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(invalid)?;
+                let mut roots = RootCertStore::empty();
+                for authority in &authorities {
+                    roots.add(authority.clone()).map_err(invalid)?;
+                }
+                let mut inner =
+                    WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+                if self.client_certificate_optional {
+                    inner = inner.allow_unauthenticated();
+                }
+                Arc::new(Verifier {
+                    inner: inner.build().map_err(invalid)?,
+                    authorities,
+                    algorithms: provider.signature_verification_algorithms,
+                })
+            }
+        };
+
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.versions)
+            .map_err(invalid)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.alpn_protocols = self.alpn.clone();
+        Ok(config.into())
+    }
+}
+
+fn invalid(source: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, source)
+}
+
+/// webpki's verifier, and beside it one for leafs of X.509 version 1, which webpki refuses and OpenSSL
+/// (hence most collectors) accepts.
+///
+/// For tests only: of a version 1 leaf it checks that a CA has signed it and that it has not expired,
+/// and nothing else.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    authorities: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    fn verify_v1(&self, leaf: &X509Certificate<'_>, now: UnixTime) -> Result<(), CertificateError> {
+        let authority = |authority: &&CertificateDer<'_>| {
+            parse_x509_certificate(authority).is_ok_and(|(_, authority)| {
+                authority.subject().as_raw() == leaf.issuer().as_raw()
+                    && verifies(
+                        self.algorithms.all,
+                        &authority,
+                        leaf.tbs_certificate.as_ref(),
+                        &leaf.signature_value.data,
+                    )
+            })
+        };
+        self.authorities.iter().find(authority).ok_or(CertificateError::UnknownIssuer)?;
+
+        // A time that does not fit is as far away as one can be.
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now < leaf.validity().not_before.timestamp() {
+            return Err(CertificateError::NotValidYet);
+        }
+        if now > leaf.validity().not_after.timestamp() {
+            return Err(CertificateError::Expired);
+        }
+        Ok(())
+    }
+
+    /// Whether the owner of the version 1 certificate `leaf` made the signature.
+    fn verify_v1_signature(
+        &self,
+        message: &[u8],
+        leaf: &X509Certificate<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let mapped = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
+        match mapped {
+            Some((_, algorithms)) if verifies(algorithms, leaf, message, signed.signature()) => {
+                Ok(HandshakeSignatureValid::assertion())
+            }
+            _ => Err(CertificateError::BadSignature.into()),
+        }
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match v1(leaf) {
+            Some(leaf) => {
+                self.verify_v1(&leaf, now)?;
+                Ok(ClientCertVerified::assertion())
+            }
+            None => self.inner.verify_client_cert(leaf, intermediates, now),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match v1(leaf) {
+            Some(leaf) => self.verify_v1_signature(message, &leaf, signed),
+            None => self.inner.verify_tls12_signature(message, leaf, signed),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match v1(leaf) {
+            Some(leaf) => self.verify_v1_signature(message, &leaf, signed),
+            None => self.inner.verify_tls13_signature(message, leaf, signed),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// The certificate if its version is 1.
+fn v1<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+    (certificate.version() == X509Version::V1).then_some(certificate)
+}
+
+/// Whether `signature` is the signer's over `message`, by any of `algorithms`: one for another kind of
+/// key fails as a wrong signature does.
+fn verifies(
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+    signer: &X509Certificate<'_>,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let key = &signer.public_key().subject_public_key.data;
+    algorithms.iter().any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
+}

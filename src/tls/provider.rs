@@ -1,0 +1,34 @@
+//! Which rustls `CryptoProvider`. The only file with `cfg`s for cryptography.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+use crate::error::Error;
+
+/// The explicit provider, else the process's default, else the compiled one. A process default is
+/// never installed: that is the application's to do.
+pub(crate) fn crypto_provider(
+    explicit: Option<&Arc<CryptoProvider>>,
+) -> Result<Arc<CryptoProvider>, Error> {
+    explicit
+        .or(CryptoProvider::get_default())
+        .cloned()
+        .or_else(compiled)
+        .ok_or(Error::NoCryptoProvider)
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn compiled() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+fn compiled() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+fn compiled() -> Option<Arc<CryptoProvider>> {
+    None
+}

@@ -1,0 +1,282 @@
+//! Encoded bytes to one collector: connections, retries and deadlines, shared by the signals whose
+//! settings allow it.
+
+mod connection;
+mod connector;
+mod framing;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
+mod pool;
+mod retry;
+mod runtime;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::http::header::{HOST, HeaderValue};
+use ::http::uri::{Authority, PathAndQuery, Scheme};
+use ::http::{HeaderMap, Request, Uri};
+use bytes::Bytes;
+use http_body_util::Full;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::connection::{Connection, Lost};
+use self::connector::Connector;
+use self::framing::{Framing, Refusal, framing};
+use self::pool::Pool;
+use self::retry::{Again, Backoff};
+use crate::config::{Compression, Retry, Settings};
+use crate::failure::{Failure, FailureKind};
+use crate::signal::Signal;
+use crate::tls::Store;
+
+pub(crate) use runtime::Runtime;
+
+/// How often one attempt may find that its connection was closed under it. A server that closes
+/// every connection at once is not worth more.
+const RESENDS: usize = 8;
+
+/// Headers for one attempt, made when it begins.
+pub(crate) type HeaderProvider =
+    dyn Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>> + Send + Sync;
+
+/// What every transport of one builder has in common.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) retry: Retry,
+    pub(crate) assume_http2: bool,
+    pub(crate) header_provider: Option<Arc<HeaderProvider>>,
+}
+
+/// Sends to one collector.
+pub(crate) struct Transport {
+    runtime: Arc<Runtime>,
+    /// For messages.
+    endpoint: String,
+    scheme: Scheme,
+    authority: Authority,
+    framing: &'static dyn Framing,
+    policy: Policy,
+    pool: Pool,
+}
+
+/// One encoded batch.
+pub(crate) struct Call {
+    pub(crate) signal: Signal,
+    pub(crate) path: PathAndQuery,
+    pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) content_type: HeaderValue,
+    /// How the body is compressed already.
+    pub(crate) compression: Option<Compression>,
+    pub(crate) body: Bytes,
+    /// `None` for no limit.
+    pub(crate) timeout: Option<Duration>,
+    /// An instant by which the export must end, once there is one.
+    pub(crate) drain: watch::Receiver<Option<std::time::Instant>>,
+}
+
+/// How far an export has come.
+#[derive(Default)]
+struct Progress {
+    /// The connection in use, and what it had received when the export began on it.
+    connection: Option<(Arc<Connection>, u64)>,
+    /// How the last attempt failed.
+    failure: Option<FailureKind>,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        settings: &Settings,
+        store: Option<Arc<Store>>,
+        policy: Policy,
+    ) -> Self {
+        let endpoint = &settings.endpoint;
+        let tls = settings
+            .tls
+            .as_ref()
+            .zip(store)
+            .map(|(tls, store)| connector::Tls { store, server_name: tls.server_name.clone() });
+        let is_grpc = settings.protocol.is_grpc();
+        // Over plaintext there is no ALPN, and gRPC is HTTP/2 by prior knowledge.
+        let assume_http2 = is_grpc && (policy.assume_http2 || tls.is_none());
+        let (scheme, authority) = (endpoint.scheme(), endpoint.authority.clone());
+        let address = uri(Some((scheme.clone(), authority.clone())), endpoint.path.clone());
+        let connector = Connector::new(address, tls, policy.connect_timeout);
+        Self {
+            runtime,
+            endpoint: endpoint.to_string(),
+            scheme,
+            authority,
+            framing: framing(settings.protocol),
+            policy,
+            pool: Pool::new(connector, is_grpc, assume_http2),
+        }
+    }
+
+    /// Sends one batch, with as many attempts as it takes. Dropping the future ends the export:
+    /// the server sees its stream reset.
+    pub(crate) async fn send(self: &Arc<Self>, call: Call) -> Result<Bytes, Failure> {
+        let signal = call.signal;
+        let transport = Arc::clone(self);
+        let export = self.runtime.run(async move { transport.export(&call).await });
+        let ended = export.await.unwrap_or(Err(FailureKind::Runtime));
+        ended.map_err(|kind| Failure::new(signal, self.endpoint.clone(), kind))
+    }
+
+    async fn export(&self, call: &Call) -> Result<Bytes, FailureKind> {
+        let progress = Mutex::new(Progress::default());
+        let end = tokio::select! {
+            biased;
+            result = self.attempts(call, &progress) => return result,
+            end = end(call.timeout, call.drain.clone()) => end,
+        };
+        let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some((connection, received)) = &progress.connection
+            && connection.received() == *received
+        {
+            self.pool.condemn(connection);
+        }
+        Err(progress.failure.unwrap_or(end))
+    }
+
+    async fn attempts(
+        &self,
+        call: &Call,
+        progress: &Mutex<Progress>,
+    ) -> Result<Bytes, FailureKind> {
+        let deadline = call.timeout.map(|timeout| Instant::now() + timeout);
+        let mut backoff = Backoff::new(&self.policy.retry);
+        loop {
+            let Refusal { kind, again } = match self.attempt(call, progress).await {
+                Ok(answer) => return Ok(answer),
+                Err(refusal) => refusal,
+            };
+            let Some(wait) = backoff.wait(again) else {
+                return Err(kind);
+            };
+            let next = Instant::now() + wait;
+            let drained = call.drain.borrow().map(Instant::from);
+            if [deadline, drained].into_iter().flatten().any(|end| end <= next) {
+                return Err(kind);
+            }
+            *lock(progress) = Progress { connection: None, failure: Some(kind) };
+            sleep_until(next).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call, progress: &Mutex<Progress>) -> Result<Bytes, Refusal> {
+        let extra = self.extra_headers(call.signal).await?;
+        for _ in 0..RESENDS {
+            let connection = self.pool.acquire().await.map_err(broken)?;
+            lock(progress).connection = Some((Arc::clone(&connection), connection.received()));
+            let request = self.request(call, &extra, connection.is_http2());
+            match connection.exchange(request).await {
+                Ok(response) => {
+                    lock(progress).connection = None;
+                    self.pool.give_back(connection);
+                    return self.framing.answer(response);
+                }
+                Err(Lost::Unsent) => connection.retire(),
+                Err(Lost::Broken(kind)) => return Err(broken(kind)),
+            }
+        }
+        let source = "the server closed every connection before it took the request";
+        Err(broken(FailureKind::Connection {
+            source: Arc::from(Box::<dyn StdError + Send + Sync>::from(source)),
+        }))
+    }
+
+    async fn extra_headers(&self, signal: Signal) -> Result<HeaderMap, Refusal> {
+        let Some(provider) = self.policy.header_provider.clone() else {
+            return Ok(HeaderMap::new());
+        };
+        // It may well do I/O of its own.
+        let headers = runtime::blocking(move || provider(signal)).await;
+        let headers = headers.map_err(Into::into).and_then(|headers| headers);
+        headers.map_err(|error| broken(FailureKind::HeaderProvider { source: error.into() }))
+    }
+
+    fn request(&self, call: &Call, extra: &HeaderMap, is_http2: bool) -> Request<Full<Bytes>> {
+        let mut request = self.framing.request(call);
+        let framed = std::mem::take(request.headers_mut());
+        // Later ones replace earlier ones: the protocol's own are not for anyone to change.
+        for headers in [&call.headers, extra, &framed] {
+            for (name, value) in headers {
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
+        let mut server = None;
+        if is_http2 {
+            server = Some((self.scheme.clone(), self.authority.clone()));
+        } else if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
+            request.headers_mut().insert(HOST, host);
+        }
+        *request.uri_mut() = uri(server, call.path.clone());
+        request
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// Resolves when an export has to end, and says why.
+async fn end(
+    timeout: Option<Duration>,
+    mut drain: watch::Receiver<Option<std::time::Instant>>,
+) -> FailureKind {
+    let timed_out = async {
+        match timeout {
+            Some(after) => {
+                sleep(after).await;
+                FailureKind::Deadline { after }
+            }
+            None => pending().await,
+        }
+    };
+    let drained = async {
+        let instant = match drain.wait_for(Option::is_some).await {
+            Ok(instant) => *instant,
+            Err(_nobody_will_say) => None,
+        };
+        match instant {
+            Some(instant) => {
+                sleep_until(instant.into()).await;
+                FailureKind::Shutdown
+            }
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        end = timed_out => end,
+        end = drained => end,
+    }
+}
+
+/// The absolute form that HTTP/2 takes, or the path alone, for HTTP/1.1.
+fn uri(server: Option<(Scheme, Authority)>, path: PathAndQuery) -> Uri {
+    let mut parts = ::http::uri::Parts::default();
+    (parts.scheme, parts.authority) = server.unzip();
+    parts.path_and_query = Some(path);
+    // Both forms are whole, which is all that could be wrong with them.
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+fn broken(kind: FailureKind) -> Refusal {
+    let again = if kind.is_permanent() { Again::No } else { Again::Backoff };
+    Refusal { kind, again }
+}
+
+fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}

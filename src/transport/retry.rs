@@ -1,0 +1,93 @@
+//! How long to wait before another attempt.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::config::Retry;
+
+/// What a failed attempt says about another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It would fail as well.
+    No,
+    /// It may succeed, after a wait of our choice.
+    Backoff,
+    /// It may succeed, and not before this long.
+    After(Duration),
+}
+
+/// The waits between the attempts of one export.
+pub(super) struct Backoff<'a> {
+    policy: &'a Retry,
+    attempts: u32,
+    next: Duration,
+}
+
+impl<'a> Backoff<'a> {
+    pub(super) fn new(policy: &'a Retry) -> Self {
+        Self { policy, attempts: 1, next: policy.initial_backoff.min(policy.max_backoff) }
+    }
+
+    /// The wait before the next attempt, or `None` if there is to be none.
+    pub(super) fn wait(&mut self, again: Again) -> Option<Duration> {
+        let at_least = match again {
+            Again::No => return None,
+            Again::Backoff => Duration::ZERO,
+            Again::After(delay) => delay,
+        };
+        if self.attempts >= self.policy.max_attempts {
+            return None;
+        }
+        self.attempts += 1;
+        let wait = self.next.mul_f64(jitter());
+        self.next = self.next.mul_f64(1.5).min(self.policy.max_backoff);
+        // The server's delay is spread as well, and only upwards.
+        Some(wait.max(at_least.mul_f64(1.0 + jitter() / 10.0)).max(at_least))
+    }
+}
+
+/// Between 0.8 and 1.2, so that clients that failed together do not come back together.
+fn jitter() -> f64 {
+    // Each `RandomState` has keys of its own.
+    let random = RandomState::new().hash_one(()) >> 11;
+    0.8 + 0.4 * (random as f64 / (1u64 << 53) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Retry {
+        Retry::default()
+            .with_max_attempts(4)
+            .with_initial_backoff(Duration::from_millis(100))
+            .with_max_backoff(Duration::from_millis(200))
+    }
+
+    #[test]
+    fn waits_grow_up_to_the_longest_and_end() {
+        let policy = policy();
+        let mut backoff = Backoff::new(&policy);
+        for expected in [100.0, 150.0, 200.0] {
+            let wait = backoff.wait(Again::Backoff).unwrap().as_secs_f64() * 1000.0;
+            assert!((0.8 * expected..=1.2 * expected).contains(&wait), "{wait} for {expected}");
+        }
+        assert_eq!(backoff.wait(Again::Backoff), None);
+    }
+
+    #[test]
+    fn a_server_can_only_make_a_wait_longer() {
+        let policy = policy();
+        let long = Duration::from_secs(7);
+        let wait = Backoff::new(&policy).wait(Again::After(long)).unwrap();
+        assert!(wait >= long, "{wait:?}");
+        let wait = Backoff::new(&policy).wait(Again::After(Duration::ZERO)).unwrap();
+        assert!(wait >= Duration::from_millis(80), "{wait:?}");
+    }
+
+    #[test]
+    fn what_is_permanent_or_disabled_is_not_tried_again() {
+        assert_eq!(Backoff::new(&policy()).wait(Again::No), None);
+        assert_eq!(Backoff::new(&Retry::disabled()).wait(Again::Backoff), None);
+    }
+}

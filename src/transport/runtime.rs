@@ -1,0 +1,163 @@
+//! The I/O thread: a current-thread tokio runtime of our own, so that exporters work under any
+//! async runtime and none, and the scope in which all I/O is done.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::{self, ThreadId};
+
+use opentelemetry::context::FutureExt;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// Where I/O is done.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    handle: Handle,
+    /// `None` on a runtime that was brought along.
+    thread: Option<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    id: ThreadId,
+    /// Dropped with the runtime's last user, which ends the thread. It is never joined: the last
+    /// user may be dropped anywhere, on the thread itself too.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Runtime {
+    /// Starts the I/O thread.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("otlp-mtls-io".to_owned()).spawn(move || {
+            // Resolves, as an error, once the sender is dropped.
+            let _ = runtime.block_on(stopped);
+            // Not waiting for a name resolution that hangs.
+            runtime.shutdown_background();
+        })?;
+        let thread = Some(Thread { id: thread.thread().id(), _stop: stop });
+        Ok(Arc::new(Self { handle, thread }))
+    }
+
+    /// Uses a runtime that somebody else drives.
+    pub(crate) fn borrowed(handle: Handle) -> Arc<Self> {
+        Arc::new(Self { handle, thread: None })
+    }
+
+    /// Whether the caller is on the I/O thread, which must not wait for its own work.
+    pub(crate) fn is_current(&self) -> bool {
+        self.thread.as_ref().is_some_and(|io| io.id == thread::current().id())
+    }
+
+    /// Runs a future to its end, or until the returned one is dropped.
+    ///
+    /// The error says that the runtime has ended, or that the future panicked.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
+        Running(self.handle.spawn(quiet(future)))
+    }
+}
+
+/// A future that is at work on the runtime.
+pub(crate) struct Running<T>(JoinHandle<T>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Spawns onto the runtime that polls the caller.
+pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(quiet(future)).abort_handle()
+}
+
+/// For the tasks that hyper spawns.
+#[derive(Clone, Debug)]
+pub(super) struct Executor;
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        spawn(future);
+    }
+}
+
+/// The scope of our own I/O: no telemetry of it is exported, or each export would beget another.
+///
+/// Whoever records asks OpenTelemetry's context whether to, but for the events that
+/// `tracing-opentelemetry` adds to the span it is in; so we are in none.
+fn quiet<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let suppressed = opentelemetry::Context::new().with_telemetry_suppressed();
+    OutsideSpans(Box::pin(future.with_context(suppressed)))
+}
+
+/// Blocking work of our own I/O.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let suppressed = move || {
+        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        work()
+    };
+    tokio::task::spawn_blocking(suppressed).await.map_err(io::Error::other)
+}
+
+/// A future that is polled outside of all `tracing` spans, also where the thread that drives a
+/// borrowed runtime is inside one.
+struct OutsideSpans<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for OutsideSpans<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let _outside = Outside::enter();
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// The spans that were left, innermost first, and are entered again on drop.
+struct Outside(Vec<tracing::Span>);
+
+impl Outside {
+    fn enter() -> Self {
+        let mut left = Self(Vec::new());
+        loop {
+            let span = tracing::Span::current();
+            // A subscriber that does not track exits would show the same span for ever.
+            let (Some(id), false) = (span.id(), left.0.last() == Some(&span)) else {
+                return left;
+            };
+            tracing::dispatcher::get_default(|dispatch| dispatch.exit(&id));
+            left.0.push(span);
+        }
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        for span in self.0.drain(..).rev() {
+            if let Some(id) = span.id() {
+                tracing::dispatcher::get_default(|dispatch| dispatch.enter(&id));
+            }
+        }
+    }
+}

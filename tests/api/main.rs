@@ -1,0 +1,14 @@
+//! The crate's behaviour over real sockets, real handshakes and real files.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod credentials;
+mod deadlines;
+mod delivery;
+mod retry;
+mod runtimes;
+mod servers;
+mod sharing;
+mod testing;
+mod wire;
