@@ -1,19 +1,18 @@
 //! Upstream's view of a transport: an HTTP client.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::header::{HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use super::delivery::{Delivery, leave_words};
-use crate::config::{Compression, Settings};
+use crate::config::{Compression, Protocol, Settings};
 use crate::transport::{Call, Transport};
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
@@ -25,9 +24,10 @@ const AGENT: &str =
 pub(crate) struct Client {
     settings: Arc<Settings>,
     headers: Arc<HeaderMap>,
-    transport: Arc<Transport>,
+    /// `None` after the shutdown: OpenTelemetry's globals keep an exporter for ever, but not its
+    /// connection.
+    transport: Arc<Mutex<Option<Arc<Transport>>>>,
     pub(super) delivery: Arc<Delivery>,
-    shut_down: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -42,9 +42,8 @@ impl Client {
         Self {
             headers: Arc::new(headers),
             settings,
-            transport,
+            transport: Arc::new(Mutex::new(Some(transport))),
             delivery,
-            shut_down: Arc::default(),
         }
     }
 
@@ -72,7 +71,7 @@ impl Client {
     #[cfg(feature = "http-json")]
     fn encoding(&self) -> opentelemetry_otlp::Protocol {
         match self.settings.protocol {
-            crate::Protocol::HttpJson => opentelemetry_otlp::Protocol::HttpJson,
+            Protocol::HttpJson => opentelemetry_otlp::Protocol::HttpJson,
             _ => opentelemetry_otlp::Protocol::HttpBinary,
         }
     }
@@ -88,44 +87,38 @@ impl Client {
 
     /// For the exporters' own `shutdown`: after it, nothing is exported.
     pub(super) fn shut_down(&self) -> OTelSdkResult {
-        match self.shut_down.swap(true, Ordering::SeqCst) {
-            false => Ok(()),
-            true => Err(OTelSdkError::AlreadyShutdown),
-        }
+        self.slot().take().map(drop).ok_or(OTelSdkError::AlreadyShutdown)
     }
 
-    pub(super) fn ensure_open(&self) -> OTelSdkResult {
-        match self.shut_down.load(Ordering::SeqCst) {
-            false => Ok(()),
-            true => Err(OTelSdkError::AlreadyShutdown),
-        }
+    pub(super) fn transport(&self) -> Result<Arc<Transport>, OTelSdkError> {
+        self.slot().clone().ok_or(OTelSdkError::AlreadyShutdown)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Transport>>> {
+        self.transport.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl HttpClient for Client {
-    /// Of upstream's request, the body and its type are used: path and headers are ours.
+    /// Of upstream's request, the body is used: path and headers are ours, for the process's
+    /// environment has changed those that upstream has.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (mut head, body) = request.into_parts();
-        let (compression, body) = encode(
-            head.headers.remove(CONTENT_ENCODING).as_ref().and_then(compression_of),
-            self.settings.compression,
-            body,
-        )?;
+        let (compression, body) = encode(request.into_body(), self.settings.compression)?;
         let call = Call {
             signal: self.settings.signal,
             path: self.settings.endpoint.path.clone(),
             headers: Arc::clone(&self.headers),
-            content_type: head
-                .headers
-                .remove(CONTENT_TYPE)
-                .unwrap_or(HeaderValue::from_static("application/x-protobuf")),
+            content_type: HeaderValue::from_static(match self.settings.protocol {
+                Protocol::HttpJson => "application/json",
+                Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
+            }),
             compression,
             body,
             timeout: self.settings.timeout,
             drain: self.delivery.drain(),
         };
-        let answer = self.transport.send(call).await.inspect_err(leave_words)?;
+        let answer = self.transport()?.send(call).await.inspect_err(leave_words)?;
         Ok(Response::new(answer))
     }
 }
@@ -141,26 +134,33 @@ impl fmt::Debug for Client {
     }
 }
 
-fn compression_of(encoding: &HeaderValue) -> Option<Compression> {
-    Compression::parse(encoding.to_str().ok()?)
-}
-
 /// The body as the settings want it.
 ///
 /// Upstream compresses as it was told to; but told nothing, it reads the process's
 /// `OTEL_EXPORTER_OTLP_COMPRESSION`, and cannot be told not to. That is undone here. Where the
 /// feature for it is off, the body travels as it is, and says so.
 fn encode(
-    is: Option<Compression>,
-    wanted: Option<Compression>,
     body: Bytes,
+    wanted: Option<Compression>,
 ) -> std::io::Result<(Option<Compression>, Bytes)> {
-    match is {
+    match compression_of(&body) {
         Some(is) if wanted != Some(is) => match decompress(is, &body) {
             Some(plain) => Ok((None, plain?.into())),
             None => Ok((Some(is), body)),
         },
-        _ => Ok((is, body)),
+        is => Ok((is, body)),
+    }
+}
+
+/// How a body is compressed, by its first bytes: neither a protobuf message of OTLP nor JSON begins
+/// with them.
+fn compression_of(body: &[u8]) -> Option<Compression> {
+    match body {
+        // RFC 1952, section 2.3.1
+        [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+        // RFC 8878, section 3.1.1
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Compression::Zstd),
+        _ => None,
     }
 }
 

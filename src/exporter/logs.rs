@@ -29,7 +29,7 @@ impl LogExporter {
 
 impl opentelemetry_sdk::logs::LogExporter for LogExporter {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.client.ensure_open()?;
+        self.client.transport()?;
         let delivery = Arc::clone(&self.client.delivery);
         let items = batch.iter().count() as u64;
         delivery.count(Signal::Logs, items, self.upstream.export(batch)).await

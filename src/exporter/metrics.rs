@@ -30,7 +30,7 @@ impl MetricExporter {
 
 impl PushMetricExporter for MetricExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.client.ensure_open()?;
+        self.client.transport()?;
         let delivery = Arc::clone(&self.client.delivery);
         let export = self.upstream.export(metrics);
         delivery.count(Signal::Metrics, points(metrics), export).await

@@ -28,7 +28,7 @@ impl SpanExporter {
 
 impl opentelemetry_sdk::trace::SpanExporter for SpanExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.client.ensure_open()?;
+        self.client.transport()?;
         let delivery = Arc::clone(&self.client.delivery);
         let items = batch.len() as u64;
         delivery.count(Signal::Traces, items, self.upstream.export(batch)).await

@@ -17,6 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
 
 use super::connector::{Alpn, Connector, Dialled, Stream};
 use super::runtime::{self, Executor};
@@ -83,13 +85,16 @@ impl Connection {
         }
 
         let wire = Arc::new(Wire::default());
-        let io = TokioIo::new(Tapped { stream, wire: Arc::clone(&wire) });
+        let io = TokioIo::new(Tapped { stream, wire: Arc::clone(&wire), write_error: None });
         let (open, closing) = oneshot::channel();
         let dead = Arc::new(AtomicBool::new(false));
         let broken = |error: hyper::Error| wire.failure(error);
         let sender = if is_http2 {
-            let (sender, driver) =
-                http2::Builder::new(Executor).handshake(io).await.map_err(broken)?;
+            // h2 opens a root span per connection, which no suppression by context reaches; seen by
+            // no subscriber it stays closed, and what happens within it is in our context.
+            let handshake = http2::Builder::new(Executor).handshake(io);
+            let handshake = handshake.with_subscriber(Dispatch::none());
+            let (sender, driver) = handshake.await.map_err(broken)?;
             runtime::spawn(drive(driver, closing, Arc::clone(&dead), Arc::clone(&wire)));
             Sender::Http2(sender)
         } else {
@@ -219,7 +224,7 @@ async fn drive<E>(
 #[derive(Debug, Default)]
 struct Wire {
     received: AtomicU64,
-    /// The failure to read or write that says most.
+    /// The first failure to read or write.
     failure: Mutex<Option<FailureKind>>,
     /// Told of the first bytes, and of the end.
     first_news: Notify,
@@ -235,12 +240,8 @@ impl Wire {
             }
         };
         let mut noted = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        // What follows a failure is its consequence, but for an alert that arrives after a write
-        // has failed: that is the cause.
-        let is_alert = matches!(failure, FailureKind::Tls { .. });
-        if noted.is_none() || is_alert && !matches!(*noted, Some(FailureKind::Tls { .. })) {
-            *noted = Some(failure);
-        }
+        // What follows a failure is its consequence.
+        noted.get_or_insert(failure);
     }
 
     fn last_word(&self) -> Option<FailureKind> {
@@ -257,6 +258,8 @@ impl Wire {
 struct Tapped {
     stream: Box<dyn Stream>,
     wire: Arc<Wire>,
+    /// Kept while the read side has not ended.
+    write_error: Option<io::Error>,
 }
 
 impl Tapped {
@@ -267,17 +270,32 @@ impl Tapped {
         poll
     }
 
-    /// After a failed write, the server's alert may still be there to read.
+    /// A write that fails tells that the server is gone; what it said before it went, its alert, is
+    /// still to be read. So a failed write waits for the read side's end.
     fn written<T>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        poll: Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut Box<dyn Stream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if matches!(poll, Poll::Ready(Err(_))) {
-            let mut rest = [0; 512];
-            let _ = self.as_mut().poll_read(cx, &mut ReadBuf::new(&mut rest));
+        let error = match self.write_error.take() {
+            Some(error) => error,
+            None => match write(Pin::new(&mut self.stream), cx) {
+                Poll::Ready(Err(error)) => error,
+                poll => return poll,
+            },
+        };
+        let mut rest = [0; 512];
+        loop {
+            let mut rest = ReadBuf::new(&mut rest);
+            match self.as_mut().poll_read(cx, &mut rest) {
+                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
+                Poll::Ready(_) => return self.noted(Poll::Ready(Err(error))),
+                Poll::Pending => {
+                    self.write_error = Some(error);
+                    return Poll::Pending;
+                }
+            }
         }
-        self.noted(poll)
     }
 }
 
@@ -299,30 +317,27 @@ impl AsyncRead for Tapped {
 
 impl AsyncWrite for Tapped {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.written(cx, poll)
+        self.written(cx, |stream, cx| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.written(cx, poll)
+        self.written(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        self.written(cx, poll)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.written(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::{self, ThreadId};
 
-use opentelemetry::context::FutureExt;
+use opentelemetry::ContextGuard;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -101,43 +101,62 @@ where
     }
 }
 
-/// The scope of our own I/O: no telemetry of it is exported, or each export would beget another.
+/// A future of our own I/O, of which no telemetry is exported: or each export would beget another.
 ///
-/// Whoever records asks OpenTelemetry's context whether to, but for the events that
-/// `tracing-opentelemetry` adds to the span it is in; so we are in none.
-fn quiet<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let suppressed = opentelemetry::Context::new().with_telemetry_suppressed();
-    OutsideSpans(Box::pin(future.with_context(suppressed)))
+/// It is polled and dropped in a [`Scope`].
+struct Quiet<F>(Option<Pin<Box<F>>>);
+
+fn quiet<F: Future>(future: F) -> Quiet<F> {
+    Quiet(Some(Box::pin(future)))
 }
 
-/// Blocking work of our own I/O.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
-    let suppressed = move || {
-        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-        work()
-    };
-    tokio::task::spawn_blocking(suppressed).await.map_err(io::Error::other)
-}
-
-/// A future that is polled outside of all `tracing` spans, also where the thread that drives a
-/// borrowed runtime is inside one.
-struct OutsideSpans<F>(Pin<Box<F>>);
-
-impl<F: Future> Future for OutsideSpans<F> {
+impl<F: Future> Future for Quiet<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let _outside = Outside::enter();
-        self.0.as_mut().poll(cx)
+        let _scope = Scope::enter();
+        let poll = match &mut self.0 {
+            Some(future) => future.as_mut().poll(cx),
+            // Nobody polls a future that is done.
+            None => Poll::Pending,
+        };
+        if poll.is_ready() {
+            self.0 = None;
+        }
+        poll
     }
 }
 
-/// The spans that were left, innermost first, and are entered again on drop.
-struct Outside(Vec<tracing::Span>);
+impl<F> Drop for Quiet<F> {
+    fn drop(&mut self) {
+        let _scope = Scope::enter();
+        self.0 = None;
+    }
+}
 
-impl Outside {
+/// The scope of our own I/O.
+///
+/// Whoever records asks OpenTelemetry's context whether to, but for the events that
+/// `tracing-opentelemetry` adds to the span it is in; so we are in none.
+struct Scope {
+    // Left in this order.
+    _suppressed: ContextGuard,
+    _outside: OutsideSpans,
+}
+
+impl Scope {
+    fn enter() -> Self {
+        let outside = OutsideSpans::enter();
+        let suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        Self { _suppressed: suppressed, _outside: outside }
+    }
+}
+
+/// The spans of `tracing` that the thread was in, innermost first: left, and entered again on drop.
+/// The thread that drives a borrowed runtime may be in some.
+struct OutsideSpans(Vec<tracing::Span>);
+
+impl OutsideSpans {
     fn enter() -> Self {
         let mut left = Self(Vec::new());
         loop {
@@ -152,7 +171,7 @@ impl Outside {
     }
 }
 
-impl Drop for Outside {
+impl Drop for OutsideSpans {
     fn drop(&mut self) {
         for span in self.0.drain(..).rev() {
             if let Some(id) = span.id() {
@@ -160,4 +179,15 @@ impl Drop for Outside {
             }
         }
     }
+}
+
+/// Blocking work of our own I/O.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let work = move || {
+        let _scope = Scope::enter();
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

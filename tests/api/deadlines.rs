@@ -1,1 +1,195 @@
+//! Deadlines, and connections that died without a word.
 
+use std::thread;
+use std::time::Duration;
+
+use otlp_mtls::testing::{Accept, Reply};
+use otlp_mtls::{Protocol, Signal};
+
+use crate::proxy::Proxy;
+use crate::support::{
+    Exporter, SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
+    plaintext_collector,
+};
+
+/// For what is meant to run out.
+const BRIEF: Duration = Duration::from_millis(300);
+
+fn run(exporter: &Exporter) -> Result<(), String> {
+    futures_executor::block_on(exporter.export()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_swallowed_connection_costs_one_export_and_is_closed() {
+    for protocol in TRANSPORTS {
+        for tls in [true, false] {
+            let (pki, secure) = mtls_collector();
+            let plain = plaintext_collector();
+            let (collector, scheme) = if tls { (&secure, "https") } else { (&plain, "http") };
+            let proxy = Proxy::start(collector.addr());
+            // The timeout is the whole test's: long enough for a slow machine's handshake.
+            let exporters = once(mtls_builder(&pki, collector, protocol))
+                .with_endpoint(proxy.endpoint(scheme))
+                .with_timeout(Duration::from_secs(2))
+                .build()
+                .unwrap();
+            let exporter = Exporter::new(&exporters, Signal::Traces);
+            run(&exporter).unwrap();
+            proxy.swallow();
+            let error = run(&exporter).unwrap_err();
+            assert!(error.contains("no answer within 2s"), "{error}");
+            assert!(proxy.first_are_closed(1, SOON), "{protocol} {scheme}: the socket stays open");
+            run(&exporter).unwrap();
+            run(&exporter).unwrap();
+            assert_eq!(collector.spans().len(), 3);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_never_handshakes_costs_the_connect_timeout() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_accept(Accept::Silence);
+        let proxy = Proxy::start(collector.addr());
+        // An export without a limit ends all the same.
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_endpoint(proxy.endpoint("https"))
+            .with_timeout(Duration::ZERO)
+            .with_connect_timeout(BRIEF)
+            .build()
+            .unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        let error = run(&exporter).unwrap_err();
+        assert!(error.contains("no TLS handshake within 300ms"), "{error}");
+        assert!(proxy.first_are_closed(1, SOON), "{protocol}: the socket stays open");
+    }
+}
+
+#[test]
+fn exports_that_wait_for_one_dial_share_its_failure() {
+    let (pki, collector) = mtls_collector();
+    collector.set_accept(Accept::Silence);
+    let exporters = once(mtls_builder(&pki, &collector, Protocol::Grpc))
+        .with_timeout(Duration::ZERO)
+        .with_connect_timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let exporters = &exporters;
+    thread::scope(|scope| {
+        for signal in Signal::ALL {
+            scope.spawn(move || run(&Exporter::new(exporters, signal)).unwrap_err());
+        }
+    });
+    // The metric reader tries once more when it is dropped.
+    assert!(collector.connections() <= 2, "{}", collector.connections());
+}
+
+#[test]
+fn a_collector_that_never_answers_costs_the_timeout_and_sees_a_reset() {
+    for protocol in TRANSPORTS {
+        for tls in [true, false] {
+            let (pki, secure) = mtls_collector();
+            let plain = plaintext_collector();
+            let collector = if tls { &secure } else { &plain };
+            collector.set_reply(|_| Reply::Hold);
+            let exporters = once(mtls_builder(&pki, collector, protocol))
+                .with_timeout(Duration::from_secs(1))
+                .build()
+                .unwrap();
+            let error = run(&Exporter::new(&exporters, Signal::Traces)).unwrap_err();
+            assert!(error.contains("no answer within 1s"), "{protocol}: {error}");
+            assert!(collector.wait_until(SOON, |seen| seen.resets() == 1), "{protocol}");
+        }
+    }
+}
+
+#[test]
+fn an_export_that_is_dropped_is_reset_too() {
+    let (pki, collector) = mtls_collector();
+    collector.set_reply(|_| Reply::Hold);
+    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc).build().unwrap();
+    let exporter = Exporter::new(&exporters, Signal::Traces);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let dropped = tokio::time::timeout(Duration::from_secs(1), exporter.export()).await;
+        dropped.unwrap_err();
+    });
+    assert!(collector.wait_until(SOON, |seen| seen.resets() == 1));
+}
+
+#[test]
+fn a_slow_but_living_collector_keeps_its_connection() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::After(BRIEF, Box::new(Reply::Accept)));
+        let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        for _ in 0..3 {
+            run(&exporter).unwrap();
+        }
+        assert_eq!(collector.connections(), 1, "{protocol}");
+    }
+}
+
+#[test]
+fn a_timeout_beside_answers_to_others_keeps_the_connection() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|request| match request.signal {
+            Signal::Traces => Reply::Hold,
+            _ => Reply::Accept,
+        });
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_signal(Signal::Traces, |traces| traces.with_timeout(Duration::from_secs(1)))
+            .build()
+            .unwrap();
+        let (traces, logs) =
+            (Exporter::new(&exporters, Signal::Traces), Exporter::new(&exporters, Signal::Logs));
+        thread::scope(|scope| {
+            let held = scope.spawn(|| run(&traces));
+            assert!(collector.wait_until(SOON, |seen| seen.received().len() == 1));
+            run(&logs).unwrap();
+            held.join().unwrap().unwrap_err();
+        });
+        run(&logs).unwrap();
+        assert_eq!(collector.connections(), 1, "{protocol}");
+    }
+}
+
+#[test]
+fn exports_in_flight_survive_a_condemnation() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::Hold);
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_signal(Signal::Traces, |traces| traces.with_timeout(Duration::from_secs(1)))
+            .with_timeout(SOON)
+            .build()
+            .unwrap();
+        let (traces, logs) =
+            (Exporter::new(&exporters, Signal::Traces), Exporter::new(&exporters, Signal::Logs));
+        thread::scope(|scope| {
+            let in_flight = scope.spawn(|| run(&logs));
+            assert!(collector.wait_until(SOON, |seen| seen.received().len() == 1));
+            run(&traces).unwrap_err();
+            assert_eq!(collector.connections(), 1);
+            collector.set_reply(|_| Reply::Accept);
+            run(&traces).unwrap();
+            assert_eq!(collector.connections(), 2, "{protocol}: it was not condemned");
+            collector.release();
+            in_flight.join().unwrap().unwrap();
+        });
+        assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 1), "{protocol}");
+        assert_eq!(collector.log_records().len(), 1);
+    }
+}
+
+#[test]
+fn a_timeout_of_zero_is_no_limit() {
+    let collector = plaintext_collector();
+    collector.set_reply(|_| Reply::After(BRIEF, Box::new(Reply::Accept)));
+    let exporters =
+        plaintext_builder(&collector, Protocol::Grpc).with_timeout(Duration::ZERO).build().unwrap();
+    export(&exporters, Signal::Traces).unwrap();
+}

@@ -1,1 +1,150 @@
+//! What `Telemetry` delivers, and what it says of the rest.
 
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry_sdk::Resource;
+use otlp_mtls::testing::Reply;
+use otlp_mtls::{Error, Lost, Signal, Telemetry};
+
+use crate::support::{
+    SOON, TRANSPORTS, builder, items, mtls_builder, mtls_collector, plaintext_collector,
+};
+
+/// One span, one metric point and one log record.
+pub(crate) fn emit(telemetry: &Telemetry) {
+    telemetry.tracer_provider().unwrap().tracer("test").start("a span").end();
+    telemetry.meter_provider().unwrap().meter("test").u64_counter("counter").build().add(1, &[]);
+    let logger = telemetry.logger_provider().unwrap().logger("test");
+    let mut record = logger.create_log_record();
+    record.set_body(AnyValue::from("a log record"));
+    logger.emit(record);
+}
+
+fn lost(result: Result<(), Error>) -> Vec<Lost> {
+    match result {
+        Err(Error::Shutdown { lost }) => lost,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_shutdown_delivers_everything() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let resource = Resource::builder().with_service_name("the-service").build();
+        let exporters =
+            mtls_builder(&pki, &collector, protocol).with_resource(resource).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        emit(&telemetry);
+        telemetry.shutdown(SOON).unwrap();
+        for signal in Signal::ALL {
+            assert_eq!(items(&collector, signal), 1, "{protocol} {signal}");
+        }
+        assert_eq!(collector.resource_attribute("service.name").as_deref(), Some("the-service"));
+        assert_eq!((collector.connections(), collector.handshakes()), (1, 1));
+    }
+}
+
+#[test]
+fn dropping_the_guard_delivers_everything() {
+    let (pki, collector) = mtls_collector();
+    let exporters = mtls_builder(&pki, &collector, otlp_mtls::Protocol::Grpc).build().unwrap();
+    let telemetry = exporters.install().unwrap();
+    emit(&telemetry);
+    drop(telemetry);
+    for signal in Signal::ALL {
+        assert_eq!(items(&collector, signal), 1, "{signal}");
+    }
+    assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 0));
+}
+
+#[test]
+fn a_collector_that_refuses_is_an_error_with_what_was_lost() {
+    // Bound and dropped: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for protocol in TRANSPORTS {
+        let exporters = builder()
+            .with_endpoint(format!("http://127.0.0.1:{port}"))
+            .with_protocol(protocol)
+            .build()
+            .unwrap();
+        let telemetry = exporters.install().unwrap();
+        emit(&telemetry);
+        let error = telemetry.shutdown(Duration::from_secs(2)).unwrap_err();
+        let words = error.to_string();
+        for expected in ["1 spans", "1 metric points", "1 log records", "Connection refused"] {
+            assert!(words.contains(expected), "{protocol}: {words}");
+        }
+        assert_eq!(lost(Err(error)).len(), 3);
+    }
+}
+
+#[test]
+fn a_collector_that_never_answers_is_an_error_at_the_end_of_the_time_given() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::Hold);
+        let telemetry =
+            mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
+        emit(&telemetry);
+        // Far from the 10 s of an export and the 5 s of the meter provider, and not less.
+        let (begun, time) = (Instant::now(), Duration::from_secs(1));
+        let lost = lost(telemetry.shutdown(time));
+        assert!(begun.elapsed() >= time, "{:?}", begun.elapsed());
+        assert_eq!(lost.len(), 3, "{lost:?}");
+        assert!(lost.iter().all(|lost| lost.items == 1), "{lost:?}");
+        assert!(collector.requests().is_empty());
+    }
+}
+
+#[test]
+fn what_one_signal_loses_is_not_said_of_the_others() {
+    for silent in Signal::ALL {
+        let collector = plaintext_collector();
+        collector.set_reply(move |request| match request.signal == silent {
+            true => Reply::Hold,
+            false => Reply::Accept,
+        });
+        let telemetry =
+            builder().with_endpoint(collector.endpoint()).build().unwrap().install().unwrap();
+        emit(&telemetry);
+        let lost = lost(telemetry.shutdown(Duration::from_secs(2)));
+        let [lost] = lost.as_slice() else { panic!("{lost:?}") };
+        assert_eq!((lost.signal, lost.items), (silent, 1));
+    }
+}
+
+/// The SDK's providers report success here.
+#[test]
+fn what_the_collector_rejects_is_not_reported_as_delivered() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::Http { status: 400, headers: Vec::new() });
+        let telemetry =
+            mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
+        emit(&telemetry);
+        let lost = lost(telemetry.shutdown(SOON));
+        assert_eq!(lost.iter().map(|lost| lost.items).collect::<Vec<_>>(), [1, 1, 1], "{lost:?}");
+        assert!(lost.iter().all(|lost| lost.unfinished_after.is_none()), "{lost:?}");
+        assert!(lost.iter().all(|lost| lost.failure.is_some()), "{lost:?}");
+    }
+}
+
+#[test]
+fn exporters_refuse_after_their_shutdown() {
+    use opentelemetry_sdk::error::OTelSdkError;
+    use opentelemetry_sdk::trace::SpanExporter;
+
+    let collector = plaintext_collector();
+    let exporters = builder().with_endpoint(collector.endpoint()).build().unwrap();
+    let exporter = exporters.span_exporter().unwrap();
+    exporter.shutdown().unwrap();
+    let result = futures_executor::block_on(exporter.export(vec![crate::support::span("late")]));
+    assert!(matches!(result, Err(OTelSdkError::AlreadyShutdown)), "{result:?}");
+    assert!(matches!(exporter.shutdown(), Err(OTelSdkError::AlreadyShutdown)));
+    assert_eq!(collector.connections(), 0);
+}

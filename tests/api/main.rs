@@ -6,6 +6,7 @@ mod support;
 mod credentials;
 mod deadlines;
 mod delivery;
+mod proxy;
 mod retry;
 mod runtimes;
 mod servers;

@@ -1,1 +1,251 @@
+//! What is tried again: the specification's tables, a row per code.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use otlp_mtls::testing::{Accept, Collector, Reply};
+use otlp_mtls::{Exporters, Protocol, Retry, Signal};
+
+use crate::support::{
+    SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
+    plaintext_collector,
+};
+
+fn eager() -> Retry {
+    Retry::default().with_initial_backoff(Duration::from_millis(1))
+}
+
+/// A collector's first answer; all later ones accept.
+fn first(collector: &Collector, reply: Reply) {
+    let asked = AtomicUsize::new(0);
+    collector.set_reply(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => reply.clone(),
+        _ => Reply::Accept,
+    });
+}
+
+fn exporters(collector: &Collector, protocol: Protocol) -> Exporters {
+    plaintext_builder(collector, protocol).with_retry(eager()).build().unwrap()
+}
+
+#[test]
+fn grpc_codes() {
+    let delay = Some(Duration::from_millis(1));
+    for (code, name, retry_delay, again) in [
+        (1, "CANCELLED", None, true),
+        (2, "UNKNOWN", None, false),
+        (3, "INVALID_ARGUMENT", None, false),
+        (4, "DEADLINE_EXCEEDED", None, true),
+        (5, "NOT_FOUND", None, false),
+        (6, "ALREADY_EXISTS", None, false),
+        (7, "PERMISSION_DENIED", None, false),
+        (8, "RESOURCE_EXHAUSTED", None, false),
+        (8, "RESOURCE_EXHAUSTED", delay, true),
+        (9, "FAILED_PRECONDITION", None, false),
+        (10, "ABORTED", None, true),
+        (11, "OUT_OF_RANGE", None, true),
+        (12, "UNIMPLEMENTED", None, false),
+        (13, "INTERNAL", None, false),
+        (14, "UNAVAILABLE", None, true),
+        (14, "UNAVAILABLE", delay, true),
+        (15, "DATA_LOSS", None, true),
+        (16, "UNAUTHENTICATED", None, false),
+    ] {
+        let collector = plaintext_collector();
+        first(&collector, Reply::Grpc { code, message: "words".to_owned(), retry_delay });
+        let result = export(&exporters(&collector, Protocol::Grpc), Signal::Traces);
+        assert_eq!(result.is_ok(), again, "{name}: {result:?}");
+        assert_eq!(collector.received().len(), if again { 2 } else { 1 }, "{name}");
+        if let Err(error) = result {
+            let error = error.to_string();
+            assert!(error.contains(&format!("gRPC status {code} ({name})")), "{error}");
+            assert!(!error.contains("words"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn http_statuses() {
+    for (status, over_http, over_grpc) in [
+        (400, false, false),
+        (401, false, false),
+        (403, false, false),
+        (404, false, false),
+        (408, false, false),
+        (413, false, false),
+        (415, false, false),
+        (429, true, true),
+        (500, false, false),
+        (501, false, false),
+        (502, true, true),
+        (503, true, true),
+        (504, true, true),
+    ] {
+        for (protocol, again) in [(Protocol::HttpProtobuf, over_http), (Protocol::Grpc, over_grpc)]
+        {
+            let collector = plaintext_collector();
+            first(&collector, Reply::Http { status, headers: Vec::new() });
+            let result = export(&exporters(&collector, protocol), Signal::Traces);
+            assert_eq!(result.is_ok(), again, "{protocol} {status}: {result:?}");
+            assert_eq!(
+                collector.received().len(),
+                if again { 2 } else { 1 },
+                "{protocol} {status}"
+            );
+            if let Err(error) = result {
+                let error = error.to_string();
+                assert!(error.contains(&format!("HTTP status {status}")), "{error}");
+            }
+        }
+    }
+}
+
+/// A server's delay is a lower bound, so a slow machine cannot break this.
+#[test]
+fn a_server_says_how_long_to_wait() {
+    let delay = Duration::from_secs(1);
+    let retry_info = Reply::Grpc { code: 14, message: String::new(), retry_delay: Some(delay) };
+    let headers = vec![("retry-after".to_owned(), "1".to_owned())];
+    let retry_after = Reply::Http { status: 503, headers };
+    for (protocol, reply) in [(Protocol::Grpc, retry_info), (Protocol::HttpProtobuf, retry_after)] {
+        let collector = plaintext_collector();
+        first(&collector, reply);
+        let begun = Instant::now();
+        export(&exporters(&collector, protocol), Signal::Traces).unwrap();
+        assert!(begun.elapsed() >= delay, "{protocol}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_wait_that_would_outlast_the_timeout_is_not_begun() {
+    let hour = Duration::from_secs(3600);
+    let retry_info = Reply::Grpc { code: 14, message: String::new(), retry_delay: Some(hour) };
+    let headers = vec![("retry-after".to_owned(), "3600".to_owned())];
+    let retry_after = Reply::Http { status: 503, headers };
+    for (protocol, reply) in [(Protocol::Grpc, retry_info), (Protocol::HttpProtobuf, retry_after)] {
+        let collector = plaintext_collector();
+        collector.set_reply(move |_| reply.clone());
+        let exporters =
+            plaintext_builder(&collector, protocol).with_timeout(hour / 2).build().unwrap();
+        let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+        assert!(error.contains("status"), "the failure is the collector's, not ours: {error}");
+        assert_eq!(collector.received().len(), 1);
+    }
+}
+
+#[test]
+fn attempts_end() {
+    for (attempts, retry) in [
+        (1, Retry::disabled()),
+        (3, eager().with_max_attempts(3)),
+        (5, eager()),
+        // Zero counts as one.
+        (1, eager().with_max_attempts(0)),
+    ] {
+        let collector = plaintext_collector();
+        collector.set_reply(|_| Reply::Http { status: 503, headers: Vec::new() });
+        let builder = plaintext_builder(&collector, Protocol::HttpProtobuf).with_retry(retry);
+        export(&builder.build().unwrap(), Signal::Traces).unwrap_err();
+        assert_eq!(collector.received().len(), attempts);
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_is_tried_again() {
+    for protocol in TRANSPORTS {
+        for reply in [Reply::Close, Reply::Reset] {
+            let (pki, collector) = mtls_collector();
+            first(&collector, reply.clone());
+            let builder = mtls_builder(&pki, &collector, protocol).with_retry(eager());
+            export(&builder.build().unwrap(), Signal::Traces)
+                .unwrap_or_else(|error| panic!("{protocol} {reply:?}: {error}"));
+            assert_eq!(collector.spans().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_refuses_at_first_is_tried_again() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_accept(Accept::Refuse);
+        let exporters =
+            mtls_builder(&pki, &collector, protocol).with_retry(eager()).build().unwrap();
+        std::thread::scope(|scope| {
+            let export = scope.spawn(|| export(&exporters, Signal::Traces));
+            assert!(collector.wait_until(SOON, |seen| seen.connections() >= 1));
+            collector.set_accept(Accept::Serve);
+            export.join().unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
+fn connections_that_a_server_retires_lose_nothing_and_cost_no_retry() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.goaway_after(Some(3));
+        let exporters = once(mtls_builder(&pki, &collector, protocol)).build().unwrap();
+        let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+        for _ in 0..30 {
+            futures_executor::block_on(exporter.export()).unwrap();
+        }
+        assert_eq!(collector.spans().len(), 30, "{protocol}");
+        assert!(collector.connections() >= 10, "{protocol}: {}", collector.connections());
+    }
+}
+
+#[test]
+fn what_tls_refuses_for_good_is_not_tried_again() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_ca_certificate(otlp_mtls::Pem::bytes(pki.other_ca_pem()))
+            .with_retry(eager())
+            .build()
+            .unwrap();
+        let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+        assert!(error.contains("we refused the server"), "{error}");
+        assert_eq!(collector.connections(), 1, "{protocol}");
+    }
+}
+
+#[test]
+fn a_client_certificate_that_the_server_refuses_is_not_tried_again() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for protocol in TRANSPORTS {
+            let pki = otlp_mtls::testing::Pki::new();
+            let collector = Collector::builder()
+                .with_tls(pki.server(otlp_mtls::testing::Fixture::Good))
+                .with_client_ca(pki.other_ca_pem())
+                .with_tls_versions(&[version])
+                .start()
+                .unwrap();
+            let exporters =
+                mtls_builder(&pki, &collector, protocol).with_retry(eager()).build().unwrap();
+            let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+            assert!(error.contains("the server refused us"), "{protocol} {version:?}: {error}");
+            assert_eq!(collector.connections(), 1, "{protocol} {version:?}");
+        }
+    }
+}
+
+#[test]
+fn a_header_provider_is_asked_for_each_attempt() {
+    let collector = plaintext_collector();
+    first(&collector, Reply::Http { status: 503, headers: Vec::new() });
+    let asked = AtomicUsize::new(0);
+    let exporters = plaintext_builder(&collector, Protocol::HttpProtobuf)
+        .with_retry(eager())
+        .with_header_provider(move |_| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("attempt", asked.fetch_add(1, Ordering::SeqCst).into());
+            Ok(headers)
+        })
+        .build()
+        .unwrap();
+    export(&exporters, Signal::Traces).unwrap();
+    let attempts: Vec<_> =
+        collector.received().iter().map(|request| request.headers["attempt"].clone()).collect();
+    assert_eq!(attempts, ["0", "1"]);
+}

@@ -1,1 +1,133 @@
+//! How many connections and handshakes the signals need.
 
+use std::sync::Barrier;
+use std::thread;
+
+use otlp_mtls::testing::{Collector, Fixture};
+use otlp_mtls::{Exporters, Pem, Protocol, Signal};
+
+use crate::support::{
+    Exporter, SOON, TRANSPORTS, export, mtls_builder, mtls_collector, plaintext_builder,
+    plaintext_collector,
+};
+
+/// The first exports of all signals, begun at the same instant.
+fn export_all_at_once(exporters: &Exporters) {
+    let barrier = Barrier::new(Signal::ALL.len());
+    thread::scope(|scope| {
+        for signal in Signal::ALL {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                let exporter = Exporter::new(exporters, signal);
+                barrier.wait();
+                futures_executor::block_on(exporter.export()).unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn three_first_exports_at_once_share_one_connection_and_one_handshake() {
+    for protocol in TRANSPORTS {
+        // Often, for a race has to be lost once only.
+        for _ in 0..20 {
+            let (pki, collector) = mtls_collector();
+            let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
+            export_all_at_once(&exporters);
+            assert_eq!((collector.connections(), collector.handshakes()), (1, 1), "{protocol}");
+        }
+    }
+}
+
+#[test]
+fn so_do_they_over_plaintext_grpc() {
+    let collector = plaintext_collector();
+    let exporters = plaintext_builder(&collector, Protocol::Grpc).build().unwrap();
+    export_all_at_once(&exporters);
+    assert_eq!(collector.connections(), 1);
+}
+
+#[test]
+fn http_1_1_reuses_connections_one_export_at_a_time() {
+    let collector = plaintext_collector();
+    let exporters = plaintext_builder(&collector, Protocol::HttpProtobuf).build().unwrap();
+    let held: Vec<_> = Signal::ALL.map(|signal| Exporter::new(&exporters, signal)).into();
+    for _ in 0..3 {
+        for exporter in &held {
+            futures_executor::block_on(exporter.export()).unwrap();
+        }
+    }
+    assert_eq!(collector.connections(), 1);
+}
+
+#[test]
+fn settings_that_differ_are_not_shared() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let other = pki.client_named("other");
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_signal(Signal::Logs, |logs| {
+                logs.with_client_identity(
+                    Pem::bytes(other.certificate_pem()),
+                    Pem::bytes(other.key_pem()),
+                )
+            })
+            .build()
+            .unwrap();
+        export_all_at_once(&exporters);
+        assert_eq!((collector.connections(), collector.handshakes()), (2, 2), "{protocol}");
+        for request in collector.requests() {
+            let client = request.client_certificate.unwrap();
+            let expected = if request.signal == Signal::Logs { "other" } else { "test-client" };
+            assert_eq!(client.common_name(), Some(expected));
+        }
+    }
+}
+
+#[test]
+fn protocols_of_two_families_are_not_shared() {
+    let (pki, collector) = mtls_collector();
+    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc)
+        .with_signal(Signal::Metrics, |metrics| {
+            metrics
+                .with_protocol(Protocol::HttpProtobuf)
+                .with_endpoint(format!("{}/v1/metrics", collector.endpoint()))
+        })
+        .build()
+        .unwrap();
+    export_all_at_once(&exporters);
+    assert_eq!(collector.connections(), 2);
+}
+
+#[test]
+fn a_new_connection_resumes_the_session() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for protocol in TRANSPORTS {
+            let (pki, _) = mtls_collector();
+            let collector = Collector::builder()
+                .with_tls(pki.server(Fixture::Good))
+                .with_client_ca(pki.ca_pem())
+                .with_tls_versions(&[version])
+                .start()
+                .unwrap();
+            let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
+            let exporter = Exporter::new(&exporters, Signal::Traces);
+            futures_executor::block_on(exporter.export()).unwrap();
+            collector.close_connections();
+            futures_executor::block_on(exporter.export()).unwrap();
+            assert!(collector.wait_until(SOON, |seen| seen.handshakes() == 2), "{protocol}");
+            assert_eq!(collector.resumptions(), 1, "{protocol}");
+        }
+    }
+}
+
+#[test]
+fn two_exporters_at_once_have_a_connection_each() {
+    let (pki, collector) = mtls_collector();
+    let one = mtls_builder(&pki, &collector, Protocol::Grpc).build().unwrap();
+    let two = mtls_builder(&pki, &collector, Protocol::Grpc).build().unwrap();
+    for exporters in [&one, &two, &one.clone()] {
+        export(exporters, Signal::Traces).unwrap();
+    }
+    assert!(collector.connections() >= 2);
+}

@@ -23,13 +23,16 @@ use otlp_mtls::{
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Every way that OTLP travels.
-pub(crate) const PROTOCOLS: [Protocol; 3] = [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson];
+pub(crate) const PROTOCOLS: [Protocol; 3] =
+    [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson];
 
 /// One protocol of each family.
 pub(crate) const TRANSPORTS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
 
 /// A builder that sees these variables, and none of the process's.
-pub(crate) fn with_vars<V: Into<OsString> + Clone>(vars: Vec<(&'static str, V)>) -> ExportersBuilder {
+pub(crate) fn with_vars<V: Into<OsString> + Clone>(
+    vars: Vec<(&'static str, V)>,
+) -> ExportersBuilder {
     let vars: Vec<(&str, OsString)> =
         vars.into_iter().map(|(name, value)| (name, value.into())).collect();
     Exporters::builder().with_env(move |name| {
@@ -58,7 +61,11 @@ pub(crate) fn plaintext_collector() -> Collector {
 }
 
 /// A builder for that collector, with the good client's identity.
-pub(crate) fn mtls_builder(pki: &Pki, collector: &Collector, protocol: Protocol) -> ExportersBuilder {
+pub(crate) fn mtls_builder(
+    pki: &Pki,
+    collector: &Collector,
+    protocol: Protocol,
+) -> ExportersBuilder {
     let client = pki.client(Fixture::Good);
     builder()
         .with_endpoint(collector.endpoint())

@@ -1,0 +1,92 @@
+//! Upstream's exporters read the process's environment themselves. Nothing of it may reach the wire
+//! where the builder or `with_env` says otherwise.
+
+use std::time::Duration;
+
+use futures_executor::block_on;
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::trace::SpanExporter;
+use otlp_mtls::testing::{Collector, Reply};
+use otlp_mtls::{Compression, Exporters, ExportersBuilder, Protocol, Retry};
+
+use crate::in_a_process;
+
+const HOSTILE: [(&str, &str); 9] = [
+    ("HEADERS", "x-hostile=1,user-agent=hostile,content-type=text/hostile,content-encoding=zstd"),
+    ("COMPRESSION", "gzip"),
+    ("TIMEOUT", "1"),
+    ("PROTOCOL", "http/json"),
+    ("ENDPOINT", "http://hostile.invalid:1"),
+    ("CERTIFICATE", "/hostile/ca.crt"),
+    ("CLIENT_KEY", "/hostile/client.key"),
+    ("CLIENT_CERTIFICATE", "/hostile/client.crt"),
+    ("INSECURE", "true"),
+];
+
+#[test]
+fn the_environment_has_no_say() {
+    let scopes = ["", "TRACES_", "METRICS_", "LOGS_"];
+    let mut vars: Vec<(String, &str)> = HOSTILE
+        .iter()
+        .flat_map(|(name, value)| {
+            scopes.map(|scope| (format!("OTEL_EXPORTER_OTLP_{scope}{name}"), *value))
+        })
+        .collect();
+    vars.push(("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE".to_owned(), "delta"));
+    let vars: Vec<_> = vars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    in_a_process("hostile::the_environment_has_no_say", &vars, nothing_of_it_is_on_the_wire);
+}
+
+fn nothing_of_it_is_on_the_wire() {
+    assert!(std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_HEADERS").is_some());
+    type Configure = fn(ExportersBuilder, String) -> ExportersBuilder;
+    let by_builder: Configure = |builder, endpoint| {
+        builder
+            .with_endpoint(endpoint)
+            .with_headers([("x-mine", "1")])
+            .with_timeout(Duration::from_secs(60))
+            .with_temporality(Temporality::Cumulative)
+    };
+    let by_env: Configure = |builder, endpoint| {
+        builder.with_env(move |name| match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.clone().into()),
+            "OTEL_EXPORTER_OTLP_HEADERS" => Some("x-mine=1".into()),
+            _ => None,
+        })
+    };
+    for configure in [by_builder, by_env] {
+        for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+            for compression in [None, Some(Compression::Zstd)] {
+                let collector = Collector::builder().start().unwrap();
+                // Longer than the hostile timeout of a millisecond.
+                let slow = Reply::After(Duration::from_millis(50), Box::new(Reply::Accept));
+                collector.set_reply(move |_| slow.clone());
+                let exporters = configure(Exporters::builder(), collector.endpoint())
+                    .with_protocol(protocol)
+                    .with_compression(compression)
+                    .with_retry(Retry::disabled())
+                    .build()
+                    .unwrap();
+                let exporter = exporters.span_exporter().unwrap();
+                block_on(exporter.export(Vec::new())).unwrap();
+
+                let request = collector.requests().remove(0);
+                assert_eq!(request.grpc, protocol == Protocol::Grpc);
+                let content_type = match protocol {
+                    Protocol::Grpc => "application/grpc",
+                    _ => "application/x-protobuf",
+                };
+                assert_eq!(request.headers["content-type"], content_type);
+                assert_eq!(request.headers["x-mine"], "1");
+                assert!(!request.headers.contains_key("x-hostile"));
+                let agent = request.headers["user-agent"].to_str().unwrap();
+                assert!(agent.starts_with("otlp-mtls/"), "{agent}");
+                assert_eq!(request.encoding, compression.map(|wanted| wanted.to_string()));
+
+                let metrics = exporters.metric_exporter().unwrap();
+                assert_eq!(metrics.temporality(), Temporality::Cumulative);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The one line, from the process's environment, with OpenTelemetry's globals.
+
+use std::time::Duration;
+
+use opentelemetry::global;
+use opentelemetry::trace::{Span, Tracer};
+use otlp_mtls::Signal;
+use otlp_mtls::testing::{Collector, Fixture, Pki};
+
+use crate::{SOON, in_a_process};
+
+/// Runs a service's `main` in a process that has the variables of a mutual TLS set-up.
+fn with_a_collector(name: &str, extra: &[(&str, &str)], service: impl FnOnce()) {
+    // The child needs neither: it has the parent's collector.
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
+        return in_a_process(name, &[], service);
+    }
+    for protocol in ["grpc", "http/protobuf", "http/json"] {
+        let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
+        let collector = Collector::builder()
+            .with_tls(pki.server(Fixture::Good))
+            .with_client_ca(pki.ca_pem())
+            .start()
+            .unwrap();
+        let ca = pki.write_ca_to(directory.path()).unwrap();
+        let client = pki.client(Fixture::Good);
+        let (certificate, key) = client.write_to(directory.path(), "client").unwrap();
+        let endpoint = collector.endpoint();
+        let vars = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.to_str().unwrap()),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.to_str().unwrap()),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.to_str().unwrap()),
+            ("OTEL_SERVICE_NAME", "the-service"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team=blue"),
+        ];
+        in_a_process(name, &[&vars, extra].concat(), || unreachable!("the parent has no service"));
+
+        assert_eq!(collector.spans().len(), 1, "{protocol}");
+        assert!(collector.metric_points() >= 1, "{protocol}");
+        assert_eq!((collector.connections(), collector.handshakes()), (1, 1), "{protocol}");
+        assert_eq!(collector.resource_attribute("service.name").as_deref(), Some("the-service"));
+        assert_eq!(collector.resource_attribute("team").as_deref(), Some("blue"));
+        assert_eq!(collector.client_certificates()[0].common_name(), Some("test-client"));
+        let signals: Vec<_> = collector.requests().iter().map(|request| request.signal).collect();
+        assert!(signals.contains(&Signal::Metrics) && signals.contains(&Signal::Traces));
+    }
+}
+
+/// What a service does, by OpenTelemetry's globals alone.
+fn work() {
+    global::tracer("test").start("work").end();
+    global::meter("test").u64_counter("work").build().add(1, &[]);
+}
+
+#[test]
+fn in_plain_main() {
+    with_a_collector("init::in_plain_main", &[], || {
+        let _telemetry = otlp_mtls::init().unwrap();
+        work();
+    });
+}
+
+#[test]
+fn in_tokio_main() {
+    with_a_collector("init::in_tokio_main", &[], || {
+        #[tokio::main(flavor = "current_thread")]
+        async fn main() {
+            let _telemetry = otlp_mtls::init().unwrap();
+            work();
+        }
+        main();
+    });
+}
+
+#[test]
+fn before_tokio_main() {
+    with_a_collector("init::before_tokio_main", &[], || {
+        let telemetry = otlp_mtls::init().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        runtime.unwrap().block_on(async { work() });
+        telemetry.shutdown(SOON).unwrap();
+    });
+}
+
+#[test]
+fn batch_and_interval_settings_are_the_sdk_s() {
+    // Neither is flushed by the guard: it is leaked, and the process waits for both to arrive.
+    let often = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_METRIC_EXPORT_INTERVAL", "10")];
+    with_a_collector("init::batch_and_interval_settings_are_the_sdk_s", &often, || {
+        let telemetry = otlp_mtls::init().unwrap();
+        work();
+        // Far below the defaults of 5 s and 60 s; the collector of the parent counts.
+        std::thread::sleep(Duration::from_secs(2));
+        std::mem::forget(telemetry);
+    });
+}
+
+#[test]
+fn a_wrong_configuration_is_an_error_of_main() {
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.crt"),
+    ];
+    in_a_process("init::a_wrong_configuration_is_an_error_of_main", &vars, || {
+        let words = format!("{:?}", otlp_mtls::init().unwrap_err());
+        let expected = "OTEL_EXPORTER_OTLP_CERTIFICATE: /nowhere/ca.crt: there is no such file";
+        assert!(words.starts_with(expected), "{words}");
+    });
+}

@@ -1,0 +1,59 @@
+//! The platform's roots, which `rustls-native-certs` takes from `SSL_CERT_FILE` where it is set.
+
+use futures_executor::block_on;
+use opentelemetry_sdk::trace::SpanExporter;
+use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::{Error, Exporters, Pem};
+
+use crate::in_a_process;
+
+/// A process whose platform trusts one CA, and a collector that has its certificate from it.
+fn with_platform_roots(name: &str, service: impl FnOnce(&str, &str)) {
+    if let Ok(endpoint) = std::env::var("TEST_ENDPOINT") {
+        let other = std::env::var("TEST_OTHER_CA").unwrap();
+        return in_a_process(name, &[], || service(&endpoint, &other));
+    }
+    let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
+    let collector = Collector::builder().with_tls(pki.server(Fixture::Good)).start().unwrap();
+    let ca = pki.write_ca_to(directory.path()).unwrap();
+    let vars = [
+        ("SSL_CERT_FILE", ca.to_str().unwrap()),
+        ("SSL_CERT_DIR", ""),
+        ("TEST_ENDPOINT", &collector.endpoint()),
+        ("TEST_OTHER_CA", pki.other_ca_pem()),
+    ];
+    in_a_process(name, &vars, || unreachable!("the parent has no service"));
+}
+
+fn export(exporters: &Exporters) -> Result<(), String> {
+    let exporter = exporters.span_exporter().unwrap();
+    block_on(exporter.export(Vec::new())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn trusted_unless_a_ca_is_named() {
+    with_platform_roots("roots::trusted_unless_a_ca_is_named", |endpoint, other| {
+        let builder = || Exporters::builder().with_endpoint(endpoint);
+        export(&builder().build().unwrap()).unwrap();
+
+        let named = || builder().with_ca_certificate(Pem::bytes(other));
+        let error = export(&named().build().unwrap()).unwrap_err();
+        assert!(error.contains("UnknownIssuer"), "{error}");
+
+        export(&named().with_system_roots(true).build().unwrap()).unwrap();
+    });
+}
+
+#[test]
+fn none_at_all_is_an_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let vars = [("SSL_CERT_FILE", file.path().to_str().unwrap()), ("SSL_CERT_DIR", "")];
+    in_a_process("roots::none_at_all_is_an_error", &vars, || {
+        let secure = Exporters::builder().with_endpoint("https://localhost").build();
+        let error = secure.unwrap_err();
+        assert!(matches!(error, Error::NoPlatformRoots { .. }), "{error}");
+        assert!(error.to_string().contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{error}");
+        // They are not even looked for over plaintext.
+        Exporters::builder().with_endpoint("http://localhost").build().unwrap();
+    });
+}
