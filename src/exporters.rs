@@ -453,10 +453,13 @@ impl ExportersBuilder {
             None => histogram_aggregation(&env, &mut warnings)?
                 .unwrap_or(HistogramAggregation::ExplicitBucket),
         };
-        // Three signals have the same to say of a generic variable.
-        warnings.dedup();
+        let mut said = Vec::new();
         for warning in warnings {
-            tracing::warn!(name: "otlp_mtls.configuration", "{warning}");
+            // Three signals have the same to say of a generic variable.
+            if !said.contains(&warning) {
+                tracing::warn!(name: "otlp_mtls.configuration", "{warning}");
+                said.push(warning);
+            }
         }
 
         Ok(Exporters(Arc::new(Inner {

@@ -1,4 +1,75 @@
 //! OpenTelemetry OTLP exporters over TLS and mutual TLS, configured by the `OTEL_*` environment.
+//!
+//! ```no_run
+//! use opentelemetry::global;
+//! use opentelemetry::trace::{Span, Tracer};
+//!
+//! fn main() -> Result<(), otlp_mtls::Error> {
+//!     let _telemetry = otlp_mtls::init()?;
+//!     global::tracer("shop").start("checkout").end();
+//!     Ok(()) // the guard flushes
+//! }
+//! ```
+//!
+//! # Configuration
+//!
+//! [`init`] reads the environment alone. [`Exporters::builder`] has a setter for each variable, and
+//! for what has none. For each setting, the first of these that has it wins: the builder for one
+//! signal, the builder for all, the variable of one signal, that of all, the default of the
+//! [specification].
+//!
+//! | variable | setter |
+//! |---|---|
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | [`with_endpoint`](ExportersBuilder::with_endpoint) |
+//! | `OTEL_EXPORTER_OTLP_PROTOCOL` | [`with_protocol`](ExportersBuilder::with_protocol) |
+//! | `OTEL_EXPORTER_OTLP_CERTIFICATE` | [`with_ca_certificate`](ExportersBuilder::with_ca_certificate) |
+//! | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | [`with_client_identity`](ExportersBuilder::with_client_identity) |
+//! | `OTEL_EXPORTER_OTLP_INSECURE` | [`with_insecure`](ExportersBuilder::with_insecure) |
+//! | `OTEL_EXPORTER_OTLP_HEADERS` | [`with_headers`](ExportersBuilder::with_headers) |
+//! | `OTEL_EXPORTER_OTLP_COMPRESSION` | [`with_compression`](ExportersBuilder::with_compression) |
+//! | `OTEL_EXPORTER_OTLP_TIMEOUT` (ms) | [`with_timeout`](ExportersBuilder::with_timeout) |
+//! | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | [`with_temporality`](ExportersBuilder::with_temporality) |
+//! | `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` | [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) |
+//!
+//! # Trust
+//!
+//! A CA that is named replaces the platform's roots, which are loaded only for an `https` endpoint
+//! without one ([`rustls_native_certs`] finds them; it honours `SSL_CERT_FILE` and
+//! `SSL_CERT_DIR`). Nothing switches verification off. Whatever is set and cannot be used is an
+//! [`Error`] of [`build`](ExportersBuilder::build): there is no silent fall-back.
+//!
+//! # Cryptography
+//!
+//! The rustls `CryptoProvider` is the one given to
+//! [`with_crypto_provider`](ExportersBuilder::with_crypto_provider), else the process's default,
+//! else the compiled one, `aws-lc-rs` before `ring`. A process default is never installed.
+//!
+//! # Runtimes
+//!
+//! All I/O is on a thread of its own, `otlp-mtls-io`, which is started with the first exporter and
+//! ends with the last: exporters work under any async runtime and none.
+//!
+//! # Features
+//!
+//! - `grpc`, `http` (default), `http-json`: the protocols
+//! - `trace`, `metrics`, `logs` (default): the signals
+//! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
+//! - `gzip`, `zstd`: compression
+//! - `testing`: a throw-away PKI and an in-process collector
+//!
+//! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+
+// With a protocol or a signal switched off, what only it uses stands idle.
+#![cfg_attr(
+    not(all(
+        feature = "grpc",
+        feature = "http",
+        feature = "trace",
+        feature = "metrics",
+        feature = "logs"
+    )),
+    allow(dead_code)
+)]
 
 mod config;
 mod error;
@@ -30,3 +101,8 @@ pub use failure::{Failure, FailureKind};
 pub use rustls;
 pub use signal::Signal;
 pub use telemetry::{Telemetry, init};
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

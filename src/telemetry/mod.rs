@@ -164,7 +164,8 @@ impl Telemetry {
         let in_flight = self.delivery.in_flight(signal);
         let items = in_flight + self.delivery.failed(signal) - failed_before;
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
-        (items > 0 || unfinished).then(|| Lost {
+        let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
+        (items > 0 || failed).then(|| Lost {
             signal,
             items,
             unfinished_after: unfinished.then_some(timeout),

@@ -281,18 +281,6 @@ fn a_version_1_certificate_with_another_key_is_refused_too() {
 }
 
 #[test]
-fn an_expired_client_certificate_is_no_error_at_start() {
-    let (pki, _) = mtls_collector();
-    let client = pki.client(Fixture::Expired);
-    builder()
-        .with_endpoint("https://localhost")
-        .with_ca_certificate(Pem::bytes(pki.ca_pem()))
-        .with_client_identity(Pem::bytes(client.certificate_pem()), Pem::bytes(client.key_pem()))
-        .build()
-        .unwrap();
-}
-
-#[test]
 fn no_error_and_no_debug_shows_a_key() {
     let case = Case::new();
     let key = case.client.key_pem();

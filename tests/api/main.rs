@@ -12,4 +12,5 @@ mod runtimes;
 mod servers;
 mod sharing;
 mod testing;
+mod warnings;
 mod wire;

@@ -1,0 +1,62 @@
+//! The pieces: exporters for providers that a service builds itself.
+//!
+//! With `OTEL_EXPORTER_OTLP_ENDPOINT` set, it exports to the collector there, for instance to that
+//! of `examples/collector`; without, to one of its own.
+
+use std::error::Error;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::{Exporters, Pem};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
+        Some(endpoint) => {
+            work(&Exporters::from_env()?)?;
+            println!("exported a span and a metric point to {}", endpoint.display());
+        }
+        None => {
+            let pki = Pki::new();
+            let collector = Collector::builder().with_tls(pki.server(Fixture::Good)).start()?;
+            let exporters = Exporters::builder()
+                .with_endpoint(collector.endpoint())
+                .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+                .build()?;
+            work(&exporters)?;
+            let (spans, points) = (collector.spans().len(), collector.metric_points());
+            println!("the collector received {spans} span and {points} metric point");
+        }
+    }
+    Ok(())
+}
+
+fn work(exporters: &Exporters) -> Result<(), Box<dyn Error>> {
+    let resource = Resource::builder()
+        .with_service_name("own-providers")
+        .with_attribute(KeyValue::new("team", "blue"))
+        .build();
+    let traces = SdkTracerProvider::builder()
+        .with_sampler(Sampler::AlwaysOn)
+        .with_resource(resource.clone())
+        .with_batch_exporter(exporters.span_exporter()?)
+        .build();
+    let metrics = SdkMeterProvider::builder()
+        .with_resource(resource)
+        .with_periodic_exporter(exporters.metric_exporter()?)
+        .build();
+
+    traces.tracer("own_providers").start("work").end();
+    metrics.meter("own_providers").u64_counter("work").build().add(1, &[]);
+
+    // The SDK's shutdown reports success after a lost batch; its flush does not.
+    traces.force_flush()?;
+    metrics.force_flush()?;
+    traces.shutdown()?;
+    metrics.shutdown()?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What is odd about a configuration is said once, by `tracing`.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use otlp_mtls::testing::{Fixture, Pki};
+use otlp_mtls::{Error, Exporters, Pem};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::support::{builder, with_vars};
+
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        struct Message(String);
+        impl Visit for Message {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        if event.metadata().target().starts_with("otlp_mtls") {
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            self.0.lock().unwrap().push(message.0);
+        }
+    }
+}
+
+fn warnings(build: impl FnOnce() -> Result<Exporters, Error>) -> Vec<String> {
+    let warnings = Warnings::default();
+    let subscriber = tracing_subscriber::registry().with(warnings.clone());
+    tracing::subscriber::with_default(subscriber, build).unwrap();
+    Arc::try_unwrap(warnings.0).unwrap().into_inner().unwrap()
+}
+
+#[test]
+fn a_good_configuration_is_silent() {
+    assert_eq!(warnings(|| builder().build()), [""; 0]);
+}
+
+#[test]
+fn tls_variables_beside_a_plaintext_endpoint() {
+    let warnings = warnings(|| {
+        with_vars(vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.crt"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/client.key"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ])
+        .build()
+    });
+    let [plaintext, timeout] = warnings.as_slice() else { panic!("{warnings:#?}") };
+    assert_eq!(
+        plaintext,
+        "http://collector:4318 (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, so there is no use for \
+         OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY: for TLS, let the endpoint \
+         begin with https://"
+    );
+    assert_eq!(
+        timeout,
+        "OTEL_EXPORTER_OTLP_TIMEOUT: `soon` is ignored, expected a number of milliseconds"
+    );
+}
+
+#[test]
+fn an_expired_client_certificate() {
+    let pki = Pki::new();
+    let client = pki.client(Fixture::Expired);
+    let warnings = warnings(|| {
+        builder()
+            .with_endpoint("https://localhost")
+            .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+            .with_client_identity(
+                Pem::bytes(client.certificate_pem()),
+                Pem::bytes(client.key_pem()),
+            )
+            .build()
+    });
+    let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
+    let begins = "with_client_identity(): the client certificate (CN=test-client) expired at ";
+    assert!(warning.starts_with(begins), "{warning}");
+}
