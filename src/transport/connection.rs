@@ -36,6 +36,8 @@ pub(super) struct Connection {
     pub(super) generation: u64,
     sender: Sender,
     wire: Arc<Wire>,
+    /// Set once an exchange was completed on it.
+    answered: AtomicBool,
     /// Set once no further export shall begin on it.
     retired: AtomicBool,
     /// Set once the peer seems gone: then no goodbye is said.
@@ -102,8 +104,15 @@ impl Connection {
             runtime::spawn(drive(driver, closing, Arc::clone(&dead), Arc::clone(&wire)));
             Sender::Http1(tokio::sync::Mutex::new(sender))
         };
-        let connection =
-            Self { generation, sender, wire, retired: AtomicBool::new(false), dead, _open: open };
+        let connection = Self {
+            generation,
+            sender,
+            wire,
+            answered: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            dead,
+            _open: open,
+        };
         if is_http2 && awaits_verdict {
             connection.verdict(deadline, connector.timeout()).await?;
         }
@@ -138,6 +147,10 @@ impl Connection {
         !is_closed && !self.retired.load(Ordering::Relaxed)
     }
 
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Lets no further export begin on it.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
@@ -169,6 +182,7 @@ impl Connection {
         })?;
         let (head, body) = response.into_parts();
         let body = self.read(body).await?;
+        self.answered.store(true, Ordering::Relaxed);
         Ok(Response::from_parts(head, body))
     }
 

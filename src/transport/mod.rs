@@ -38,9 +38,9 @@ use crate::tls::Store;
 
 pub(crate) use runtime::Runtime;
 
-/// How often one attempt may find that its connection was closed under it. A server that closes
-/// every connection at once is not worth more.
-const RESENDS: usize = 8;
+/// How many connections one attempt may lose that never answered anything: a server that closes all
+/// of them at once is not worth more. One that has answered others may end at any time.
+const FRUITLESS: usize = 8;
 
 /// Headers for one attempt, made when it begins.
 pub(crate) type HeaderProvider =
@@ -174,7 +174,8 @@ impl Transport {
 
     async fn attempt(&self, call: &Call, progress: &Mutex<Progress>) -> Result<Bytes, Refusal> {
         let extra = self.extra_headers(call.signal).await?;
-        for _ in 0..RESENDS {
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS {
             let connection = self.pool.acquire().await.map_err(broken)?;
             lock(progress).connection = Some((Arc::clone(&connection), connection.received()));
             let request = self.request(call, &extra, connection.is_http2());
@@ -184,7 +185,10 @@ impl Transport {
                     self.pool.give_back(connection);
                     return self.framing.answer(response);
                 }
-                Err(Lost::Unsent) => connection.retire(),
+                Err(Lost::Unsent) => {
+                    connection.retire();
+                    fruitless += usize::from(!connection.has_answered());
+                }
                 Err(Lost::Broken(kind)) => return Err(broken(kind)),
             }
         }

@@ -195,6 +195,27 @@ fn connections_that_a_server_retires_lose_nothing_and_cost_no_retry() {
     }
 }
 
+/// As many at once as the server lets live on a connection, and more: the last in line lose often.
+#[test]
+fn exports_at_once_outlive_the_connections_that_a_server_retires() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.goaway_after(Some(2));
+        let exporters = once(mtls_builder(&pki, &collector, protocol)).build().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..12 {
+                scope.spawn(|| {
+                    let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+                    for _ in 0..20 {
+                        futures_executor::block_on(exporter.export()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(collector.spans().len(), 12 * 20, "{protocol}");
+    }
+}
+
 #[test]
 fn what_tls_refuses_for_good_is_not_tried_again() {
     for protocol in TRANSPORTS {

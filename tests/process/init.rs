@@ -1,16 +1,14 @@
 //! The one line, from the process's environment, with OpenTelemetry's globals.
 
-use std::time::Duration;
-
 use opentelemetry::global;
 use opentelemetry::trace::{Span, Tracer};
-use otlp_mtls::Signal;
 use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::{Exporters, Signal};
 
 use crate::{SOON, in_a_process};
 
 /// Runs a service's `main` in a process that has the variables of a mutual TLS set-up.
-fn with_a_collector(name: &str, extra: &[(&str, &str)], service: impl FnOnce()) {
+fn with_a_collector(name: &str, service: impl FnOnce()) {
     // The child needs neither: it has the parent's collector.
     if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
         return in_a_process(name, &[], service);
@@ -35,7 +33,7 @@ fn with_a_collector(name: &str, extra: &[(&str, &str)], service: impl FnOnce()) 
             ("OTEL_SERVICE_NAME", "the-service"),
             ("OTEL_RESOURCE_ATTRIBUTES", "team=blue"),
         ];
-        in_a_process(name, &[&vars, extra].concat(), || unreachable!("the parent has no service"));
+        in_a_process(name, &vars, || unreachable!("the parent has no service"));
 
         assert_eq!(collector.spans().len(), 1, "{protocol}");
         assert!(collector.metric_points() >= 1, "{protocol}");
@@ -56,7 +54,7 @@ fn work() {
 
 #[test]
 fn in_plain_main() {
-    with_a_collector("init::in_plain_main", &[], || {
+    with_a_collector("init::in_plain_main", || {
         let _telemetry = otlp_mtls::init().unwrap();
         work();
     });
@@ -64,7 +62,7 @@ fn in_plain_main() {
 
 #[test]
 fn in_tokio_main() {
-    with_a_collector("init::in_tokio_main", &[], || {
+    with_a_collector("init::in_tokio_main", || {
         #[tokio::main(flavor = "current_thread")]
         async fn main() {
             let _telemetry = otlp_mtls::init().unwrap();
@@ -76,7 +74,7 @@ fn in_tokio_main() {
 
 #[test]
 fn before_tokio_main() {
-    with_a_collector("init::before_tokio_main", &[], || {
+    with_a_collector("init::before_tokio_main", || {
         let telemetry = otlp_mtls::init().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
         runtime.unwrap().block_on(async { work() });
@@ -86,14 +84,20 @@ fn before_tokio_main() {
 
 #[test]
 fn batch_and_interval_settings_are_the_sdk_s() {
-    // Neither is flushed by the guard: it is leaked, and the process waits for both to arrive.
-    let often = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_METRIC_EXPORT_INTERVAL", "10")];
-    with_a_collector("init::batch_and_interval_settings_are_the_sdk_s", &often, || {
-        let telemetry = otlp_mtls::init().unwrap();
-        work();
-        // Far below the defaults of 5 s and 60 s; the collector of the parent counts.
-        std::thread::sleep(Duration::from_secs(2));
-        std::mem::forget(telemetry);
+    // The defaults are 512 spans, and a minute: longer than this waits.
+    let vars = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"), ("OTEL_METRIC_EXPORT_INTERVAL", "10")];
+    in_a_process("init::batch_and_interval_settings_are_the_sdk_s", &vars, || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        for _ in 0..3 {
+            work();
+        }
+        assert!(collector.wait_for(Signal::Metrics, 1, SOON));
+        telemetry.shutdown(SOON).unwrap();
+        let requests = collector.requests();
+        let batches = requests.iter().filter(|request| request.signal == Signal::Traces);
+        assert_eq!(batches.map(|batch| batch.items()).collect::<Vec<_>>(), [1, 1, 1]);
     });
 }
 

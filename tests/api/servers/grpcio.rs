@@ -1,0 +1,87 @@
+//! Python's grpcio, which demands a client certificate.
+
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{iter, thread};
+
+use otlp_mtls::{Protocol, Signal};
+use serde_json::{Value, json};
+
+use super::{Certificates, Server, repository};
+use crate::support::{SOON, export, once, with_vars};
+
+fn grpc_collector() -> Command {
+    let mut command = Command::new("python3");
+    command.arg(repository("tests/servers/grpc_collector.py"));
+    command
+}
+
+/// An OTLP/gRPC collector in Python.
+struct Grpcio {
+    server: Server,
+    port: u16,
+}
+
+impl Grpcio {
+    fn start(certificates: &Certificates) -> Self {
+        let mut command = grpc_collector();
+        for (option, file) in
+            [("--cert", "server.crt"), ("--key", "server.key"), ("--client-ca", "ca.crt")]
+        {
+            command.arg(option).arg(certificates.path(file));
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let server = Server::new(child, stdout);
+        let line = server.line().unwrap();
+        let port = line.strip_prefix("listening ").unwrap().parse().unwrap();
+        Self { server, port }
+    }
+
+    /// Lets it end, and returns what it received.
+    fn received(mut self) -> Vec<Value> {
+        drop(self.server.child.stdin.take());
+        let lines = iter::from_fn(|| self.server.line());
+        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+    }
+}
+
+#[test]
+fn grpcio_receives_every_signal() {
+    let Some(certificates) = Certificates::if_here(grpc_collector().arg("--help")) else { return };
+    let grpcio = Grpcio::start(&certificates);
+    let exporters = certificates.builder(grpcio.port, Protocol::Grpc).build().unwrap();
+    for signal in Signal::ALL {
+        export(&exporters, signal).unwrap();
+    }
+    let cn = "my-application";
+    let one =
+        |signal, name| json!({"signal": signal, "items": 1, "names": [name], "client_cn": cn});
+    let expected = [
+        one("logs", "a log record"),
+        one("metrics", "a_counter"),
+        // The SDK's reader exports once more when it is dropped.
+        one("metrics", "a_counter"),
+        one("traces", "a span"),
+    ];
+    assert_eq!(grpcio.received(), expected);
+}
+
+#[test]
+fn grpcio_refuses_a_client_without_a_certificate() {
+    let Some(certificates) = Certificates::if_here(grpc_collector().arg("--help")) else { return };
+    let grpcio = Grpcio::start(&certificates);
+    // Without limits of our own, what hangs hangs.
+    let exporters = once(with_vars(certificates.anonymous(grpcio.port, Protocol::Grpc)))
+        .with_timeout(Duration::ZERO)
+        .with_connect_timeout(10 * SOON)
+        .build()
+        .unwrap();
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(export(&exporters, Signal::Traces)));
+    let error = ended.recv_timeout(SOON).unwrap().unwrap_err().to_string();
+    // It sends no alert.
+    assert!(error.contains("the connection broke"), "{error}");
+    assert_eq!(grpcio.received(), [] as [Value; 0]);
+}

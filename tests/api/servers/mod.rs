@@ -1,0 +1,153 @@
+//! Servers that are not ours, and certificates as users make them: those of
+//! `examples/collector/certificates.sh`.
+
+mod grpcio;
+mod nginx;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+
+use otlp_mtls::{ExportersBuilder, Protocol};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tempfile::TempDir;
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+
+use crate::support::{SOON, with_vars};
+
+/// Set by `.ci/run`: what is missing then fails a test that is skipped otherwise.
+const REQUIRE_SERVERS: &str = "OTLP_MTLS_REQUIRE_SERVERS";
+
+// Certificates
+
+/// What `certificates.sh` makes.
+struct Certificates(TempDir);
+
+impl Certificates {
+    /// Makes them, unless this command or openssl fails: then the test is to be skipped.
+    fn if_here(server: &mut Command) -> Option<Self> {
+        let missing = [server, Command::new("bash").arg("--version"), &mut openssl_version()]
+            .into_iter()
+            .find_map(|command| run(command).err());
+        if let Some(why) = missing {
+            assert!(env::var_os(REQUIRE_SERVERS).is_none(), "{REQUIRE_SERVERS} is set: {why}");
+            skipped(&why);
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let script = repository("examples/collector/certificates.sh");
+        run(Command::new("bash").arg(script).arg(directory.path()).env("KEY_BITS", "2048"))
+            .unwrap();
+        Some(Self(directory))
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    /// What users set, but for the client's identity.
+    fn anonymous(&self, port: u16, protocol: Protocol) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://localhost:{port}").into()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_string().into()),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", self.path("ca.crt").into()),
+        ]
+    }
+
+    fn builder(&self, port: u16, protocol: Protocol) -> ExportersBuilder {
+        let mut vars = self.anonymous(port, protocol);
+        vars.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", self.path("client.crt").into()));
+        vars.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", self.path("client.key").into()));
+        with_vars(vars)
+    }
+}
+
+fn openssl_version() -> Command {
+    let mut command = Command::new("openssl");
+    command.arg("version");
+    command
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// What a command writes to standard output, or why it fails.
+fn run(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{program} does not run: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        // Python's reason is in its last line.
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{program}: {}: {}", output.status, said.lines().last().unwrap_or_default()))
+    }
+}
+
+fn skipped(why: &str) {
+    // Past libtest, which keeps what `eprintln!` says to itself when a test passes.
+    let _ = writeln!(io::stderr(), "skipped: {why}");
+}
+
+#[test]
+fn the_script_makes_client_certificates_of_version_1() {
+    let Some(certificates) = Certificates::if_here(&mut openssl_version()) else { return };
+    let version = run(&mut openssl_version()).unwrap();
+    let number = version.strip_prefix("OpenSSL ").and_then(|version| {
+        let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+        Some((numbers.next()?, numbers.next()?))
+    });
+    if number.is_none_or(|number| number >= (3, 2)) {
+        return skipped(&format!("only OpenSSL before 3.2 makes them, not {}", version.trim()));
+    }
+    let der = CertificateDer::from_pem_file(certificates.path("client.crt")).unwrap();
+    let (_, certificate) = X509Certificate::from_der(&der).unwrap();
+    assert_eq!(certificate.version(), X509Version::V1);
+}
+
+// Servers
+
+/// A process that ends with this.
+struct Server {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Server {
+    /// `output` is where it says what matters.
+    fn new(child: Child, output: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::channel();
+        // Reads on when nobody listens: a full pipe would stop the server.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Its next line, or `None` if it has ended.
+    fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(SOON) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the server has nothing to say"),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // For whoever reads why a test failed.
+        self.lines.iter().for_each(|line| eprintln!("{line}"));
+    }
+}

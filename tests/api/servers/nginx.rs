@@ -1,0 +1,176 @@
+//! nginx, which demands a client certificate, in front of a collector without TLS.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use otlp_mtls::testing::Collector;
+use otlp_mtls::{Protocol, Signal};
+use tempfile::TempDir;
+
+use super::{Certificates, Server, repository};
+use crate::support::{export, items, once, plaintext_collector, span, with_vars};
+
+/// How a collector behind nginx is reached, and what nginx calls the HTTP that is spoken to it.
+const ROUTES: [(Protocol, &str); 3] = [
+    (Protocol::Grpc, "HTTP/2.0"),
+    (Protocol::HttpProtobuf, "HTTP/2.0"),
+    (Protocol::HttpProtobuf, "HTTP/1.1"),
+];
+
+/// After so many requests nginx ends a connection, over HTTP/2 with GOAWAY. Fewer than the threads
+/// that export at once: then requests are on their way that nginx does not take any more.
+const KEEPALIVE_REQUESTS: u32 = 2;
+
+fn nginx_version() -> Command {
+    let mut command = Command::new("nginx");
+    command.arg("-v");
+    command
+}
+
+/// nginx, which demands a client certificate and passes requests on.
+struct Nginx {
+    _server: Server,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Nginx {
+    fn start(certificates: &Certificates, sink: &Collector, http: &str) -> Self {
+        let template = fs::read_to_string(repository("tests/servers/nginx.conf.in")).unwrap();
+        // Others may take the port between us and nginx.
+        (0..10).find_map(|_| Self::try_start(&template, certificates, sink, http)).unwrap()
+    }
+
+    /// `None` if its port was taken.
+    fn try_start(
+        template: &str,
+        certificates: &Certificates,
+        sink: &Collector,
+        http: &str,
+    ) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let mut config = template
+            .replace("@DIR@", directory.path().to_str().unwrap())
+            .replace("@PORT@", &port.to_string())
+            .replace("@CERTS@", certificates.0.path().to_str().unwrap())
+            .replace("@SINK@", &sink.addr().to_string())
+            .replace("@KEEPALIVE_REQUESTS@", &KEEPALIVE_REQUESTS.to_string());
+        if http == "HTTP/1.1" {
+            config = config.replace(" ssl http2;", " ssl;");
+        }
+        fs::write(directory.path().join("nginx.conf"), config).unwrap();
+
+        let mut child = Command::new("nginx")
+            .args(["-e", "stderr", "-c", "nginx.conf", "-p"])
+            .arg(directory.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let server = Server::new(child, stderr);
+        loop {
+            let line = server.line().expect("nginx ended");
+            eprintln!("{line}");
+            // What it says next after it has begun to listen.
+            if line.contains("event method") {
+                return Some(Self { _server: server, port, directory });
+            }
+            if line.contains("bind()") {
+                return None;
+            }
+        }
+    }
+
+    /// The most requests that it took on one connection.
+    fn most_requests(&self, http: &str) -> u32 {
+        let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap();
+        let requests = log.lines().map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [_connection, request, protocol, _status, _path] = fields[..] else {
+                panic!("{line}")
+            };
+            assert_eq!(protocol, http);
+            request.parse().unwrap()
+        });
+        requests.max().unwrap()
+    }
+}
+
+#[test]
+fn a_collector_behind_nginx_receives_every_signal() {
+    let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
+    for (protocol, http) in ROUTES {
+        let sink = plaintext_collector();
+        let nginx = Nginx::start(&certificates, &sink, http);
+        let exporters = certificates.builder(nginx.port, protocol).build().unwrap();
+        for signal in Signal::ALL {
+            export(&exporters, signal).unwrap_or_else(|error| panic!("{http}: {error}"));
+            // The SDK's reader exports once more when it is dropped.
+            let expected = if signal == Signal::Metrics { 2 } else { 1 };
+            assert_eq!(items(&sink, signal), expected, "{protocol} over {http}: {signal}");
+        }
+        for request in sink.requests() {
+            assert_eq!(request.grpc, protocol == Protocol::Grpc);
+            assert_eq!(request.headers["x-client-dn"], "O=MyCompany,CN=my-application");
+        }
+    }
+}
+
+#[test]
+fn nginx_answers_a_client_without_a_certificate_with_status_400() {
+    let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
+    for (protocol, http) in ROUTES {
+        let sink = plaintext_collector();
+        let nginx = Nginx::start(&certificates, &sink, http);
+        let exporters = with_vars(certificates.anonymous(nginx.port, protocol)).build().unwrap();
+        let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+        assert!(error.contains("HTTP status 400"), "{protocol} over {http}: {error}");
+        assert!(sink.received().is_empty());
+    }
+}
+
+/// Exports spans one by one from so many threads, on connections that nginx ends all the time.
+fn nothing_is_lost(threads: usize) {
+    let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
+    for (protocol, http) in ROUTES {
+        let sink = plaintext_collector();
+        let nginx = Nginx::start(&certificates, &sink, http);
+        // With retries, it could be lost and found.
+        let exporters = once(certificates.builder(nginx.port, protocol)).build().unwrap();
+        let names = |thread| (0..30).map(move |number| format!("{thread}.{number}"));
+        thread::scope(|scope| {
+            for thread in 0..threads {
+                let exporter = exporters.span_exporter().unwrap();
+                scope.spawn(move || {
+                    for name in names(thread) {
+                        let span = SpanData { name: name.into(), ..span("") };
+                        futures_executor::block_on(exporter.export(vec![span]))
+                            .unwrap_or_else(|error| panic!("{http}: {error}"));
+                    }
+                });
+            }
+        });
+        let mut received: Vec<String> = sink.spans().into_iter().map(|span| span.name).collect();
+        let mut expected: Vec<String> = (0..threads).flat_map(names).collect();
+        received.sort();
+        expected.sort();
+        assert_eq!(received, expected, "{protocol} over {http}");
+        assert_eq!(nginx.most_requests(http), KEEPALIVE_REQUESTS, "{protocol} over {http}");
+    }
+}
+
+#[test]
+fn what_is_exported_in_turn_outlives_the_connections_that_nginx_ends() {
+    nothing_is_lost(1);
+}
+
+#[test]
+fn what_is_exported_at_once_outlives_the_connections_that_nginx_ends() {
+    nothing_is_lost(3);
+}
