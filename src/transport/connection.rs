@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Dispatch;
@@ -27,7 +27,11 @@ use crate::failure::{FailureKind, tls_error};
 /// A collector's answer is a few bytes; more than this is not read.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-/// How long a connection that nobody uses any more may take to say goodbye.
+/// What is written goes out at least this often.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// How long a connection that nobody uses any more may take to say goodbye. A dead one never gets it
+/// out.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A connection that is ready for requests.
@@ -40,8 +44,6 @@ pub(super) struct Connection {
     answered: AtomicBool,
     /// Set once no further export shall begin on it.
     retired: AtomicBool,
-    /// Set once the peer seems gone: then no goodbye is said.
-    dead: Arc<AtomicBool>,
     /// Dropped with the last exchange, which ends the connection.
     _open: oneshot::Sender<()>,
 }
@@ -87,9 +89,13 @@ impl Connection {
         }
 
         let wire = Arc::new(Wire::default());
-        let io = TokioIo::new(Tapped { stream, wire: Arc::clone(&wire), write_error: None });
+        let io = TokioIo::new(Tapped {
+            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            wire: Arc::clone(&wire),
+            unflushed: false,
+            write_error: None,
+        });
         let (open, closing) = oneshot::channel();
-        let dead = Arc::new(AtomicBool::new(false));
         let broken = |error: hyper::Error| wire.failure(error);
         let sender = if is_http2 {
             // h2 opens a root span per connection, which no suppression by context reaches; seen by
@@ -97,11 +103,11 @@ impl Connection {
             let handshake = http2::Builder::new(Executor).handshake(io);
             let handshake = handshake.with_subscriber(Dispatch::none());
             let (sender, driver) = handshake.await.map_err(broken)?;
-            runtime::spawn(drive(driver, closing, Arc::clone(&dead), Arc::clone(&wire)));
+            runtime::spawn(drive(driver, closing, Arc::clone(&wire)));
             Sender::Http2(sender)
         } else {
             let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(broken)?;
-            runtime::spawn(drive(driver, closing, Arc::clone(&dead), Arc::clone(&wire)));
+            runtime::spawn(drive(driver, closing, Arc::clone(&wire)));
             Sender::Http1(tokio::sync::Mutex::new(sender))
         };
         let connection = Self {
@@ -110,7 +116,6 @@ impl Connection {
             wire,
             answered: AtomicBool::new(false),
             retired: AtomicBool::new(false),
-            dead,
             _open: open,
         };
         if is_http2 && awaits_verdict {
@@ -154,12 +159,6 @@ impl Connection {
     /// Lets no further export begin on it.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
-    }
-
-    /// Retires it, and closes its socket without a goodbye once the exports in flight have ended.
-    pub(super) fn condemn(&self) {
-        self.retire();
-        self.dead.store(true, Ordering::Relaxed);
     }
 
     /// How many bytes have arrived on it.
@@ -216,7 +215,6 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 async fn drive<E>(
     driver: impl Future<Output = Result<(), E>>,
     mut closing: oneshot::Receiver<()>,
-    dead: Arc<AtomicBool>,
     wire: Arc<Wire>,
 ) {
     let mut driver = pin!(driver);
@@ -227,7 +225,7 @@ async fn drive<E>(
         Pin::new(&mut closing).poll(cx).map(|_| false)
     })
     .await;
-    if !is_over && !dead.load(Ordering::Relaxed) {
+    if !is_over {
         // What it says on its way out concerns nobody.
         let _ = timeout(CLOSING, driver).await;
     }
@@ -270,8 +268,10 @@ impl Wire {
 
 /// A stream that tells its [`Wire`] what passes.
 struct Tapped {
-    stream: Box<dyn Stream>,
+    stream: BufWriter<Box<dyn Stream>>,
     wire: Arc<Wire>,
+    /// Whether anything was written since the last flush.
+    unflushed: bool,
     /// Kept while the read side has not ended.
     write_error: Option<io::Error>,
 }
@@ -289,7 +289,10 @@ impl Tapped {
     fn written<T>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut Box<dyn Stream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(
+            Pin<&mut BufWriter<Box<dyn Stream>>>,
+            &mut Context<'_>,
+        ) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let error = match self.write_error.take() {
             Some(error) => error,
@@ -331,18 +334,20 @@ impl AsyncRead for Tapped {
 
 impl AsyncWrite for Tapped {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.unflushed = true;
         self.written(cx, |stream, cx| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.unflushed = true;
         self.written(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
     }
 
@@ -350,7 +355,13 @@ impl AsyncWrite for Tapped {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// h2 flushes after every frame, which is at most 16 KiB. A flush after a write is put off until
+    /// the task is polled again, which is at once, and by then most of a batch is in the buffer.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.unflushed) {
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
+        }
         self.written(cx, |stream, cx| stream.poll_flush(cx))
     }
 

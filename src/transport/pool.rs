@@ -80,7 +80,7 @@ impl Pool {
 
     /// Gives a connection up: it closes with the last export that is in flight on it.
     pub(super) fn condemn(&self, connection: &Arc<Connection>) {
-        connection.condemn();
+        connection.retire();
         self.slots().shared.take_if(|shared| Arc::ptr_eq(shared, connection));
     }
 

@@ -151,7 +151,9 @@ fn refusals_name_variable_path_finding_and_remedy() {
 
     let all = [CA, CERTIFICATE, KEY].as_slice();
     let certificates = [CA, CERTIFICATE].as_slice();
-    let rows: &[(&str, &[&str], &[u8], &[&str])] = &[
+    // What it is, in which variables, its bytes, and words of the refusal.
+    type Row<'a> = (&'a str, &'a [&'a str], &'a [u8], &'a [&'a str]);
+    let rows: &[Row<'_>] = &[
         ("empty", all, b"", &["it is empty"]),
         ("blank", all, b" \r\n\t\n", &["it is empty"]),
         ("not PEM", all, b"hello", &["holds no PEM"]),

@@ -108,7 +108,11 @@ fn a_collector_that_never_answers_costs_the_timeout_and_sees_a_reset() {
 fn an_export_that_is_dropped_is_reset_too() {
     let (pki, collector) = mtls_collector();
     collector.set_reply(|_| Reply::Hold);
-    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc).build().unwrap();
+    // Without a limit, only the drop ends it.
+    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc)
+        .with_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
     let exporter = Exporter::new(&exporters, Signal::Traces);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {

@@ -191,7 +191,7 @@ fn connections_that_a_server_retires_lose_nothing_and_cost_no_retry() {
             futures_executor::block_on(exporter.export()).unwrap();
         }
         assert_eq!(collector.spans().len(), 30, "{protocol}");
-        assert!(collector.connections() >= 10, "{protocol}: {}", collector.connections());
+        assert!(collector.connections() > 1, "{protocol}");
     }
 }
 

@@ -72,7 +72,7 @@ macro_rules! under {
 }
 
 // Drives a future without any runtime: no reactor, no timer, no spawning.
-under!(no_runtime, |future| futures_executor::block_on(future));
+under!(no_runtime, futures_executor::block_on);
 under!(another_executor, |future| {
     futures_executor::LocalPool::new().run_until(future);
 });

@@ -46,7 +46,6 @@ fn a_hundred_exporters_leave_nothing_behind() {
 }
 
 /// How many I/O threads this process has.
-
 fn io_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| {

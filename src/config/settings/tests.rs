@@ -2,7 +2,8 @@
 
 use super::*;
 
-type Vars<'a> = &'a [(&'a str, &'a str)];
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+type Vars<'a> = Pairs<'a>;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
@@ -214,7 +215,7 @@ fn plaintext_beside_tls_variables_warns_once_and_names_them() {
 
 #[test]
 fn headers() {
-    let rows: &[(&str, Vars<'_>, &[(&str, &str)])] = &[
+    let rows: &[(&str, Vars<'_>, Pairs<'_>)] = &[
         ("none by default", &[], &[]),
         ("pairs", &[(HEADERS, "a=1,b=2")], &[("a", "1"), ("b", "2")]),
         ("white space around", &[(HEADERS, " a = 1 , b=2 ,")], &[("a", "1"), ("b", "2")]),

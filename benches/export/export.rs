@@ -1,0 +1,68 @@
+//! Export of one batch of 512 spans, ours beside hand-wired opentelemetry-otlp.
+//!
+//! ```sh
+//! cargo bench --manifest-path benches/export/Cargo.toml               # criterion, then the ratios
+//! cargo bench --manifest-path benches/export/Cargo.toml -- --ratios   # the ratios alone
+//! cargo bench --manifest-path benches/export/Cargo.toml -- --shutdown # how long a shutdown takes
+//! cargo bench --manifest-path benches/export/Cargo.toml -- --lane grpc/mtls/ours 1000   # to profile
+//! ```
+//!
+//! The collector is a sink in a process of its own, so that the CPU figures are the exporter's alone.
+
+mod batch;
+mod lanes;
+mod ratios;
+mod shutdown;
+mod sink;
+
+use criterion::{BatchSize, Criterion, SamplingMode};
+
+use crate::lanes::Lane;
+use crate::sink::Sink;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+    if arguments.first() == Some(&sink::ARGUMENT) {
+        return sink::run();
+    }
+
+    let sink = Sink::start();
+    // As a service has it.
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let lanes = lanes::all(&sink, runtime.handle());
+
+    // Cargo adds `--bench`.
+    match *arguments.iter().copied().filter(|word| *word != "--bench").collect::<Vec<_>>() {
+        ["--ratios"] => ratios::print(&lanes),
+        ["--shutdown"] => shutdown::print(),
+        ["--lane", name, count] => repeat(&lanes, name, count.parse().expect("a number")),
+        _ => {
+            wall(&lanes);
+            ratios::print(&lanes);
+            shutdown::print();
+        }
+    }
+}
+
+fn wall(lanes: &[Lane]) {
+    let mut criterion = Criterion::default().configure_from_args();
+    for lane in lanes {
+        let mut group = criterion.benchmark_group(lane.case);
+        // All samples of the same length: an export is long enough.
+        group.sampling_mode(SamplingMode::Flat);
+        group.bench_function(lane.side.name(), |bencher| {
+            bencher.iter_batched(batch::spans, |spans| lane.export(spans), BatchSize::LargeInput);
+        });
+        group.finish();
+    }
+    criterion.final_summary();
+}
+
+fn repeat(lanes: &[Lane], name: &str, count: usize) {
+    let lane = lanes.iter().find(|lane| format!("{}/{}", lane.case, lane.side.name()) == name);
+    let lane = lane.expect("the name of a lane, as criterion prints it");
+    for _ in 0..count {
+        lane.export(batch::spans());
+    }
+}
