@@ -27,6 +27,9 @@ use crate::transport::{HeaderProvider, Policy, Runtime, Transport};
 /// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a longer connect timeout is cut to, so that instants can be reckoned with.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// Makes exporters for traces, metrics and logs that share what they can: one I/O thread, and one
 /// connection per collector.
 ///
@@ -465,7 +468,10 @@ impl ExportersBuilder {
         Ok(Exporters(Arc::new(Inner {
             lines,
             policy: Policy {
-                connect_timeout: self.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+                connect_timeout: self
+                    .connect_timeout
+                    .unwrap_or(DEFAULT_CONNECT_TIMEOUT)
+                    .min(MAX_CONNECT_TIMEOUT),
                 retry: self.retry,
                 assume_http2: self.assume_http2,
                 header_provider: self.header_provider,

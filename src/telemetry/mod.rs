@@ -23,6 +23,9 @@ use crate::signal::Signal;
 /// How long a dropped guard may take.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a longer shutdown is cut to, so that instants can be reckoned with.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// Sets one signal up, and returns its provider.
 type Install = fn(&Exporters, &Arc<Delivery>) -> Result<Arc<dyn Provider>, Error>;
 
@@ -116,6 +119,7 @@ impl Telemetry {
         let providers = std::mem::take(&mut self.providers);
         let failed_before: Vec<u64> =
             providers.iter().map(|provider| self.delivery.failed(provider.signal())).collect();
+        let timeout = timeout.min(MAX_TIMEOUT);
         let end = Instant::now() + timeout;
         self.delivery.drain_by(end);
 

@@ -152,7 +152,7 @@ impl Transport {
         call: &Call,
         progress: &Mutex<Progress>,
     ) -> Result<Bytes, FailureKind> {
-        let deadline = call.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut backoff = Backoff::new(&self.policy.retry);
         loop {
             let Refusal { kind, again } = match self.attempt(call, progress).await {

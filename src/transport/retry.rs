@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::config::Retry;
 
+/// The longest wait there is, whatever a server or a policy asks for.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// What a failed attempt says about another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
@@ -25,7 +28,11 @@ pub(super) struct Backoff<'a> {
 
 impl<'a> Backoff<'a> {
     pub(super) fn new(policy: &'a Retry) -> Self {
-        Self { policy, attempts: 1, next: policy.initial_backoff.min(policy.max_backoff) }
+        Self {
+            policy,
+            attempts: 1,
+            next: policy.initial_backoff.min(policy.max_backoff).min(LONGEST),
+        }
     }
 
     /// The wait before the next attempt, or `None` if there is to be none.
@@ -33,14 +40,14 @@ impl<'a> Backoff<'a> {
         let at_least = match again {
             Again::No => return None,
             Again::Backoff => Duration::ZERO,
-            Again::After(delay) => delay,
+            Again::After(delay) => delay.min(LONGEST),
         };
         if self.attempts >= self.policy.max_attempts {
             return None;
         }
         self.attempts += 1;
         let wait = self.next.mul_f64(jitter());
-        self.next = self.next.mul_f64(1.5).min(self.policy.max_backoff);
+        self.next = self.next.mul_f64(1.5).min(self.policy.max_backoff).min(LONGEST);
         // The server's delay is spread as well, and only upwards.
         Some(wait.max(at_least.mul_f64(1.0 + jitter() / 10.0)).max(at_least))
     }
@@ -83,6 +90,16 @@ mod tests {
         assert!(wait >= long, "{wait:?}");
         let wait = Backoff::new(&policy).wait(Again::After(Duration::ZERO)).unwrap();
         assert!(wait >= Duration::from_millis(80), "{wait:?}");
+    }
+
+    #[test]
+    fn no_wait_is_too_long_to_reckon_with() {
+        let policy =
+            Retry::default().with_initial_backoff(Duration::MAX).with_max_backoff(Duration::MAX);
+        let mut backoff = Backoff::new(&policy);
+        for again in [Again::Backoff, Again::After(Duration::MAX)] {
+            assert!(backoff.wait(again).unwrap() <= LONGEST * 2);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, mpsc};
 
 use otlp_mtls::testing::Collector;
-use otlp_mtls::{Exporters, Pem, Protocol, Signal, Telemetry};
+use otlp_mtls::{Error, Exporters, Protocol, Signal, Telemetry};
 use rustls::ClientConfig;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
@@ -120,35 +120,33 @@ fn a_runtime_that_has_ended_is_an_error_that_says_so() {
     assert!(error.contains("the runtime that does its I/O has ended"), "{error}");
 }
 
-/// Something to drop in the midst of a handshake, on the I/O thread.
-type Cargo = Arc<Mutex<Option<Box<dyn Send>>>>;
+/// Something to do in the midst of a handshake, on the I/O thread.
+type Task = Box<dyn FnOnce() + Send>;
 
-/// A rustls configuration whose client certificate resolver drops the cargo.
-#[derive(Debug)]
-struct Dropping {
+/// A client certificate resolver that does a task first, and tells on which thread.
+struct Doing {
     inner: Arc<dyn ResolvesClientCert>,
-    cargo: DebugCargo,
-    dropped: mpsc::SyncSender<String>,
+    task: Arc<Mutex<Option<Task>>>,
+    done: mpsc::SyncSender<String>,
 }
 
-struct DebugCargo(Cargo);
-
-impl std::fmt::Debug for DebugCargo {
+impl std::fmt::Debug for Doing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("cargo")
+        f.write_str("Doing")
     }
 }
 
-impl ResolvesClientCert for Dropping {
+impl ResolvesClientCert for Doing {
     fn resolve(
         &self,
         hints: &[&[u8]],
         schemes: &[rustls::SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        if let Some(cargo) = self.cargo.0.lock().unwrap().take() {
-            drop(cargo);
+        let task = self.task.lock().unwrap().take();
+        if let Some(task) = task {
+            task();
             let thread = std::thread::current();
-            self.dropped.send(thread.name().unwrap_or_default().to_owned()).unwrap();
+            self.done.send(thread.name().unwrap_or_default().to_owned()).unwrap();
         }
         self.inner.resolve(hints, schemes)
     }
@@ -158,43 +156,61 @@ impl ResolvesClientCert for Dropping {
     }
 }
 
-/// Exports a span with a configuration that drops, on the I/O thread, what `load` makes of the
-/// exporters.
-fn drop_on_the_io_thread(
-    load: impl FnOnce(Exporters) -> Box<dyn Send>,
+/// Does on the I/O thread, during the first handshake, what `prepare` makes of the exporters.
+fn do_on_the_io_thread(
+    prepare: impl FnOnce(Exporters) -> Task,
 ) -> (Collector, mpsc::Receiver<String>) {
     let (pki, collector) = mtls_collector();
     let plain = mtls_builder(&pki, &collector, Protocol::Grpc).build().unwrap();
     let mut config = ClientConfig::clone(&plain.client_config(Signal::Traces).unwrap());
-    let (dropped, drops) = mpsc::sync_channel(1);
-    let cargo = Cargo::default();
-    config.client_auth_cert_resolver = Arc::new(Dropping {
+    let (done, is_done) = mpsc::sync_channel(1);
+    let task = Arc::new(Mutex::new(None));
+    config.client_auth_cert_resolver = Arc::new(Doing {
         inner: Arc::clone(&config.client_auth_cert_resolver),
-        cargo: DebugCargo(Arc::clone(&cargo)),
-        dropped,
+        task: Arc::clone(&task),
+        done,
     });
     let exporters = builder()
         .with_endpoint(collector.endpoint())
         .with_protocol(Protocol::Grpc)
-        .with_ca_certificate(Pem::bytes(pki.ca_pem()))
         .with_rustls_config(Arc::new(config))
         .build()
         .unwrap();
-    *cargo.lock().unwrap() = Some(load(exporters));
-    (collector, drops)
+    *task.lock().unwrap() = Some(prepare(exporters));
+    (collector, is_done)
+}
+
+/// A guard with items to flush, whose first export begins by itself.
+fn flushing(exporters: &Exporters) -> Telemetry {
+    let telemetry = exporters.install().unwrap();
+    emit(&telemetry);
+    let tracer = telemetry.tracer_provider().unwrap().clone();
+    std::thread::spawn(move || tracer.force_flush());
+    telemetry
 }
 
 #[test]
 fn the_guard_dropped_on_the_io_thread_neither_panics_nor_hangs() {
-    let (collector, drops) = drop_on_the_io_thread(|exporters| {
-        let telemetry: Telemetry = exporters.install().unwrap();
-        emit(&telemetry);
-        // The first export begins when the batch is flushed, which nobody waits for.
-        let tracer = telemetry.tracer_provider().unwrap().clone();
-        std::thread::spawn(move || tracer.force_flush());
-        Box::new(telemetry)
+    let (collector, is_done) = do_on_the_io_thread(|exporters| {
+        let telemetry = flushing(&exporters);
+        Box::new(move || drop(telemetry))
     });
-    assert_eq!(drops.recv_timeout(SOON).unwrap(), "otlp-mtls-io");
+    assert_eq!(is_done.recv_timeout(SOON).unwrap(), "otlp-mtls-io");
+    for signal in Signal::ALL {
+        assert!(collector.wait_until(SOON, |seen| items(seen, signal) == 1), "{signal}");
+    }
+}
+
+#[test]
+fn a_shutdown_on_the_io_thread_does_not_wait_for_itself() {
+    let (collector, is_done) = do_on_the_io_thread(|exporters| {
+        let telemetry = flushing(&exporters);
+        Box::new(move || {
+            let result = telemetry.shutdown(SOON);
+            assert!(matches!(result, Err(Error::ShutdownOnIoThread)), "{result:?}");
+        })
+    });
+    assert_eq!(is_done.recv_timeout(SOON * 2).unwrap(), "otlp-mtls-io");
     for signal in Signal::ALL {
         assert!(collector.wait_until(SOON, |seen| items(seen, signal) == 1), "{signal}");
     }
@@ -202,16 +218,14 @@ fn the_guard_dropped_on_the_io_thread_neither_panics_nor_hangs() {
 
 #[test]
 fn the_last_exporter_and_handle_dropped_on_the_io_thread_neither_panic_nor_hang() {
-    let (_collector, drops) = drop_on_the_io_thread(|exporters| {
+    let (_collector, is_done) = do_on_the_io_thread(|exporters| {
         let exporter = Arc::new(Exporter::new(&exporters, Signal::Traces));
-        let exporting = Arc::downgrade(&exporter);
+        let exporting = Arc::clone(&exporter);
         std::thread::spawn(move || {
-            // Upgraded within, so that the cargo's is the last but for the export's own.
-            if let Some(exporter) = exporting.upgrade() {
-                let _ = futures_executor::block_on(exporter.export());
-            }
+            // What becomes of the export does not matter here.
+            let _ = futures_executor::block_on(exporting.export());
         });
-        Box::new((exporter, exporters))
+        Box::new(move || drop((exporter, exporters)))
     });
-    assert_eq!(drops.recv_timeout(SOON).unwrap(), "otlp-mtls-io");
+    assert_eq!(is_done.recv_timeout(SOON).unwrap(), "otlp-mtls-io");
 }
