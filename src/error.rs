@@ -82,6 +82,12 @@ pub enum Error {
     /// The client's certificate and private key do not belong together.
     KeyMismatch(Box<KeyMismatch>),
 
+    /// A [`CredentialSource`](crate::CredentialSource) has nothing to give.
+    CredentialSource {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// No certificate authority is there to trust.
     NoPlatformRoots {
         /// The endpoint.
@@ -164,6 +170,9 @@ impl fmt::Display for Error {
             ),
             Self::Credential { origin, place, problem } => write!(f, "{origin}: {place}: {problem}"),
             Self::KeyMismatch(mismatch) => mismatch.fmt(f),
+            Self::CredentialSource { .. } => {
+                f.write_str("with_credential_source(): the source gives no credentials")
+            }
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,
                 "{endpoint} ({origin}) needs TLS, and no trusted root certificates were found on \
@@ -205,6 +214,7 @@ impl std::error::Error for Error {
         match self {
             Self::Endpoint { problem, .. } => problem.source(),
             Self::Credential { problem, .. } => problem.source(),
+            Self::CredentialSource { source } => Some(&**source),
             Self::Rustls { source, .. } => Some(source),
             Self::StartThread { source } => Some(source),
             Self::Exporter { source, .. } => Some(source),
@@ -350,6 +360,8 @@ pub enum Place {
     File(PathBuf),
     /// In memory.
     Bytes,
+    /// Wherever a [`CredentialSource`](crate::CredentialSource) has it.
+    Source,
 }
 
 impl fmt::Display for Place {
@@ -357,6 +369,7 @@ impl fmt::Display for Place {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Bytes => f.write_str("the bytes given"),
+            Self::Source => f.write_str("the source"),
         }
     }
 }
@@ -380,6 +393,9 @@ pub enum CredentialProblem {
     /// The path is a directory's.
     #[error("this is a directory: name the file in it")]
     Directory,
+    /// The path is a pipe's, a socket's or a device's.
+    #[error("this is no file, but a pipe, a socket or a device, which cannot be read again later")]
+    NotAFile,
     /// There is nothing in it.
     #[error("it is empty")]
     Empty,
@@ -443,6 +459,22 @@ pub enum CredentialProblem {
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It has expired, and what is in use has not: it is no replacement.
+    #[error("the certificate ({subject}) expired at {not_after}")]
+    Expired {
+        /// The certificate's subject.
+        subject: String,
+        /// When it expired.
+        not_after: String,
+    },
+    /// It is not yet valid: it is no replacement for now.
+    #[error("the certificate ({subject}) is valid from {not_before} on, by this machine's clock")]
+    NotYetValid {
+        /// The certificate's subject.
+        subject: String,
+        /// From when on it is valid.
+        not_before: String,
     },
     /// The crypto provider cannot use the private key.
     #[error(

@@ -16,16 +16,20 @@ use tokio::runtime::Handle;
 
 use crate::config::{
     Compression, Env, HistogramAggregation, Overrides, Pem, Protocol, Retry, Settings, TlsVersion,
-    histogram_aggregation, temporality,
+    histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
 use crate::exporter::{Client, Delivery};
 use crate::signal::Signal;
-use crate::tls::{Loading, Store};
+use crate::status::Status;
+use crate::tls::{CredentialSource, Loading, Store};
 use crate::transport::{HeaderProvider, Policy, Runtime, Transport};
 
 /// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often files are looked at, unless the builder or the environment says otherwise.
+const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a longer connect timeout is cut to, so that instants can be reckoned with.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -133,10 +137,48 @@ impl Exporters {
     }
 
     /// The rustls configuration that a signal's connections are made with: a snapshot, which does
-    /// not follow later changes. `None` over plaintext, or if the signal's feature is off.
+    /// not rotate. `None` over plaintext, or if the signal's feature is off.
     pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
         let store = self.0.lines.get(&signal)?.shared.store.as_ref()?;
         Some(store.current().config)
+    }
+
+    /// The credentials in use: whose they are, until when, and why newer ones are not used.
+    pub fn status(&self) -> Status {
+        let credentials = self.stores().map(|(signals, store)| {
+            let mut credentials = store.status();
+            credentials.signals = signals;
+            credentials
+        });
+        Status { credentials: credentials.collect() }
+    }
+
+    /// Looks at all files and sources now, whatever the reload interval. The next export of each
+    /// signal uses what is new.
+    ///
+    /// It blocks while files are read.
+    ///
+    /// # Errors
+    ///
+    /// The first reason why something new cannot be used. What was in use stays so.
+    pub fn reload(&self) -> Result<(), Error> {
+        let looks: Vec<_> = self.stores().map(|(_, store)| store.look(true)).collect();
+        looks.into_iter().collect()
+    }
+
+    /// The stores, each with the signals that share it.
+    fn stores(&self) -> impl Iterator<Item = (Vec<Signal>, &Arc<Store>)> {
+        let mut stores = Vec::<(Vec<Signal>, &Arc<Store>)>::new();
+        for (signal, line) in &self.0.lines {
+            let Some(store) = &line.shared.store else {
+                continue;
+            };
+            match stores.iter_mut().find(|(_, known)| Arc::ptr_eq(known, store)) {
+                Some((signals, _)) => signals.push(*signal),
+                None => stores.push((vec![*signal], store)),
+            }
+        }
+        stores.into_iter()
     }
 
     #[cfg(feature = "metrics")]
@@ -211,6 +253,8 @@ pub struct ExportersBuilder {
     rustls_config: Option<Arc<ClientConfig>>,
     system_roots: bool,
     min_tls_version: Option<TlsVersion>,
+    reload_interval: Option<Duration>,
+    source: Option<Arc<dyn CredentialSource>>,
     connect_timeout: Option<Duration>,
     retry: Retry,
     header_provider: Option<Arc<HeaderProvider>>,
@@ -335,6 +379,22 @@ impl ExportersBuilder {
         self
     }
 
+    /// Sets where certificates and keys come from, in place of files and bytes. The variables that
+    /// name files are then not read.
+    pub fn with_credential_source(mut self, source: impl CredentialSource + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Sets how often files, or the credential source, are looked at for changes; the default is 10
+    /// seconds, and zero is with every export.
+    ///
+    /// The environment has it as `OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL`, in milliseconds.
+    pub fn with_reload_interval(mut self, interval: Duration) -> Self {
+        self.reload_interval = Some(interval);
+        self
+    }
+
     /// Sets whether the platform's roots are trusted beside a CA that is named.
     pub fn with_system_roots(mut self, trusted: bool) -> Self {
         self.system_roots = trusted;
@@ -421,14 +481,19 @@ impl ExportersBuilder {
     /// file, and the reason: see [`Error`]. There is no silent fall-back.
     pub fn build(self) -> Result<Exporters, Error> {
         let env = self.env.clone().unwrap_or_else(Env::process);
+        let mut warnings = Vec::new();
         let loading = Loading {
             provider: self.provider.as_ref(),
             min_version: self.min_tls_version.unwrap_or(TlsVersion::Tls12),
             system_roots: self.system_roots,
+            reload_interval: match self.reload_interval {
+                Some(interval) => interval,
+                None => reload_interval(&env, &mut warnings)?.unwrap_or(DEFAULT_RELOAD_INTERVAL),
+            },
+            source: self.source.as_ref(),
             custom: self.rustls_config.as_ref(),
         };
         let none = Overrides::default();
-        let mut warnings = Vec::new();
         let mut lines = BTreeMap::<Signal, Line>::new();
         for signal in Signal::ALL.into_iter().filter(|signal| signal.is_compiled()) {
             let specific = self.specific.get(&signal).unwrap_or(&none);

@@ -126,6 +126,12 @@ impl FailureKind {
         }
     }
 
+    /// Whether credentials that are out of date may be the reason. Not every server says so with an
+    /// alert: some just close the connection.
+    pub(crate) fn may_be_credentials(&self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::Connection { .. })
+    }
+
     /// Whether trying again within the export is of no use, for nothing but a change of
     /// configuration would help.
     pub(crate) fn is_permanent(&self) -> bool {

@@ -77,6 +77,7 @@ mod exporter;
 mod exporters;
 mod failure;
 mod signal;
+mod status;
 mod telemetry;
 mod tls;
 mod transport;
@@ -100,7 +101,9 @@ pub use exporters::{Exporters, ExportersBuilder};
 pub use failure::{Failure, FailureKind};
 pub use rustls;
 pub use signal::Signal;
+pub use status::{CredentialStatus, Refusal, Status};
 pub use telemetry::{Telemetry, init};
+pub use tls::{CertificateFacts, CredentialSource, Credentials};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -110,3 +110,8 @@ pub(crate) const TEMPORALITY_PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMP
 /// How histograms are aggregated unless a view says otherwise.
 pub(crate) const DEFAULT_HISTOGRAM_AGGREGATION: &str =
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+
+/// How often files are looked at, in milliseconds: an extension, named after the
+/// [specification's form](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#language-specific-environment-variables)
+/// for one language.
+pub(crate) const RELOAD_INTERVAL: &str = "OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL";

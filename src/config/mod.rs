@@ -10,7 +10,7 @@ mod values;
 pub(crate) use env::Env;
 pub(crate) use origin::Sourced;
 pub(crate) use settings::{
-    IdentitySettings, Settings, TlsSettings, Warning, histogram_aggregation, temporality,
+    Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
 };
 
 pub use origin::Origin;

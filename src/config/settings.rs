@@ -14,7 +14,9 @@ use super::origin::{Origin, Sourced};
 use super::overrides::Overrides;
 use super::values::{Compression, HistogramAggregation, Pem, Protocol};
 use crate::error::{Error, HeaderProblem};
-use crate::signal::{DEFAULT_HISTOGRAM_AGGREGATION, Signal, TEMPORALITY_PREFERENCE, Variable};
+use crate::signal::{
+    DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, Signal, TEMPORALITY_PREFERENCE, Variable,
+};
 
 /// The specification's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,6 +118,23 @@ pub(crate) fn histogram_aggregation(
     };
     let expected = "explicit_bucket_histogram or base2_exponential_bucket_histogram";
     Ok(accept(found, expected, warnings, HistogramAggregation::parse).map(|found| found.value))
+}
+
+/// How often the environment wants files to be looked at.
+pub(crate) fn reload_interval(
+    env: &Env,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Duration>, Error> {
+    let Some(found) = env.text(RELOAD_INTERVAL)? else {
+        return Ok(None);
+    };
+    Ok(accept(found, MILLISECONDS, warnings, milliseconds).map(|found| found.value))
+}
+
+const MILLISECONDS: &str = "a number of milliseconds";
+
+fn milliseconds(value: &str) -> Option<Duration> {
+    value.parse().ok().map(Duration::from_millis)
 }
 
 struct Resolver<'a> {
@@ -315,9 +334,7 @@ impl Resolver<'_> {
         let timeout = match self.built(|given| given.timeout) {
             Some(timeout) => timeout,
             None => self
-                .understood(Variable::Timeout, "a number of milliseconds", |value| {
-                    value.parse().ok().map(Duration::from_millis)
-                })?
+                .understood(Variable::Timeout, MILLISECONDS, milliseconds)?
                 .map_or(DEFAULT_TIMEOUT, |timeout| timeout.value),
         };
         Ok((!timeout.is_zero()).then_some(timeout))

@@ -1,262 +1,233 @@
-//! PEM to validated trust anchors and identity, or to a refusal that says what the file is.
+//! Certificates and keys as they come from a source, and validated.
 
-use std::fs;
-use std::io;
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::{IdentitySettings, Pem, PemSource, Sourced, Warning};
+use super::certificate::CertificateFacts;
+use crate::config::Origin;
 use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
 
-/// What a [`Pem`] is expected to hold.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Certificates,
-    PrivateKey,
+/// Whom to trust, and who we are: what a [`CredentialSource`](crate::CredentialSource) gives.
+///
+/// `Debug` shows how many certificates there are, and nothing of the key.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// `None` for the platform's roots.
+    pub(super) trust_anchors: Option<Vec<CertificateDer<'static>>>,
+    pub(super) identity: Option<Identity>,
+    pub(super) origins: Origins,
 }
 
-impl Wanted {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Certificates => "certificate",
-            Self::PrivateKey => "private key",
+/// The client's certificate chain, leaf first, and its private key.
+#[derive(Clone)]
+pub(super) struct Identity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: Key,
+}
+
+#[derive(Clone)]
+pub(super) enum Key {
+    Der(Arc<PrivateKeyDer<'static>>),
+    Signing(Arc<dyn SigningKey>),
+}
+
+/// Where each part came from, for messages.
+#[derive(Clone)]
+pub(super) struct Origins {
+    pub(super) ca: (Origin, Place),
+    pub(super) certificate: (Origin, Place),
+    pub(super) key: (Origin, Place),
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        let source = (Origin::Builder("with_credential_source"), Place::Source);
+        Self { ca: source.clone(), certificate: source.clone(), key: source }
+    }
+}
+
+impl Credentials {
+    /// Trusts the platform's roots, and presents no certificate.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the certificate authorities to trust, in place of the platform's.
+    #[must_use]
+    pub fn with_trust_anchors(
+        mut self,
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Self {
+        self.trust_anchors = Some(certificates.into_iter().collect());
+        self
+    }
+
+    /// Sets the client's certificate chain, leaf first, and its private key.
+    #[must_use]
+    pub fn with_identity(
+        mut self,
+        chain: impl IntoIterator<Item = CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        let key = Key::Der(Arc::new(key));
+        self.identity = Some(Identity { chain: chain.into_iter().collect(), key });
+        self
+    }
+
+    /// Sets the client's certificate chain, leaf first, and what signs in place of a key in memory:
+    /// an HSM's, for instance.
+    #[must_use]
+    pub fn with_signing_key(
+        mut self,
+        chain: impl IntoIterator<Item = CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+    ) -> Self {
+        let key = Key::Signing(key);
+        self.identity = Some(Identity { chain: chain.into_iter().collect(), key });
+        self
+    }
+
+    /// Checks everything that can be checked before a handshake.
+    pub(super) fn validate(self, provider: &CryptoProvider) -> Result<Validated, Error> {
+        let mut roots = RootCertStore::empty();
+        let mut trust_anchors = Vec::new();
+        for (index, der) in self.trust_anchors.iter().flatten().enumerate() {
+            let invalid = |source| invalid_certificate(&self.origins.ca, index, source);
+            roots.add(der.clone()).map_err(|source| invalid(Box::new(source)))?;
+            trust_anchors.push(CertificateFacts::parse(der, provider).map_err(invalid)?);
         }
-    }
-}
-
-/// The certificates of one PEM as trust anchors, added to those there already.
-pub(super) fn add_trust_anchors(
-    pem: &Sourced<Pem>,
-    roots: &mut RootCertStore,
-) -> Result<(), Error> {
-    let content = Content::read(pem)?;
-    for (index, certificate) in content.certificates()?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|source| {
-            let source = Box::new(source);
-            content.problem(CredentialProblem::InvalidCertificate { position: index + 1, source })
-        })?;
-    }
-    Ok(())
-}
-
-/// The client's certificate chain with its key, matched.
-pub(super) fn load_identity(
-    settings: &IdentitySettings,
-    provider: &CryptoProvider,
-    warnings: &mut Vec<Warning>,
-) -> Result<Arc<CertifiedKey>, Error> {
-    let certificate_pem = Content::read(&settings.certificate)?;
-    let chain = certificate_pem.certificates()?;
-    let facts = certificate_pem.facts(&chain)?;
-    let key_pem = Content::read(&settings.key)?;
-    let key = key_pem.signing_key(provider)?;
-
-    // A provider that cannot tell the public key leaves a mismatch to the handshake.
-    if let Some(public_key) = key.public_key()
-        && facts.first().is_none_or(|leaf| leaf.public_key != public_key.as_ref())
-    {
-        return Err(Error::KeyMismatch(Box::new(KeyMismatch {
-            certificate_origin: settings.certificate.origin.clone(),
-            certificate: certificate_pem.place,
-            leaf_is_not_first: facts.iter().any(|facts| facts.public_key == public_key.as_ref()),
-            subject: facts.into_iter().next().map(|leaf| leaf.subject).unwrap_or_default(),
-            key_origin: settings.key.origin.clone(),
-            key: key_pem.place,
-        })));
-    }
-
-    if let Some(leaf) = facts.into_iter().next()
-        && leaf.not_after < SystemTime::now()
-    {
-        warnings.push(Warning::ClientCertificateExpired {
-            origin: settings.certificate.origin.clone(),
-            subject: leaf.subject,
-            not_after: leaf.not_after_words,
-        });
-    }
-    // Not by `from_der`, which parses the leaf with webpki and so refuses X.509 v1 (rustls #2364),
-    // which servers take. What it checks, that key and leaf match, was seen to above.
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
-}
-
-/// What is worth knowing of a certificate.
-struct Facts {
-    subject: String,
-    not_after: SystemTime,
-    not_after_words: String,
-    /// The `SubjectPublicKeyInfo` in DER.
-    public_key: Vec<u8>,
-}
-
-/// What was read, with the words for where.
-struct Content<'a> {
-    pem: &'a Sourced<Pem>,
-    place: Place,
-    bytes: Vec<u8>,
-}
-
-impl<'a> Content<'a> {
-    fn read(pem: &'a Sourced<Pem>) -> Result<Self, Error> {
-        let place = pem.value.path().map_or(Place::Bytes, |path| Place::File(path.to_owned()));
-        let read = match &pem.value.0 {
-            PemSource::Bytes(bytes) => Ok(bytes.to_vec()),
-            PemSource::File(path) => fs::read(path),
+        let identity = match &self.identity {
+            Some(identity) => Some(identity.validate(&self.origins, provider)?),
+            None => None,
         };
-        let mut content = Self { pem, place, bytes: Vec::new() };
-        content.bytes = read.map_err(|source| {
-            content.problem(match source.kind() {
-                io::ErrorKind::NotFound => CredentialProblem::Missing { source },
-                io::ErrorKind::IsADirectory => CredentialProblem::Directory,
-                _ => CredentialProblem::Unreadable { source },
-            })
-        })?;
-        if content.bytes.trim_ascii().is_empty() {
-            return Err(content.problem(CredentialProblem::Empty));
-        }
-        Ok(content)
-    }
-
-    fn problem(&self, problem: CredentialProblem) -> Error {
-        Error::Credential { origin: self.pem.origin.clone(), place: self.place.clone(), problem }
-    }
-
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let sections = self.sections(Wanted::Certificates)?;
-        Ok(sections
-            .into_iter()
-            .filter(|(kind, _)| *kind == SectionKind::Certificate)
-            .map(|(_, der)| der.into())
-            .collect())
-    }
-
-    fn signing_key(&self, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Error> {
-        let sections = self.sections(Wanted::PrivateKey)?;
-        let key = sections.into_iter().find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
-        let Some(key) = key else {
-            return Err(self.wrong_section(Wanted::PrivateKey));
-        };
-        provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|source| self.problem(CredentialProblem::UnsupportedKey { source }))
-    }
-
-    fn facts(&self, chain: &[CertificateDer<'_>]) -> Result<Vec<Facts>, Error> {
-        let facts = |(index, der): (usize, &CertificateDer<'_>)| {
-            let (_, certificate) = X509Certificate::from_der(der).map_err(|source| {
-                let source = Box::new(source);
-                self.problem(CredentialProblem::InvalidCertificate { position: index + 1, source })
-            })?;
-            let not_after = certificate.validity().not_after;
-            Ok(Facts {
-                subject: certificate.subject().to_string(),
-                not_after: system_time(not_after.timestamp()),
-                not_after_words: not_after.to_string(),
-                public_key: certificate.public_key().raw.to_vec(),
-            })
-        };
-        chain.iter().enumerate().map(facts).collect()
-    }
-
-    /// The PEM sections that rustls can use, at least one of them of the wanted kind.
-    fn sections(&self, wanted: Wanted) -> Result<Vec<(SectionKind, Vec<u8>)>, Error> {
-        let labels = self.labels();
-        if labels.is_empty() {
-            return Err(self.not_pem(wanted));
-        }
-        if wanted == Wanted::PrivateKey && self.is_encrypted(&labels) {
-            let place = self.place.clone();
-            return Err(self.problem(CredentialProblem::EncryptedKey { place }));
-        }
-        let sections: Vec<(SectionKind, Vec<u8>)> = PemObject::pem_slice_iter(self.text())
-            .collect::<Result<_, _>>()
-            .map_err(|source: pem::Error| {
-                self.problem(match source {
-                    pem::Error::MissingSectionEnd { .. } => CredentialProblem::Truncated {
-                        label: labels.last().cloned().unwrap_or_default(),
-                    },
-                    source => CredentialProblem::InvalidPem { source },
-                })
-            })?;
-        let is_wanted = |kind: &SectionKind| match wanted {
-            Wanted::Certificates => *kind == SectionKind::Certificate,
-            Wanted::PrivateKey => matches!(
-                kind,
-                SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey
-            ),
-        };
-        if sections.iter().any(|(kind, _)| is_wanted(kind)) {
-            Ok(sections)
-        } else {
-            Err(self.wrong_section(wanted))
-        }
-    }
-
-    fn wrong_section(&self, wanted: Wanted) -> Error {
-        let (wanted, found) = (wanted.words(), self.labels());
-        self.problem(CredentialProblem::WrongSection { wanted, found })
-    }
-
-    /// Without the byte order mark that some editors put before the first section.
-    fn text(&self) -> &[u8] {
-        self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes)
-    }
-
-    /// The labels of all sections, those that rustls has no use for included.
-    fn labels(&self) -> Vec<String> {
-        self.text()
-            .split(|byte| *byte == b'\n' || *byte == b'\r')
-            .filter_map(|line| line.trim_ascii().strip_prefix(b"-----BEGIN "))
-            .map(|label| label.strip_suffix(b"-----").unwrap_or(label))
-            .map(|label| String::from_utf8_lossy(label).into_owned())
-            .collect()
-    }
-
-    /// PKCS#8 says so in its label, OpenSSL's own format in a header (RFC 1421, section 4.6.1.1).
-    fn is_encrypted(&self, labels: &[String]) -> bool {
-        labels.iter().any(|label| label == "ENCRYPTED PRIVATE KEY")
-            || self.text().split(|byte| *byte == b'\n').any(|line| {
-                line.starts_with(b"Proc-Type:") && line.trim_ascii_end().ends_with(b"ENCRYPTED")
-            })
-    }
-
-    /// What binary formats begin with: a SEQUENCE with a long length, and in PKCS#12 the version
-    /// 3 and another SEQUENCE (RFC 7292, section 4).
-    fn not_pem(&self, wanted: Wanted) -> Error {
-        let place = self.place.clone();
-        let body = match self.bytes.as_slice() {
-            [0x30, 0x80, body @ ..]
-            | [0x30, 0x81, _, body @ ..]
-            | [0x30, 0x82, _, _, body @ ..]
-            | [0x30, 0x83, _, _, _, body @ ..] => body,
-            // Ed25519 keys in PKCS#8 are this short.
-            [0x30, length, body @ ..] if usize::from(*length) == body.len() => body,
-            _ => return self.problem(CredentialProblem::NotPem),
-        };
-        let command = match wanted {
-            Wanted::Certificates => "x509",
-            Wanted::PrivateKey => "pkey",
-        };
-        self.problem(match body {
-            [0x02, 0x01, 0x03, 0x30, ..] => CredentialProblem::Pkcs12 { place },
-            _ => CredentialProblem::Der { command, place },
+        let (certified_key, chain) = identity.unzip();
+        Ok(Validated {
+            credentials: self,
+            roots,
+            certified_key,
+            trust_anchors,
+            chain: chain.unwrap_or_default(),
         })
     }
 }
 
-fn system_time(timestamp: i64) -> SystemTime {
-    let distance = Duration::from_secs(timestamp.unsigned_abs());
-    let time = if timestamp < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
+impl PartialEq for Credentials {
+    /// Equal in content, wherever it came from.
+    fn eq(&self, other: &Self) -> bool {
+        self.trust_anchors == other.trust_anchors && self.identity == other.identity
+    }
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        let same_key = match (&self.key, &other.key) {
+            (Key::Der(one), Key::Der(other)) => one == other,
+            (Key::Signing(one), Key::Signing(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same_key && self.chain == other.chain
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain = self.identity.as_ref().map_or(0, |identity| identity.chain.len());
+        f.debug_struct("Credentials")
+            .field("trust_anchors", &self.trust_anchors.as_ref().map(Vec::len))
+            .field("chain", &chain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    fn validate(
+        &self,
+        origins: &Origins,
+        provider: &CryptoProvider,
+    ) -> Result<(Arc<CertifiedKey>, Vec<CertificateFacts>), Error> {
+        let parse = |(index, der): (usize, &CertificateDer<'_>)| {
+            CertificateFacts::parse(der, provider)
+                .map_err(|source| invalid_certificate(&origins.certificate, index, source))
+        };
+        let facts: Vec<_> = self.chain.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        let key = match &self.key {
+            Key::Signing(key) => Arc::clone(key),
+            Key::Der(key) => {
+                provider.key_provider.load_private_key(key.clone_key()).map_err(|source| {
+                    problem(&origins.key, CredentialProblem::UnsupportedKey { source })
+                })?
+            }
+        };
+        // A key that cannot tell its public half leaves a mismatch to the handshake.
+        if let Some(public_key) = key.public_key()
+            && facts.first().is_none_or(|leaf| leaf.public_key != public_key.as_ref())
+        {
+            let leaf_is_not_first =
+                facts.iter().any(|facts| facts.public_key == public_key.as_ref());
+            let (certificate_origin, certificate) = origins.certificate.clone();
+            let (key_origin, key) = origins.key.clone();
+            return Err(Error::KeyMismatch(Box::new(KeyMismatch {
+                certificate_origin,
+                certificate,
+                subject: facts.into_iter().next().map(|leaf| leaf.subject).unwrap_or_default(),
+                key_origin,
+                key,
+                leaf_is_not_first,
+            })));
+        }
+        // Not by `from_der`, which parses the leaf with webpki and so refuses X.509 v1 (rustls
+        // #2364), which servers take. What it checks, that key and leaf match, was seen to above.
+        Ok((Arc::new(CertifiedKey::new(self.chain.clone(), key)), facts))
+    }
+}
+
+/// Credentials that can be used.
+#[derive(Debug)]
+pub(super) struct Validated {
+    pub(super) credentials: Credentials,
+    /// Empty for the platform's roots.
+    pub(super) roots: RootCertStore,
+    pub(super) certified_key: Option<Arc<CertifiedKey>>,
+    pub(super) trust_anchors: Vec<CertificateFacts>,
+    pub(super) chain: Vec<CertificateFacts>,
+}
+
+impl Validated {
+    /// Why these must not take the place of others that work: their time is over, or yet to come.
+    pub(super) fn ensure_in_time(&self) -> Result<(), Error> {
+        let Some(leaf) = self.chain.first() else {
+            return Ok(());
+        };
+        let now = SystemTime::now();
+        let subject = leaf.subject.clone();
+        if leaf.not_after < now {
+            let not_after = leaf.not_after_words.clone();
+            let expired = CredentialProblem::Expired { subject, not_after };
+            return Err(problem(&self.credentials.origins.certificate, expired));
+        }
+        if leaf.not_before > now {
+            let not_before = leaf.not_before_words.clone();
+            let early = CredentialProblem::NotYetValid { subject, not_before };
+            return Err(problem(&self.credentials.origins.certificate, early));
+        }
+        Ok(())
+    }
+}
+
+fn problem((origin, place): &(Origin, Place), problem: CredentialProblem) -> Error {
+    Error::Credential { origin: origin.clone(), place: place.clone(), problem }
+}
+
+fn invalid_certificate(
+    origin: &(Origin, Place),
+    index: usize,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> Error {
+    problem(origin, CredentialProblem::InvalidCertificate { position: index + 1, source })
 }

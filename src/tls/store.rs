@@ -1,16 +1,21 @@
-//! The credentials in use. Every dial asks here which they are.
+//! The credentials in use: whose they are, since when, and what might replace them. Every dial asks
+//! here.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::CredentialSource;
 use super::client_config::client_config;
-use super::credentials::{add_trust_anchors, load_identity};
+use super::credentials::{Credentials, Validated};
+use super::source::Files;
 use crate::config::{Settings, TlsSettings, TlsVersion, Warning};
 use crate::error::Error;
 use crate::signal::Variable;
+use crate::status::{CredentialStatus, Refusal};
 
 /// The application protocols that OTLP travels by.
 const H2: &[u8] = b"h2";
@@ -19,7 +24,41 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// The TLS side of a transport.
 #[derive(Debug)]
 pub(crate) struct Store {
+    /// `None` with a configuration that was brought along, which does not rotate.
+    renewal: Option<Renewal>,
+    state: Mutex<State>,
+}
+
+/// All that it takes to make new credentials.
+#[derive(Debug)]
+struct Renewal {
+    source: Arc<dyn CredentialSource>,
+    interval: Duration,
+    recipe: Recipe,
+    /// Held while the source is asked. Nobody waits for it.
+    turn: Mutex<()>,
+}
+
+/// Credentials to configuration.
+#[derive(Debug)]
+struct Recipe {
+    provider: Arc<CryptoProvider>,
+    min_version: TlsVersion,
+    /// `None` where they are not needed.
+    platform_roots: Option<RootCertStore>,
+    alpn: Vec<Vec<u8>>,
+    endpoint: String,
+}
+
+#[derive(Debug)]
+struct State {
     current: Snapshot,
+    /// What the current ones were made of; `None` if they were brought along.
+    validated: Option<Validated>,
+    loaded: SystemTime,
+    looked: Instant,
+    /// Why the newest there are do not replace the current ones.
+    refusal: Option<Refusal>,
 }
 
 /// The credentials of one moment.
@@ -39,6 +78,9 @@ pub(crate) struct Loading<'a> {
     pub(crate) provider: Option<&'a Arc<CryptoProvider>>,
     pub(crate) min_version: TlsVersion,
     pub(crate) system_roots: bool,
+    pub(crate) reload_interval: Duration,
+    /// Credentials from elsewhere than files and bytes.
+    pub(crate) source: Option<&'a Arc<dyn CredentialSource>>,
     /// A configuration brought along, in place of one made here.
     pub(crate) custom: Option<&'a Arc<ClientConfig>>,
 }
@@ -55,60 +97,212 @@ impl Store {
             true => vec![H2.to_vec()],
             false => vec![H2.to_vec(), HTTP_1_1.to_vec()],
         };
-        let certificate_requested = Arc::new(AtomicBool::new(false));
-        let config = match loading.custom {
-            Some(custom) => {
-                let mut config = ClientConfig::clone(custom);
-                config.alpn_protocols = alpn;
-                config
-            }
-            None => {
-                let provider = super::crypto_provider(loading.provider)?;
-                let roots = trust_anchors(settings, tls, loading.system_roots)?;
-                let identity = tls.identity.as_ref();
-                let identity = identity
-                    .map(|identity| load_identity(identity, &provider, warnings))
-                    .transpose()?;
-                let requested = Arc::clone(&certificate_requested);
-                client_config(provider, loading.min_version, roots, identity, alpn, requested)
-                    .map_err(|source| Error::Rustls {
-                        endpoint: settings.endpoint.to_string(),
-                        source,
-                    })?
-            }
+        if let Some(custom) = loading.custom {
+            let mut config = ClientConfig::clone(custom);
+            config.alpn_protocols = alpn;
+            let current = Snapshot {
+                generation: 0,
+                config: Arc::new(config),
+                certificate_requested: Arc::default(),
+            };
+            return Ok(Self { renewal: None, state: Mutex::new(State::new(current, None)) });
+        }
+
+        let provider = super::crypto_provider(loading.provider)?;
+        let source: Arc<dyn CredentialSource> = match loading.source {
+            Some(source) => Arc::clone(source),
+            None => Arc::new(Files::new(tls.clone())),
         };
-        Ok(Self {
-            current: Snapshot { generation: 0, config: Arc::new(config), certificate_requested },
-        })
+        let validated = load(&*source)?.validate(&provider)?;
+        let needs_platform = validated.credentials.trust_anchors.is_none() || loading.system_roots;
+        let recipe = Recipe {
+            provider,
+            min_version: loading.min_version,
+            platform_roots: needs_platform.then(platform_roots),
+            alpn,
+            endpoint: settings.endpoint.to_string(),
+        };
+        if recipe.roots(&validated).is_empty() {
+            return Err(Error::NoPlatformRoots {
+                endpoint: settings.endpoint.to_string(),
+                origin: settings.endpoint.origin.clone(),
+                variable: Variable::Certificate.name(None),
+            });
+        }
+        if let Some(leaf) = validated.chain.first()
+            && leaf.not_after < SystemTime::now()
+        {
+            warnings.push(Warning::ClientCertificateExpired {
+                origin: validated.credentials.origins.certificate.0.clone(),
+                subject: leaf.subject.clone(),
+                not_after: leaf.not_after_words.clone(),
+            });
+        }
+        let current = recipe.snapshot(0, &validated)?;
+        let renewal =
+            Renewal { source, interval: loading.reload_interval, recipe, turn: Mutex::default() };
+        let state = Mutex::new(State::new(current, Some(validated)));
+        Ok(Self { renewal: Some(renewal), state })
     }
 
     /// The credentials to dial with now.
     pub(crate) fn current(&self) -> Snapshot {
-        self.current.clone()
+        self.state().current.clone()
+    }
+
+    /// Whether it is time to look again; the look is the caller's to make.
+    pub(crate) fn is_due(&self) -> bool {
+        let Some(renewal) = &self.renewal else {
+            return false;
+        };
+        let mut state = self.state();
+        let is_due = state.looked.elapsed() >= renewal.interval;
+        if is_due {
+            state.looked = Instant::now();
+        }
+        is_due
+    }
+
+    /// Asks the source, and takes what is new and can be used. With `force`, also where the source
+    /// says that nothing has changed.
+    ///
+    /// It may block. If another look is in progress, it does nothing.
+    ///
+    /// The error says why what is there is not taken.
+    pub(crate) fn look(&self, force: bool) -> Result<(), Error> {
+        let Some(renewal) = &self.renewal else {
+            return Ok(());
+        };
+        let Ok(_turn) = renewal.turn.try_lock() else {
+            return Ok(());
+        };
+        // What was refused is tried again: it may have been half written.
+        let is_refused = self.state().refusal.is_some();
+        if !force && !is_refused && !renewal.source.may_have_changed() {
+            return Ok(());
+        }
+        let renewed = self.renew(renewal);
+        let mut state = self.state();
+        match &renewed {
+            Ok(()) => state.refusal = None,
+            Err(error) => {
+                let reason = format!("{error:?}");
+                let is_known =
+                    state.refusal.as_ref().is_some_and(|refusal| refusal.reason == reason);
+                if !is_known {
+                    tracing::warn!(
+                        name: "otlp_mtls.credentials.refused",
+                        generation = state.current.generation,
+                        "new credentials are not used: {reason}"
+                    );
+                    state.refusal = Some(Refusal { at: SystemTime::now(), reason });
+                }
+            }
+        }
+        renewed
+    }
+
+    fn renew(&self, renewal: &Renewal) -> Result<(), Error> {
+        let Renewal { source, recipe, .. } = renewal;
+        let credentials = load(&**source)?;
+        let is_current = |validated: &Validated| validated.credentials == credentials;
+        if self.state().validated.as_ref().is_some_and(is_current) {
+            return Ok(());
+        }
+        let validated = credentials.validate(&recipe.provider)?;
+        validated.ensure_in_time()?;
+        // Only a look changes the generation, and looks take turns.
+        let generation = self.state().current.generation + 1;
+        let snapshot = recipe.snapshot(generation, &validated)?;
+
+        let leaf = validated.chain.first();
+        tracing::info!(
+            name: "otlp_mtls.credentials.rotated",
+            generation,
+            subject = leaf.map(|leaf| leaf.subject.as_str()),
+            fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
+            not_after = leaf.map(|leaf| leaf.not_after_words.as_str()),
+            "new credentials are in use"
+        );
+        let mut state = self.state();
+        state.current = snapshot;
+        state.validated = Some(validated);
+        state.loaded = SystemTime::now();
+        Ok(())
+    }
+
+    /// What there is to know of the credentials in use.
+    pub(crate) fn status(&self) -> CredentialStatus {
+        let state = self.state();
+        let validated = state.validated.as_ref();
+        CredentialStatus {
+            signals: Vec::new(),
+            generation: state.current.generation,
+            loaded: state.loaded,
+            chain: validated.map(|validated| validated.chain.clone()).unwrap_or_default(),
+            trust_anchors: validated
+                .map(|validated| validated.trust_anchors.clone())
+                .unwrap_or_default(),
+            fips: state.current.config.fips(),
+            refusal: state.refusal.clone(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in it can be half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The CA that was named in place of the platform's, or those of the platform.
-fn trust_anchors(
-    settings: &Settings,
-    tls: &TlsSettings,
-    system_roots: bool,
-) -> Result<RootCertStore, Error> {
+impl State {
+    fn new(current: Snapshot, validated: Option<Validated>) -> Self {
+        Self {
+            current,
+            validated,
+            loaded: SystemTime::now(),
+            looked: Instant::now(),
+            refusal: None,
+        }
+    }
+}
+
+impl Recipe {
+    /// The CA that was named in place of the platform's, or those of the platform.
+    fn roots(&self, validated: &Validated) -> RootCertStore {
+        let mut roots = validated.roots.clone();
+        if let Some(platform) = &self.platform_roots {
+            roots.extend(platform.roots.iter().cloned());
+        }
+        roots
+    }
+
+    /// A configuration of its own, so that nothing resumes under an older identity.
+    fn snapshot(&self, generation: u64, validated: &Validated) -> Result<Snapshot, Error> {
+        let certificate_requested = Arc::new(AtomicBool::new(false));
+        let config = client_config(
+            Arc::clone(&self.provider),
+            self.min_version,
+            self.roots(validated),
+            validated.certified_key.clone(),
+            self.alpn.clone(),
+            Arc::clone(&certificate_requested),
+        )
+        .map_err(|source| Error::Rustls { endpoint: self.endpoint.clone(), source })?;
+        Ok(Snapshot { generation, config: Arc::new(config), certificate_requested })
+    }
+}
+
+/// Asks a source, whose error is ours if it comes from files.
+fn load(source: &dyn CredentialSource) -> Result<Credentials, Error> {
+    source.load().map_err(|error| match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(source) => Error::CredentialSource { source },
+    })
+}
+
+/// What the platform has is not ours to judge: what cannot be read or parsed is left out.
+fn platform_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    if let Some(ca) = &tls.ca {
-        add_trust_anchors(ca, &mut roots)?;
-    }
-    if tls.ca.is_none() || system_roots {
-        // What the platform has is not ours to judge: what cannot be read or parsed is left out.
-        let platform = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(platform.certs);
-    }
-    if roots.is_empty() {
-        return Err(Error::NoPlatformRoots {
-            endpoint: settings.endpoint.to_string(),
-            origin: settings.endpoint.origin.clone(),
-            variable: Variable::Certificate.name(None),
-        });
-    }
-    Ok(roots)
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
 }

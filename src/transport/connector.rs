@@ -17,7 +17,7 @@ use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -27,6 +27,9 @@ use crate::tls::{Snapshot, Store};
 
 /// How often the kernel asks an idle peer whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How long an export waits for a look at credentials: a file system may hang.
+const LOOKING: Duration = Duration::from_secs(1);
 
 /// What dials one collector.
 #[derive(Debug)]
@@ -88,6 +91,20 @@ impl Connector {
     /// The credentials to dial with now; `None` over plaintext.
     pub(super) fn credentials(&self) -> Option<Snapshot> {
         self.tls.as_ref().map(|tls| tls.store.current())
+    }
+
+    /// Has the credentials looked at, if it is time to or `now`, and waits until that is done or
+    /// takes too long: then it goes on behind the exports' backs.
+    pub(super) async fn look(&self, now: bool) {
+        let Some(tls) = &self.tls else {
+            return;
+        };
+        // Only ask whether it is due if that matters: asking puts the next look off.
+        if now || tls.store.is_due() {
+            let store = Arc::clone(&tls.store);
+            // What it finds is the store's to report.
+            let _ = timeout(LOOKING, blocking(move || store.look(now))).await;
+        }
     }
 
     /// Dials with these credentials.

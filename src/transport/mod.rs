@@ -174,9 +174,20 @@ impl Transport {
 
     async fn attempt(&self, call: &Call, progress: &Mutex<Progress>) -> Result<Bytes, Refusal> {
         let extra = self.extra_headers(call.signal).await?;
+        self.pool.look().await;
         let mut fruitless = 0;
         while fruitless < FRUITLESS {
-            let connection = self.pool.acquire().await.map_err(broken)?;
+            let generation = self.pool.generation();
+            let connection = match self.pool.acquire().await {
+                Ok(connection) => connection,
+                // The one of us who refuses the other may do so because we are not up to date.
+                Err(kind)
+                    if kind.may_be_credentials() && self.pool.is_renewed(generation).await =>
+                {
+                    continue;
+                }
+                Err(kind) => return Err(broken(kind)),
+            };
             lock(progress).connection = Some((Arc::clone(&connection), connection.received()));
             let request = self.request(call, &extra, connection.is_http2());
             match connection.exchange(request).await {
@@ -189,6 +200,8 @@ impl Transport {
                     connection.retire();
                     fruitless += usize::from(!connection.has_answered());
                 }
+                Err(Lost::Broken(kind))
+                    if kind.may_be_credentials() && self.pool.is_renewed(generation).await => {}
                 Err(Lost::Broken(kind)) => return Err(broken(kind)),
             }
         }

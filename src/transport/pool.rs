@@ -39,6 +39,24 @@ impl Pool {
         }
     }
 
+    /// The generation of the credentials of this moment.
+    pub(super) fn generation(&self) -> u64 {
+        self.connector.credentials().map_or(0, |credentials| credentials.generation)
+    }
+
+    /// Has the credentials looked at, if it is time to.
+    pub(super) async fn look(&self) {
+        self.connector.look(false).await;
+    }
+
+    /// Has the credentials looked at now, and says whether they are newer than a generation.
+    pub(super) async fn is_renewed(&self, since: u64) -> bool {
+        if self.generation() == since {
+            self.connector.look(true).await;
+        }
+        self.generation() != since
+    }
+
     /// A connection with the credentials of this moment: one that is there, or a new one.
     pub(super) async fn acquire(&self) -> Result<Arc<Connection>, FailureKind> {
         if let Some(connection) = self.existing() {
@@ -85,8 +103,7 @@ impl Pool {
     }
 
     fn existing(&self) -> Option<Arc<Connection>> {
-        let credentials = self.connector.credentials();
-        let generation = credentials.map_or(0, |credentials| credentials.generation);
+        let generation = self.generation();
         let is_current = |connection: &Arc<Connection>| {
             connection.generation == generation && connection.is_usable()
         };

@@ -1,0 +1,46 @@
+//! What can be seen of exporters from outside.
+
+use std::time::SystemTime;
+
+use crate::signal::Signal;
+use crate::tls::CertificateFacts;
+
+/// What [`Exporters::status`](crate::Exporters::status) shows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The credentials in use: one entry per connection that the signals share, none over plaintext.
+    pub credentials: Vec<CredentialStatus>,
+}
+
+/// The credentials in use on one connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CredentialStatus {
+    /// The signals that use them.
+    pub signals: Vec<Signal>,
+    /// Counts the replacements since the exporters were built.
+    pub generation: u64,
+    /// When they were loaded.
+    pub loaded: SystemTime,
+    /// The client's certificate and those that vouch for it, leaf first. Empty without a client
+    /// certificate, and with [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
+    pub chain: Vec<CertificateFacts>,
+    /// The certificate authorities that were named. Empty for the platform's, and with
+    /// [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
+    pub trust_anchors: Vec<CertificateFacts>,
+    /// Whether TLS is in FIPS mode.
+    pub fips: bool,
+    /// Why the newest credentials there are do not replace these; `None` if there are no newer ones.
+    pub refusal: Option<Refusal>,
+}
+
+/// A replacement that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// When it was first seen.
+    pub at: SystemTime,
+    /// What is wrong with it, in the words of [`Error`](crate::Error)'s `Debug`.
+    pub reason: String,
+}
