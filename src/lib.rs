@@ -38,6 +38,13 @@
 //! `SSL_CERT_DIR`). Nothing switches verification off. Whatever is set and cannot be used is an
 //! [`Error`] of [`build`](ExportersBuilder::build): there is no silent fall-back.
 //!
+//! # Rotation
+//!
+//! Files are looked at when an export starts, at most every 10 seconds, and at once after a failure
+//! that stale credentials may explain. What is new and can be used moves all signals to a new
+//! connection; what cannot be used changes nothing and is reported by a warning and by
+//! [`Exporters::status`]. [`CredentialSource`] is for what is not in files.
+//!
 //! # Cryptography
 //!
 //! The rustls `CryptoProvider` is the one given to
@@ -105,7 +112,8 @@ pub use status::{CredentialStatus, Refusal, Status};
 pub use telemetry::{Telemetry, init};
 pub use tls::{CertificateFacts, CredentialSource, Credentials};
 
-/// The README's examples, compiled.
+/// The examples of README and docs, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/rotation.md")]
+struct Pages;
