@@ -348,8 +348,11 @@ pub enum HeaderProblem {
     #[error("has a name that is not a valid header name")]
     Name,
     /// Its value has characters that no header may have.
-    #[error("has a value that is not a valid header value (percent-encode what is not ASCII)")]
+    #[error("has a value that is not a valid header value (ASCII without control characters)")]
     Value,
+    /// Its name is one that the protocol sets itself.
+    #[error("has a name that only the protocol itself may set")]
+    Reserved,
 }
 
 /// Where certificates or a key are.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -15,11 +15,12 @@ use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 
 use crate::config::{
-    Compression, Env, HistogramAggregation, Overrides, Pem, Protocol, Retry, Settings, TlsVersion,
-    histogram_aggregation, reload_interval, temporality,
+    Compression, Env, HistogramAggregation, Inputs, Overrides, Pem, Protocol, Retry, Settings,
+    TlsVersion, histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
 use crate::exporter::{Client, Delivery};
+use crate::lock::lock;
 use crate::signal::Signal;
 use crate::status::Status;
 use crate::tls::{CredentialSource, Loading, Store};
@@ -186,6 +187,11 @@ impl Exporters {
         self.0.histogram_aggregation
     }
 
+    /// A signal's collector, for messages.
+    pub(crate) fn endpoint(&self, signal: Signal) -> Option<String> {
+        Some(self.0.lines.get(&signal)?.settings.endpoint.to_string())
+    }
+
     pub(crate) fn resource(&self) -> Resource {
         self.0.resource.clone().unwrap_or_else(|| Resource::builder().build())
     }
@@ -230,7 +236,7 @@ impl fmt::Debug for Exporters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoints = self.0.lines.iter().map(|(signal, line)| {
             let endpoint = &line.settings.endpoint;
-            (signal, format!("{endpoint}{}", endpoint.path))
+            (signal, format!("{endpoint}{}", endpoint.path.path()))
         });
         f.write_str("Exporters ")?;
         f.debug_map().entries(endpoints).finish()
@@ -292,7 +298,8 @@ impl ExportersBuilder {
 
     /// Sets the headers of every request, in place of all that the environment names.
     ///
-    /// A name or value that no header can have is an error of [`build`](Self::build).
+    /// A name or value that no header can have, or a name that the protocol sets itself, is an error
+    /// of [`build`](Self::build).
     pub fn with_headers<N, V>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: AsRef<str>,
@@ -422,7 +429,8 @@ impl ExportersBuilder {
     }
 
     /// Sets what makes further headers for each attempt when it begins: for tokens that expire.
-    /// They replace headers of the same name. It is called on a thread that may block.
+    /// They replace headers of the same name. It is called on a thread that may block, one call at a
+    /// time: what it takes counts towards the timeouts of all exports that wait for it.
     pub fn with_header_provider(
         mut self,
         provider: impl Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>>
@@ -497,7 +505,13 @@ impl ExportersBuilder {
         let mut lines = BTreeMap::<Signal, Line>::new();
         for signal in Signal::ALL.into_iter().filter(|signal| signal.is_compiled()) {
             let specific = self.specific.get(&signal).unwrap_or(&none);
-            let settings = Settings::resolve(signal, specific, &self.generic, &env, &mut warnings)?;
+            let inputs = Inputs {
+                specific,
+                generic: &self.generic,
+                env: &env,
+                has_own_credentials: self.source.is_some() || self.rustls_config.is_some(),
+            };
+            let settings = Settings::resolve(signal, inputs, &mut warnings)?;
             let same = lines.values().find(|line| line.settings.share_connection(&settings));
             let shared = match same {
                 Some(line) => Arc::clone(&line.shared),
@@ -548,8 +562,4 @@ impl ExportersBuilder {
             runtime: Mutex::default(),
         })))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

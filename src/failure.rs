@@ -104,6 +104,11 @@ pub enum FailureKind {
         /// The status code.
         status: u16,
     },
+    /// The collector accepted the export, but not all of its items.
+    Rejected {
+        /// How many it rejected.
+        items: u64,
+    },
     /// The answer could not be read.
     Answer {
         /// What is wrong with it.
@@ -200,6 +205,7 @@ impl fmt::Display for FailureKind {
             Self::Http { status } => {
                 write!(f, "the collector answered with HTTP status {status}")
             }
+            Self::Rejected { items } => write!(f, "the collector rejected {items} of the items"),
             Self::Answer { reason } => write!(f, "the collector's answer {reason}"),
             Self::HeaderProvider { source } => {
                 write!(f, "the header provider failed: {source}")

@@ -83,6 +83,7 @@ mod error;
 mod exporter;
 mod exporters;
 mod failure;
+mod lock;
 mod signal;
 mod status;
 mod telemetry;

@@ -135,10 +135,14 @@ impl fmt::Display for Endpoint {
 }
 
 fn problem(endpoint: &Sourced<String>, problem: EndpointProblem) -> Error {
-    // What stands before an `@` may be a password.
-    let value = match endpoint.value.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
+    // What stands before an `@` may be a password, and behind a `?` a token.
+    let value = match endpoint.value.split_once('?') {
+        Some((value, _)) => format!("{value}?…"),
         None => endpoint.value.clone(),
+    };
+    let value = match value.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => value,
     };
     Error::Endpoint { origin: endpoint.origin.clone(), value, problem }
 }

@@ -2,15 +2,17 @@
 
 mod endpoint;
 mod env;
+mod headers;
 mod origin;
 mod overrides;
 mod settings;
 mod values;
 
 pub(crate) use env::Env;
+pub(crate) use headers::is_reserved;
 pub(crate) use origin::Sourced;
 pub(crate) use settings::{
-    Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
+    Inputs, Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
 };
 
 pub use origin::Origin;

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use opentelemetry_sdk::metrics::Temporality;
-use percent_encoding::percent_decode_str;
 use rustls::pki_types::ServerName;
 
 use super::endpoint::Endpoint;
 use super::env::Env;
+use super::headers;
 use super::origin::{Origin, Sourced};
 use super::overrides::Overrides;
 use super::values::{Compression, HistogramAggregation, Pem, Protocol};
-use crate::error::{Error, HeaderProblem};
+use crate::error::Error;
 use crate::signal::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, Signal, TEMPORALITY_PREFERENCE, Variable,
 };
@@ -66,16 +66,26 @@ impl PartialEq for TlsSettings {
     }
 }
 
+/// What settings are resolved from.
+#[derive(Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    /// What the builder has for one signal.
+    pub(crate) specific: &'a Overrides,
+    /// What the builder has for all of them.
+    pub(crate) generic: &'a Overrides,
+    pub(crate) env: &'a Env,
+    /// Whether certificates and keys come from elsewhere than files and bytes.
+    pub(crate) has_own_credentials: bool,
+}
+
 impl Settings {
     /// One signal's settings. What is merely odd becomes a warning.
     pub(crate) fn resolve(
         signal: Signal,
-        specific: &Overrides,
-        generic: &Overrides,
-        env: &Env,
+        inputs: Inputs<'_>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
-        let mut resolver = Resolver { signal, specific, generic, env, warnings };
+        let mut resolver = Resolver { signal, inputs, warnings };
         let protocol = resolver.protocol()?;
         let endpoint = resolver.endpoint(protocol)?;
         let tls = resolver.tls(&endpoint)?;
@@ -139,16 +149,14 @@ fn milliseconds(value: &str) -> Option<Duration> {
 
 struct Resolver<'a> {
     signal: Signal,
-    specific: &'a Overrides,
-    generic: &'a Overrides,
-    env: &'a Env,
+    inputs: Inputs<'a>,
     warnings: &'a mut Vec<Warning>,
 }
 
 impl Resolver<'_> {
     /// What the builder has for this signal, or else for all of them.
     fn built<T>(&self, field: impl Fn(&Overrides) -> Option<T>) -> Option<T> {
-        field(self.specific).or_else(|| field(self.generic))
+        field(self.inputs.specific).or_else(|| field(self.inputs.generic))
     }
 
     /// What the environment has, by this signal's variable or else by the generic one. What
@@ -162,7 +170,7 @@ impl Resolver<'_> {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<Sourced<T>>, Error> {
         for scope in [Some(self.signal), None] {
-            let Some(found) = self.env.text(&variable.name(scope))? else {
+            let Some(found) = self.inputs.env.text(&variable.name(scope))? else {
                 continue;
             };
             if let Some(value) = accept(found, expected, self.warnings, &parse) {
@@ -198,13 +206,13 @@ impl Resolver<'_> {
         let builder = |endpoint: &String| Sourced::builder("with_endpoint", endpoint.clone());
         let signal = self.signal;
         let specific = Variable::Endpoint.name(Some(signal));
-        let (endpoint, as_is) = if let Some(endpoint) = &self.specific.endpoint {
+        let (endpoint, as_is) = if let Some(endpoint) = &self.inputs.specific.endpoint {
             (builder(endpoint), true)
-        } else if let Some(endpoint) = &self.generic.endpoint {
+        } else if let Some(endpoint) = &self.inputs.generic.endpoint {
             (builder(endpoint), false)
-        } else if let Some(endpoint) = self.env.text(&specific)? {
+        } else if let Some(endpoint) = self.inputs.env.text(&specific)? {
             (endpoint, true)
-        } else if let Some(endpoint) = self.env.text(&Variable::Endpoint.name(None))? {
+        } else if let Some(endpoint) = self.inputs.env.text(&Variable::Endpoint.name(None))? {
             (endpoint, false)
         } else {
             let port = if protocol.is_grpc() { 4317 } else { 4318 };
@@ -224,7 +232,7 @@ impl Resolver<'_> {
         if let Some(insecure) = self.built(|given| given.insecure) {
             return Ok(insecure);
         }
-        let Some(found) = self.env.signal_text(self.signal, Variable::Insecure)? else {
+        let Some(found) = self.inputs.env.signal_text(self.signal, Variable::Insecure)? else {
             return Ok(false);
         };
         let insecure = accept(found, "true or false", self.warnings, |value| {
@@ -240,7 +248,7 @@ impl Resolver<'_> {
 
     fn tls(&mut self, endpoint: &Endpoint) -> Result<Option<TlsSettings>, Error> {
         let pem = |variable| {
-            self.env.signal_path(self.signal, variable).map(|found| found.map(Pem::file))
+            self.inputs.env.signal_path(self.signal, variable).map(|found| found.map(Pem::file))
         };
         let ca = match self.built(|given| given.ca.clone()) {
             Some(pem) => Some(Sourced::builder("with_ca_certificate", pem)),
@@ -254,6 +262,10 @@ impl Resolver<'_> {
             None => (pem(Variable::ClientCertificate), pem(Variable::ClientKey)),
         };
 
+        let server_name = match self.built(|given| given.server_name.clone()) {
+            Some(name) => Sourced::builder("with_server_name", name),
+            None => Sourced { value: endpoint.host.clone(), origin: endpoint.origin.clone() },
+        };
         if !endpoint.secure {
             let ignored: Vec<_> =
                 [ca, certificate, key].into_iter().flatten().map(|pem| pem.origin).collect();
@@ -267,6 +279,12 @@ impl Resolver<'_> {
             return Ok(None);
         }
 
+        let server_name = ServerName::try_from(server_name.value.clone()).map_err(|_invalid| {
+            Error::ServerName { origin: server_name.origin, name: server_name.value }
+        })?;
+        if self.inputs.has_own_credentials {
+            return Ok(Some(TlsSettings { ca: None, identity: None, server_name }));
+        }
         let identity = match (certificate, key) {
             (Some(certificate), Some(key)) => Some(IdentitySettings { certificate, key }),
             (None, None) => None,
@@ -281,13 +299,6 @@ impl Resolver<'_> {
                 return Err(self.half(key, Variable::ClientKey, Variable::ClientCertificate));
             }
         };
-        let server_name = match self.built(|given| given.server_name.clone()) {
-            Some(name) => Sourced::builder("with_server_name", name),
-            None => Sourced { value: endpoint.host.clone(), origin: endpoint.origin.clone() },
-        };
-        let server_name = ServerName::try_from(server_name.value.clone()).map_err(|_invalid| {
-            Error::ServerName { origin: server_name.origin, name: server_name.value }
-        })?;
         Ok(Some(TlsSettings { ca, identity, server_name }))
     }
 
@@ -300,10 +311,10 @@ impl Resolver<'_> {
 
     fn headers(&mut self) -> Result<HeaderMap, Error> {
         if let Some(built) = self.built(|given| given.headers.clone()) {
-            return parse_headers(built.into_iter().map(Some), &Origin::Builder("with_headers"));
+            return headers::parse(built.into_iter().map(Ok), &Origin::Builder("with_headers"));
         }
-        match self.env.signal_text(self.signal, Variable::Headers)? {
-            Some(found) => parse_header_variable(&found),
+        match self.inputs.env.signal_text(self.signal, Variable::Headers)? {
+            Some(found) => headers::parse_variable(&found),
             None => Ok(HeaderMap::new()),
         }
     }
@@ -355,43 +366,6 @@ fn accept<T>(
             None
         }
     }
-}
-
-/// `name=value,name=value`, with values percent-encoded: the [format of W3C
-/// Baggage](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables)
-/// without its properties.
-fn parse_header_variable(found: &Sourced<String>) -> Result<HeaderMap, Error> {
-    let pairs = found.value.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        // What does not decode to Unicode is no valid header value either.
-        Some((name, percent_decode_str(value.trim()).decode_utf8_lossy()))
-    });
-    parse_headers(pairs, &found.origin)
-}
-
-/// Headers from pairs, where `None` stands for something that was no pair.
-fn parse_headers<N: AsRef<str>, V: AsRef<str>>(
-    pairs: impl Iterator<Item = Option<(N, V)>>,
-    origin: &Origin,
-) -> Result<HeaderMap, Error> {
-    let mut headers = HeaderMap::new();
-    for (index, pair) in pairs.enumerate() {
-        let problem =
-            |problem| Error::Header { origin: origin.clone(), position: index + 1, problem };
-        let Some((name, value)) = pair else {
-            return Err(problem(HeaderProblem::NotAPair));
-        };
-        let Ok(name) = name.as_ref().trim().parse::<HeaderName>() else {
-            return Err(problem(HeaderProblem::Name));
-        };
-        let Ok(mut value) = HeaderValue::from_str(value.as_ref()) else {
-            return Err(problem(HeaderProblem::Value));
-        };
-        // Kept out of `Debug`, and of HPACK's table.
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    Ok(headers)
 }
 
 /// What is odd about a configuration, and does not keep it from working.

@@ -209,7 +209,7 @@ impl Retry {
         self
     }
 
-    /// Sets the longest wait between two attempts.
+    /// Sets the longest wait between two attempts, give or take a fifth.
     #[must_use]
     pub fn with_max_backoff(mut self, backoff: Duration) -> Self {
         self.max_backoff = backoff;

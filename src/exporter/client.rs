@@ -1,7 +1,7 @@
 //! Upstream's view of a transport: an HTTP client.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,8 +11,11 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
-use super::delivery::{Delivery, leave_words};
+use super::delivery::{Delivery, Extent, leave_word};
+use super::partial_success;
 use crate::config::{Compression, Protocol, Settings};
+use crate::failure::{Failure, FailureKind};
+use crate::lock::lock;
 use crate::transport::{Call, Transport};
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
@@ -95,7 +98,7 @@ impl Client {
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Transport>>> {
-        self.transport.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.transport)
     }
 }
 
@@ -118,7 +121,15 @@ impl HttpClient for Client {
             timeout: self.settings.timeout,
             drain: self.delivery.drain(),
         };
-        let answer = self.transport()?.send(call).await.inspect_err(leave_words)?;
+        let answer = self.transport()?.send(call).await;
+        let answer = answer.inspect_err(|failure| leave_word(failure, Extent::All))?;
+        let Settings { signal, endpoint, protocol, .. } = &*self.settings;
+        let items = partial_success::rejected(*protocol, &answer);
+        if items > 0 {
+            let kind = FailureKind::Rejected { items };
+            let failure = Failure::new(*signal, endpoint.to_string(), kind);
+            leave_word(&failure, Extent::Some(items));
+        }
         Ok(Response::new(answer))
     }
 }
@@ -128,7 +139,7 @@ impl fmt::Debug for Client {
         let Settings { signal, endpoint, protocol, .. } = &*self.settings;
         f.debug_struct("Client")
             .field("signal", signal)
-            .field("endpoint", &format_args!("{endpoint}{}", endpoint.path))
+            .field("endpoint", &format_args!("{endpoint}{}", endpoint.path.path()))
             .field("protocol", protocol)
             .finish_non_exhaustive()
     }

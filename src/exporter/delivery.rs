@@ -1,8 +1,7 @@
 //! What became of the items that a set of exporters was given.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use opentelemetry::Context;
@@ -11,6 +10,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
+use crate::lock::lock;
 use crate::signal::Signal;
 
 /// Counts what was handed over and not acknowledged, and ends all of it at one instant.
@@ -19,22 +19,33 @@ use crate::signal::Signal;
 /// batch.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    tallies: [Tally; Signal::ALL.len()],
+    tallies: [Mutex<Tally>; Signal::ALL.len()],
     drain: watch::Sender<Option<Instant>>,
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    /// Items whose export has not ended.
-    in_flight: AtomicU64,
-    /// Items whose export has failed.
-    failed: AtomicU64,
-    last_failure: Mutex<Option<Failure>>,
+/// The items of one signal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    /// Those whose export has not ended.
+    pub(crate) in_flight: u64,
+    /// Those whose export has failed, and those that the collector rejected.
+    pub(crate) failed: u64,
+    /// Why the last export failed, if the last one did.
+    pub(crate) failure: Option<Failure>,
 }
 
-/// Where a failed export leaves its words, for upstream's exporter replaces them by its own.
+/// What a transport has to say of an export to [`Delivery::count`], past upstream's exporter, which
+/// puts words of its own in place of ours and keeps what was rejected to itself.
 #[derive(Clone, Default)]
-struct LastWords(Arc<Mutex<Option<Failure>>>);
+struct Word(Arc<Mutex<Option<(Failure, Extent)>>>);
+
+/// How much of a batch is lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Extent {
+    All,
+    /// As many items as the collector says that it rejected.
+    Some(u64),
+}
 
 impl Delivery {
     pub(crate) fn new() -> Arc<Self> {
@@ -51,17 +62,8 @@ impl Delivery {
         self.drain.subscribe()
     }
 
-    /// Items that were not acknowledged: those that failed, and those still in flight.
-    pub(crate) fn failed(&self, signal: Signal) -> u64 {
-        self.tally(signal).failed.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn in_flight(&self, signal: Signal) -> u64 {
-        self.tally(signal).in_flight.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn last_failure(&self, signal: Signal) -> Option<Failure> {
-        lock(&self.tally(signal).last_failure).clone()
+    pub(crate) fn tally(&self, signal: Signal) -> Tally {
+        lock(self.slot(signal)).clone()
     }
 
     /// Runs one of upstream's exports, counts its items, and puts our words in place of
@@ -72,24 +74,25 @@ impl Delivery {
         items: u64,
         export: impl Future<Output = OTelSdkResult>,
     ) -> OTelSdkResult {
-        let tally = self.tally(signal);
-        let in_flight = InFlight::new(tally, items);
-        let words = LastWords::default();
-        let context = Context::current_with_value(words.clone()).with_telemetry_suppressed();
+        let mut in_flight = InFlight::new(self.slot(signal), items);
+        let word = Word::default();
+        let context = Context::current_with_value(word.clone()).with_telemetry_suppressed();
         let result = export.with_context(context).await;
-        let result = result.map_err(|error| match lock(&words.0).take() {
-            Some(failure) => {
-                let error = OTelSdkError::InternalFailure(failure.to_string());
-                *lock(&tally.last_failure) = Some(failure);
-                error
-            }
+        let (failure, extent) = lock(&word.0).take().unzip();
+        in_flight.failed = match (&result, extent) {
+            (Err(_), _) | (_, Some(Extent::All)) => items,
+            (Ok(()), Some(Extent::Some(rejected))) => rejected.min(items),
+            (Ok(()), None) => 0,
+        };
+        let result = result.map_err(|error| match &failure {
+            Some(failure) => OTelSdkError::InternalFailure(failure.to_string()),
             None => error,
         });
-        in_flight.ended(result.is_ok());
+        in_flight.failure = failure;
         result
     }
 
-    fn tally(&self, signal: Signal) -> &Tally {
+    fn slot(&self, signal: Signal) -> &Mutex<Tally> {
         match signal {
             Signal::Logs => &self.tallies[0],
             Signal::Metrics => &self.tallies[1],
@@ -98,41 +101,33 @@ impl Delivery {
     }
 }
 
-/// Leaves a failure where [`Delivery::count`] finds it. For what runs within it, on its thread.
-pub(super) fn leave_words(failure: &Failure) {
-    if let Some(words) = Context::current().get::<LastWords>() {
-        *lock(&words.0) = Some(failure.clone());
+/// Leaves word of a failure for [`Delivery::count`]. For what runs within it, on its thread.
+pub(super) fn leave_word(failure: &Failure, extent: Extent) {
+    if let Some(word) = Context::current().get::<Word>() {
+        *lock(&word.0) = Some((failure.clone(), extent));
     }
 }
 
-/// Items in flight, which have failed unless told otherwise: the export may be dropped.
+/// Items in flight, all of which have failed unless told otherwise: the export may be dropped.
 struct InFlight<'a> {
-    tally: &'a Tally,
+    tally: &'a Mutex<Tally>,
     items: u64,
-    failed: bool,
+    failed: u64,
+    failure: Option<Failure>,
 }
 
 impl<'a> InFlight<'a> {
-    fn new(tally: &'a Tally, items: u64) -> Self {
-        tally.in_flight.fetch_add(items, Ordering::SeqCst);
-        Self { tally, items, failed: true }
-    }
-
-    fn ended(mut self, well: bool) {
-        self.failed = !well;
+    fn new(tally: &'a Mutex<Tally>, items: u64) -> Self {
+        lock(tally).in_flight += items;
+        Self { tally, items, failed: items, failure: None }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        // Failed first, so that a reader of both misses nothing.
-        if self.failed {
-            self.tally.failed.fetch_add(self.items, Ordering::SeqCst);
-        }
-        self.tally.in_flight.fetch_sub(self.items, Ordering::SeqCst);
+        let mut tally = lock(self.tally);
+        tally.in_flight -= self.items;
+        tally.failed += self.failed;
+        tally.failure = self.failure.take();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@ mod delivery;
 mod logs;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod partial_success;
 #[cfg(feature = "trace")]
 mod trace;
 

@@ -18,6 +18,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
+use crate::failure::{Failure, FailureKind};
 use crate::signal::Signal;
 
 /// How long a dropped guard may take.
@@ -47,8 +48,12 @@ trait Provider: Any + Send + Sync {
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult;
 }
 
-/// Reads every `OTEL_*` variable, sets OpenTelemetry's globals, and returns the guard that flushes
-/// on drop: the one line.
+/// Reads the `OTEL_EXPORTER_OTLP_*` variables, sets OpenTelemetry's globals, and returns the guard
+/// that flushes on drop: the one line.
+///
+/// The SDK reads its own: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`,
+/// `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER`. Not read yet are
+/// `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and `OTEL_PROPAGATORS`.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -117,8 +122,10 @@ impl Telemetry {
 
     fn finish(&mut self, timeout: Duration) -> Result<(), Error> {
         let providers = std::mem::take(&mut self.providers);
-        let failed_before: Vec<u64> =
-            providers.iter().map(|provider| self.delivery.failed(provider.signal())).collect();
+        let failed_before: Vec<u64> = providers
+            .iter()
+            .map(|provider| self.delivery.tally(provider.signal()).failed)
+            .collect();
         let timeout = timeout.min(MAX_TIMEOUT);
         let end = Instant::now() + timeout;
         self.delivery.drain_by(end);
@@ -130,10 +137,8 @@ impl Telemetry {
                 // Nobody listens once time has run out.
                 let _ = report.send((provider.signal(), provider.shut_down(timeout)));
             };
-            let name = "otlp-mtls-shutdown".to_owned();
-            if let Err(source) = thread::Builder::new().name(name).spawn(shut_down) {
-                return Err(Error::StartThread { source });
-            }
+            // One that does not start is a signal that is not done in time.
+            let _ = thread::Builder::new().name("otlp-mtls-shutdown".to_owned()).spawn(shut_down);
         }
         drop(report);
         if self.exporters.on_io_thread() {
@@ -165,15 +170,19 @@ impl Telemetry {
         result: Option<OTelSdkResult>,
         timeout: Duration,
     ) -> Option<Lost> {
-        let in_flight = self.delivery.in_flight(signal);
-        let items = in_flight + self.delivery.failed(signal) - failed_before;
+        let tally = self.delivery.tally(signal);
+        let items = tally.in_flight + tally.failed - failed_before;
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
         let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
+        let failure = tally.failure.or_else(|| {
+            let endpoint = self.exporters.endpoint(signal)?;
+            Some(Failure::new(signal, endpoint, FailureKind::Shutdown))
+        });
         (items > 0 || failed).then(|| Lost {
             signal,
             items,
             unfinished_after: unfinished.then_some(timeout),
-            failure: self.delivery.last_failure(signal),
+            failure,
         })
     }
 }

@@ -4,13 +4,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use super::credentials::{Credentials, Identity, Key, Origins};
 use super::pem::{Content, place};
 use crate::config::{Pem, Sourced, TlsSettings};
 use crate::error::Error;
+use crate::lock::lock;
 
 /// Gives the credentials of this moment, from wherever they are kept: Vault, a SPIFFE agent, an HSM.
 ///
@@ -109,13 +110,13 @@ impl CredentialSource for Files {
         // Before the content: what changes in between is seen the next time.
         let stamps = self.stamp();
         let credentials = self.read();
-        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+        *lock(&self.stamps) = stamps;
         Ok(credentials?)
     }
 
     fn may_have_changed(&self) -> bool {
         let now = self.stamp();
-        let last = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.stamps);
         *last != now || last.iter().any(Stamp::is_fresh)
     }
 }

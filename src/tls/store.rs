@@ -2,7 +2,7 @@
 //! here.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::crypto::CryptoProvider;
@@ -14,6 +14,7 @@ use super::credentials::{Credentials, Validated};
 use super::source::Files;
 use crate::config::{Settings, TlsSettings, TlsVersion, Warning};
 use crate::error::Error;
+use crate::lock::lock;
 use crate::signal::Variable;
 use crate::status::{CredentialStatus, Refusal};
 
@@ -249,8 +250,7 @@ impl Store {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in it can be half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

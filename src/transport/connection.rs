@@ -1,11 +1,9 @@
 //! One connection to a collector: HTTP/1.1 or HTTP/2 on what the connector dialled.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,24 +12,20 @@ use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
-use super::connector::{Alpn, Connector, Dialled, Stream};
-use super::runtime::{self, Executor};
-use crate::failure::{FailureKind, tls_error};
+use super::connector::{Alpn, Connector, Dialled};
+use super::runtime::{self, Alive, Executor};
+use super::wire::{Tapped, Wire};
+use crate::failure::FailureKind;
 
 /// A collector's answer is a few bytes; more than this is not read.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-/// What is written goes out at least this often.
-const WRITE_BUFFER: usize = 64 * 1024;
-
-/// How long a connection that nobody uses any more may take to say goodbye. A dead one never gets it
-/// out.
+/// How long a connection that nobody uses any more may take to say goodbye.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A connection that is ready for requests.
@@ -67,11 +61,12 @@ pub(super) enum Lost {
 
 impl Connection {
     /// Dials, and gets as far as requests can be sent. HTTP/2 is spoken where ALPN says so, and
-    /// where it says nothing if `assume_http2`.
+    /// where it says nothing if `assume_http2`. The runtime is kept `alive` until it is closed.
     pub(super) async fn open(
         connector: &Connector,
         require_http2: bool,
         assume_http2: bool,
+        alive: Option<Alive>,
     ) -> Result<Self, FailureKind> {
         let deadline = connector.deadline();
         let credentials = connector.credentials();
@@ -89,13 +84,10 @@ impl Connection {
         }
 
         let wire = Arc::new(Wire::default());
-        let io = TokioIo::new(Tapped {
-            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
-            wire: Arc::clone(&wire),
-            unflushed: false,
-            write_error: None,
-        });
+        let (cut, is_cut) = oneshot::channel();
+        let io = TokioIo::new(Tapped::new(stream, Arc::clone(&wire), is_cut));
         let (open, closing) = oneshot::channel();
+        let ends = Ends { closing, cut, wire: Arc::clone(&wire), _alive: alive };
         let broken = |error: hyper::Error| wire.failure(error);
         let sender = if is_http2 {
             // h2 opens a root span per connection, which no suppression by context reaches; seen by
@@ -103,11 +95,11 @@ impl Connection {
             let handshake = http2::Builder::new(Executor).handshake(io);
             let handshake = handshake.with_subscriber(Dispatch::none());
             let (sender, driver) = handshake.await.map_err(broken)?;
-            runtime::spawn(drive(driver, closing, Arc::clone(&wire)));
+            runtime::spawn(drive(driver, ends));
             Sender::Http2(sender)
         } else {
             let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(broken)?;
-            runtime::spawn(drive(driver, closing, Arc::clone(&wire)));
+            runtime::spawn(drive(driver, ends));
             Sender::Http1(tokio::sync::Mutex::new(sender))
         };
         let connection = Self {
@@ -126,7 +118,7 @@ impl Connection {
 
     /// Waits for the server's first byte, its SETTINGS, or for its refusal of our certificate.
     async fn verdict(&self, deadline: Instant, after: Duration) -> Result<(), FailureKind> {
-        timeout_at(deadline, self.wire.first_news.notified())
+        timeout_at(deadline, self.wire.news())
             .await
             .map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?;
         match self.wire.last_word() {
@@ -163,7 +155,7 @@ impl Connection {
 
     /// How many bytes have arrived on it.
     pub(super) fn received(&self) -> u64 {
-        self.wire.received.load(Ordering::Relaxed)
+        self.wire.received()
     }
 
     /// Sends one request, and reads the whole answer.
@@ -211,161 +203,35 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
-/// Runs a connection until it ends, or nobody uses it and it has had time to say goodbye.
-async fn drive<E>(
-    driver: impl Future<Output = Result<(), E>>,
-    mut closing: oneshot::Receiver<()>,
+/// What ends a connection, and what its end matters to.
+struct Ends {
+    /// Resolves once nobody uses it.
+    closing: oneshot::Receiver<()>,
+    /// Closes the socket when dropped; resolves once it is closed.
+    cut: oneshot::Sender<()>,
     wire: Arc<Wire>,
-) {
-    let mut driver = pin!(driver);
-    let is_over = poll_fn(|cx| {
-        if driver.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(true);
+    _alive: Option<Alive>,
+}
+
+/// Runs a connection until it is closed, which takes at most [`CLOSING`] once nobody uses it.
+///
+/// The driver's end is not the socket's: over HTTP/2 a task of hyper's has it, and may wait to flush
+/// what a dead peer will never take.
+async fn drive<E>(driver: impl Future<Output = Result<(), E>>, ends: Ends) {
+    let Ends { closing, mut cut, wire, _alive } = ends;
+    let mut driver = Box::pin(driver);
+    let is_over = tokio::select! {
+        _ = &mut driver => true,
+        _ = closing => false,
+    };
+    wire.tell_of_the_end();
+    let goodbye = async move {
+        if !is_over {
+            // What it says on its way out concerns nobody.
+            let _ = driver.as_mut().await;
         }
-        Pin::new(&mut closing).poll(cx).map(|_| false)
-    })
-    .await;
-    if !is_over {
-        // What it says on its way out concerns nobody.
-        let _ = timeout(CLOSING, driver).await;
-    }
-    wire.first_news.notify_one();
-}
-
-/// What was seen on a connection's stream. HTTP's implementations keep neither.
-#[derive(Debug, Default)]
-struct Wire {
-    received: AtomicU64,
-    /// The first failure to read or write.
-    failure: Mutex<Option<FailureKind>>,
-    /// Told of the first bytes, and of the end.
-    first_news: Notify,
-}
-
-impl Wire {
-    fn note(&self, error: &io::Error) {
-        let failure = match tls_error(error) {
-            Some(source) => FailureKind::Tls { source },
-            None => {
-                let source = io::Error::new(error.kind(), error.to_string());
-                FailureKind::Connection { source: Arc::new(source) }
-            }
-        };
-        let mut noted = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        // What follows a failure is its consequence.
-        noted.get_or_insert(failure);
-    }
-
-    fn last_word(&self) -> Option<FailureKind> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The failure of the stream, if that is what HTTP failed of.
-    fn failure(&self, error: hyper::Error) -> FailureKind {
-        self.last_word().unwrap_or_else(|| FailureKind::Connection { source: Arc::new(error) })
-    }
-}
-
-/// A stream that tells its [`Wire`] what passes.
-struct Tapped {
-    stream: BufWriter<Box<dyn Stream>>,
-    wire: Arc<Wire>,
-    /// Whether anything was written since the last flush.
-    unflushed: bool,
-    /// Kept while the read side has not ended.
-    write_error: Option<io::Error>,
-}
-
-impl Tapped {
-    fn noted<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &poll {
-            self.wire.note(error);
-        }
-        poll
-    }
-
-    /// A write that fails tells that the server is gone; what it said before it went, its alert, is
-    /// still to be read. So a failed write waits for the read side's end.
-    fn written<T>(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        write: impl FnOnce(
-            Pin<&mut BufWriter<Box<dyn Stream>>>,
-            &mut Context<'_>,
-        ) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let error = match self.write_error.take() {
-            Some(error) => error,
-            None => match write(Pin::new(&mut self.stream), cx) {
-                Poll::Ready(Err(error)) => error,
-                poll => return poll,
-            },
-        };
-        let mut rest = [0; 512];
-        loop {
-            let mut rest = ReadBuf::new(&mut rest);
-            match self.as_mut().poll_read(cx, &mut rest) {
-                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
-                Poll::Ready(_) => return self.noted(Poll::Ready(Err(error))),
-                Poll::Pending => {
-                    self.write_error = Some(error);
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-}
-
-impl AsyncRead for Tapped {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let read = (buf.filled().len() - before) as u64;
-        if read > 0 && self.wire.received.fetch_add(read, Ordering::Relaxed) == 0 {
-            self.wire.first_news.notify_one();
-        }
-        self.noted(poll)
-    }
-}
-
-impl AsyncWrite for Tapped {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.unflushed = true;
-        self.written(cx, |stream, cx| stream.poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.unflushed = true;
-        self.written(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// h2 flushes after every frame, which is at most 16 KiB. A flush after a write is put off until
-    /// the task is polled again, which is at once, and by then most of a batch is in the buffer.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if std::mem::take(&mut self.unflushed) {
-            cx.waker().wake_by_ref();
-            return Poll::Ready(Ok(()));
-        }
-        self.written(cx, |stream, cx| stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+        drop(driver);
+        cut.closed().await;
+    };
+    let _ = timeout(CLOSING, goodbye).await;
 }

@@ -28,6 +28,10 @@ use crate::tls::{Snapshot, Store};
 /// How often the kernel asks an idle peer whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// How long the kernel waits for what it has sent to be acknowledged.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// How long an export waits for a look at credentials: a file system may hang.
 const LOOKING: Duration = Duration::from_secs(1);
 
@@ -76,6 +80,11 @@ impl Connector {
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE / 6));
         tcp.set_keepalive_retries(Some(3));
+        // Divided by the number of addresses, so that a dead one does not take all of it.
+        tcp.set_connect_timeout(Some(timeout));
+        // No keepalive is sent while data is unacknowledged, and an export may have no limit.
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
         Self { tcp, address, tls, timeout }
     }
 

@@ -29,8 +29,12 @@ impl Framing for Http {
 
     fn answer(&self, response: Response<Collected<Bytes>>) -> Result<Bytes, Refusal> {
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() && is_otlp(response.headers()) {
             return Ok(response.into_body().to_bytes());
+        }
+        if status.is_success() {
+            let reason = "is neither protobuf nor JSON: is this the port of a collector?";
+            return Err(Refusal { kind: FailureKind::Answer { reason }, again: Again::No });
         }
         let again = match status {
             StatusCode::TOO_MANY_REQUESTS
@@ -43,6 +47,17 @@ impl Framing for Http {
         };
         Err(Refusal { kind: FailureKind::Http { status: status.as_u16() }, again })
     }
+}
+
+/// Whether a successful answer may be a collector's. A login page is not, and the specification's
+/// empty answer may well have no type.
+fn is_otlp(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_none_or(|content_type| {
+        let content_type = content_type.as_bytes();
+        content_type.is_empty()
+            || content_type.starts_with(b"application/x-protobuf")
+            || content_type.starts_with(b"application/json")
+    })
 }
 
 /// Seconds or a date ([RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).

@@ -11,11 +11,12 @@ mod http;
 mod pool;
 mod retry;
 mod runtime;
+mod wire;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::pending;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::http::header::{HOST, HeaderValue};
@@ -31,8 +32,9 @@ use self::connector::Connector;
 use self::framing::{Framing, Refusal, framing};
 use self::pool::Pool;
 use self::retry::{Again, Backoff};
-use crate::config::{Compression, Retry, Settings};
+use crate::config::{Compression, Retry, Settings, is_reserved};
 use crate::failure::{Failure, FailureKind};
+use crate::lock::lock;
 use crate::signal::Signal;
 use crate::tls::Store;
 
@@ -64,7 +66,9 @@ pub(crate) struct Transport {
     authority: Authority,
     framing: &'static dyn Framing,
     policy: Policy,
-    pool: Pool,
+    pool: Arc<Pool>,
+    /// Held while the header provider is asked: one that hangs is to hang one thread.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One encoded batch.
@@ -89,6 +93,15 @@ struct Progress {
     connection: Option<(Arc<Connection>, u64)>,
     /// How the last attempt failed.
     failure: Option<FailureKind>,
+}
+
+impl Progress {
+    /// Notes a connection, if the export was not on it before: what it received since then counts.
+    fn begin(&mut self, connection: &Arc<Connection>) {
+        if !self.connection.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, connection)) {
+            self.connection = Some((Arc::clone(connection), connection.received()));
+        }
+    }
 }
 
 impl Transport {
@@ -118,6 +131,7 @@ impl Transport {
             framing: framing(settings.protocol),
             policy,
             pool: Pool::new(connector, is_grpc, assume_http2),
+            asking: Arc::default(),
         }
     }
 
@@ -138,13 +152,13 @@ impl Transport {
             result = self.attempts(call, &progress) => return result,
             end = end(call.timeout, call.drain.clone()) => end,
         };
-        let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = lock(&progress);
         if let Some((connection, received)) = &progress.connection
             && connection.received() == *received
         {
             self.pool.condemn(connection);
         }
-        Err(progress.failure.unwrap_or(end))
+        Err(progress.failure.take().unwrap_or(end))
     }
 
     async fn attempts(
@@ -167,7 +181,7 @@ impl Transport {
             if [deadline, drained].into_iter().flatten().any(|end| end <= next) {
                 return Err(kind);
             }
-            *lock(progress) = Progress { connection: None, failure: Some(kind) };
+            lock(progress).failure = Some(kind);
             sleep_until(next).await;
         }
     }
@@ -178,7 +192,7 @@ impl Transport {
         let mut fruitless = 0;
         while fruitless < FRUITLESS {
             let generation = self.pool.generation();
-            let connection = match self.pool.acquire().await {
+            let connection = match self.pool.acquire(self.runtime.alive().as_ref()).await {
                 Ok(connection) => connection,
                 // The one of us who refuses the other may do so because we are not up to date.
                 Err(kind)
@@ -188,11 +202,10 @@ impl Transport {
                 }
                 Err(kind) => return Err(broken(kind)),
             };
-            lock(progress).connection = Some((Arc::clone(&connection), connection.received()));
+            lock(progress).begin(&connection);
             let request = self.request(call, &extra, connection.is_http2());
             match connection.exchange(request).await {
                 Ok(response) => {
-                    lock(progress).connection = None;
                     self.pool.give_back(connection);
                     return self.framing.answer(response);
                 }
@@ -215,20 +228,29 @@ impl Transport {
         let Some(provider) = self.policy.header_provider.clone() else {
             return Ok(HeaderMap::new());
         };
+        let turn = Arc::clone(&self.asking).lock_owned().await;
         // It may well do I/O of its own.
-        let headers = runtime::blocking(move || provider(signal)).await;
-        let headers = headers.map_err(Into::into).and_then(|headers| headers);
+        let asked = runtime::blocking(move || {
+            let _turn = turn;
+            provider(signal)
+        });
+        let headers = asked.await.map_err(Into::into).and_then(|headers| headers);
         headers.map_err(|error| broken(FailureKind::HeaderProvider { source: error.into() }))
     }
 
     fn request(&self, call: &Call, extra: &HeaderMap, is_http2: bool) -> Request<Full<Bytes>> {
         let mut request = self.framing.request(call);
-        let framed = std::mem::take(request.headers_mut());
-        // Later ones replace earlier ones: the protocol's own are not for anyone to change.
-        for headers in [&call.headers, extra, &framed] {
-            for (name, value) in headers {
-                request.headers_mut().insert(name, value.clone());
+        let headers = request.headers_mut();
+        for (name, value) in &*call.headers {
+            if !extra.contains_key(name) {
+                headers.append(name, value.clone());
             }
+        }
+        // Settings with a reserved name do not resolve, but a provider may give any.
+        for (name, value) in extra.iter().filter(|(name, _)| !is_reserved(name)) {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            headers.append(name, value);
         }
         let mut server = None;
         if is_http2 {
@@ -292,8 +314,4 @@ fn uri(server: Option<(Scheme, Authority)>, path: PathAndQuery) -> Uri {
 fn broken(kind: FailureKind) -> Refusal {
     let again = if kind.is_permanent() { Again::No } else { Again::Backoff };
     Refusal { kind, again }
-}
-
-fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,14 @@
 //! The connections of one transport: usually one, that all its exports share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::connector::Connector;
+use super::runtime::{self, Alive};
 use crate::failure::FailureKind;
+use crate::lock::lock;
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -15,7 +17,7 @@ pub(super) struct Pool {
     assume_http2: bool,
     slots: Mutex<Slots>,
     /// Held while dialling, so that exports which begin together share one connection.
-    dialling: tokio::sync::Mutex<()>,
+    dialling: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,14 +31,14 @@ struct Slots {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, require_http2: bool, assume_http2: bool) -> Self {
-        Self {
+    pub(super) fn new(connector: Connector, require_http2: bool, assume_http2: bool) -> Arc<Self> {
+        Arc::new(Self {
             connector,
             require_http2,
             assume_http2,
             slots: Mutex::default(),
-            dialling: tokio::sync::Mutex::default(),
-        }
+            dialling: Arc::default(),
+        })
     }
 
     /// The generation of the credentials of this moment.
@@ -58,48 +60,62 @@ impl Pool {
     }
 
     /// A connection with the credentials of this moment: one that is there, or a new one.
-    pub(super) async fn acquire(&self) -> Result<Arc<Connection>, FailureKind> {
-        if let Some(connection) = self.existing() {
-            return Ok(connection);
-        }
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        alive: Option<&Alive>,
+    ) -> Result<Arc<Connection>, FailureKind> {
         let asked = Instant::now();
-        let _turn = self.dialling.lock().await;
-        if let Some(connection) = self.existing() {
-            return Ok(connection);
-        }
-        // Whoever had the turn before dialled for us too.
-        if let Some((_, failure)) = self.slots().failure.clone().filter(|(at, _)| *at > asked) {
-            return Err(failure);
-        }
-        let opened = Connection::open(&self.connector, self.require_http2, self.assume_http2).await;
-        let mut slots = self.slots();
-        match opened {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                if connection.is_http2() {
-                    slots.shared = Some(Arc::clone(&connection));
-                }
-                slots.failure = None;
-                Ok(connection)
+        loop {
+            if let Some(connection) = self.existing() {
+                return Ok(connection);
             }
+            let turn = Arc::clone(&self.dialling).lock_owned().await;
+            if let Some(connection) = self.existing() {
+                return Ok(connection);
+            }
+            // Whoever had the turn before dialled for us too.
+            if let Some((_, failure)) =
+                lock(&self.slots).failure.clone().filter(|(at, _)| *at > asked)
+            {
+                return Err(failure);
+            }
+            // A task of its own, for the export that begins a dial may end before the dial does.
+            let (pool, alive) = (Arc::clone(self), alive.cloned());
+            let dial = runtime::spawn(async move {
+                let dialled = pool.dial(alive).await;
+                drop(turn);
+                dialled
+            });
+            dial.await.unwrap_or(Err(FailureKind::Runtime))?;
+        }
+    }
+
+    async fn dial(&self, alive: Option<Alive>) -> Result<(), FailureKind> {
+        let (require, assume) = (self.require_http2, self.assume_http2);
+        let opened = Connection::open(&self.connector, require, assume, alive).await;
+        let mut slots = lock(&self.slots);
+        match opened {
+            Ok(connection) if connection.is_http2() => slots.shared = Some(connection.into()),
+            Ok(connection) => slots.idle.push(connection.into()),
             Err(failure) => {
                 slots.failure = Some((Instant::now(), failure.clone()));
-                Err(failure)
+                return Err(failure);
             }
         }
+        Ok(())
     }
 
     /// Takes an HTTP/1.1 connection back once its exchange is over.
     pub(super) fn give_back(&self, connection: Arc<Connection>) {
         if !connection.is_http2() && connection.is_usable() {
-            self.slots().idle.push(connection);
+            lock(&self.slots).idle.push(connection);
         }
     }
 
     /// Gives a connection up: it closes with the last export that is in flight on it.
     pub(super) fn condemn(&self, connection: &Arc<Connection>) {
         connection.retire();
-        self.slots().shared.take_if(|shared| Arc::ptr_eq(shared, connection));
+        lock(&self.slots).shared.take_if(|shared| Arc::ptr_eq(shared, connection));
     }
 
     fn existing(&self) -> Option<Arc<Connection>> {
@@ -107,14 +123,9 @@ impl Pool {
         let is_current = |connection: &Arc<Connection>| {
             connection.generation == generation && connection.is_usable()
         };
-        let mut slots = self.slots();
+        let mut slots = lock(&self.slots);
         slots.shared.take_if(|shared| !is_current(shared));
         slots.idle.retain(is_current);
         slots.shared.clone().or_else(|| slots.idle.pop())
-    }
-
-    fn slots(&self) -> MutexGuard<'_, Slots> {
-        // Nothing in the slots can be half changed.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

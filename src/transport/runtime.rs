@@ -10,8 +10,8 @@ use std::thread::{self, ThreadId};
 
 use opentelemetry::ContextGuard;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Where I/O is done.
 #[derive(Debug)]
@@ -24,9 +24,14 @@ pub(crate) struct Runtime {
 #[derive(Debug)]
 struct Thread {
     id: ThreadId,
-    /// Dropped with the runtime's last user, which ends the thread. It is never joined: the last
-    /// user may be dropped anywhere, on the thread itself too.
-    _stop: oneshot::Sender<()>,
+    alive: Alive,
+}
+
+/// Keeps the I/O thread alive. It ends with the last of these, and is never joined: the last may be
+/// dropped anywhere, on the thread itself too.
+#[derive(Clone, Debug)]
+pub(super) struct Alive {
+    _token: mpsc::Sender<()>,
 }
 
 impl Runtime {
@@ -34,14 +39,15 @@ impl Runtime {
     pub(crate) fn start() -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (token, mut tokens) = mpsc::channel::<()>(1);
         let thread = thread::Builder::new().name("otlp-mtls-io".to_owned()).spawn(move || {
-            // Resolves, as an error, once the sender is dropped.
-            let _ = runtime.block_on(stopped);
+            // Nothing is ever sent: this resolves once all senders are dropped.
+            runtime.block_on(tokens.recv());
             // Not waiting for a name resolution that hangs.
             runtime.shutdown_background();
         })?;
-        let thread = Some(Thread { id: thread.thread().id(), _stop: stop });
+        let alive = Alive { _token: token };
+        let thread = Some(Thread { id: thread.thread().id(), alive });
         Ok(Arc::new(Self { handle, thread }))
     }
 
@@ -53,6 +59,11 @@ impl Runtime {
     /// Whether the caller is on the I/O thread, which must not wait for its own work.
     pub(crate) fn is_current(&self) -> bool {
         self.thread.as_ref().is_some_and(|io| io.id == thread::current().id())
+    }
+
+    /// What keeps the I/O thread alive; `None` on a runtime that was brought along.
+    pub(super) fn alive(&self) -> Option<Alive> {
+        self.thread.as_ref().map(|thread| thread.alive.clone())
     }
 
     /// Runs a future to its end, or until the returned one is dropped.
@@ -84,8 +95,10 @@ impl<T> Drop for Running<T> {
 }
 
 /// Spawns onto the runtime that polls the caller.
-pub(super) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-    tokio::spawn(quiet(future)).abort_handle()
+pub(super) fn spawn<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::spawn(quiet(future))
 }
 
 /// For the tasks that hyper spawns.

@@ -1,10 +1,12 @@
 //! Deadlines, and connections that died without a word.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use otlp_mtls::testing::{Accept, Reply};
-use otlp_mtls::{Protocol, Signal};
+use otlp_mtls::{Protocol, Retry, Signal};
 
 use crate::proxy::Proxy;
 use crate::support::{
@@ -106,20 +108,113 @@ fn a_collector_that_never_answers_costs_the_timeout_and_sees_a_reset() {
 
 #[test]
 fn an_export_that_is_dropped_is_reset_too() {
-    let (pki, collector) = mtls_collector();
-    collector.set_reply(|_| Reply::Hold);
-    // Without a limit, only the drop ends it.
-    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc)
-        .with_timeout(Duration::ZERO)
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::Hold);
+        // Without a limit, only the drop ends it.
+        let exporters =
+            mtls_builder(&pki, &collector, protocol).with_timeout(Duration::ZERO).build().unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let dropped = tokio::time::timeout(Duration::from_secs(1), exporter.export()).await;
+            dropped.unwrap_err();
+        });
+        assert!(collector.wait_until(SOON, |seen| seen.resets() == 1), "{protocol}");
+    }
+}
+
+#[test]
+fn a_dial_outlives_the_export_that_began_it() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let proxy = Proxy::start(collector.addr());
+        proxy.hold(true);
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_endpoint(proxy.endpoint("https"))
+            .with_signal(Signal::Traces, |traces| traces.with_timeout(BRIEF))
+            .with_timeout(SOON)
+            .with_connect_timeout(SOON)
+            .build()
+            .unwrap();
+        let error = run(&Exporter::new(&exporters, Signal::Traces)).unwrap_err();
+        assert!(error.contains("no answer within 300ms"), "{error}");
+        // Alive as long as an exporter is: the dial goes on.
+        let logs = Exporter::new(&exporters, Signal::Logs);
+        thread::scope(|scope| {
+            let export = scope.spawn(|| run(&logs));
+            proxy.hold(false);
+            export.join().unwrap().unwrap();
+        });
+        assert_eq!(collector.log_records().len(), 1);
+    }
+}
+
+#[test]
+fn a_dial_is_not_begun_anew_by_each_export_that_cannot_wait_for_it() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let proxy = Proxy::start(collector.addr());
+        proxy.hold(true);
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_endpoint(proxy.endpoint("https"))
+            .with_timeout(BRIEF)
+            .with_connect_timeout(SOON)
+            .build()
+            .unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        for _ in 0..3 {
+            run(&exporter).unwrap_err();
+        }
+        assert_eq!(proxy.connections(), 1, "{protocol}");
+    }
+}
+
+#[test]
+fn a_timeout_after_a_refusal_keeps_the_connection() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let asked = AtomicUsize::new(0);
+        collector.set_reply(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::Http { status: 503, headers: Vec::new() },
+            1 => Reply::Hold,
+            _ => Reply::Accept,
+        });
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_timeout(Duration::from_secs(2))
+            .with_retry(Retry::default().with_initial_backoff(Duration::from_millis(1)))
+            .build()
+            .unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        run(&exporter).unwrap_err();
+        run(&exporter).unwrap();
+        // Over HTTP/1.1 it would have to close; here it has answered since the export began.
+        assert_eq!(collector.connections(), 1, "{protocol}");
+    }
+}
+
+#[test]
+fn a_header_provider_that_hangs_is_asked_once() {
+    let collector = plaintext_collector();
+    let (calls, asked) = mpsc::channel();
+    let (release, hang) = mpsc::channel::<()>();
+    let hang = Mutex::new(hang);
+    let exporters = once(plaintext_builder(&collector, Protocol::Grpc))
+        .with_timeout(BRIEF)
+        .with_header_provider(move |_| {
+            calls.send(())?;
+            // Until the test ends.
+            let _ = hang.lock().unwrap().recv();
+            Ok(http::HeaderMap::new())
+        })
         .build()
         .unwrap();
     let exporter = Exporter::new(&exporters, Signal::Traces);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async {
-        let dropped = tokio::time::timeout(Duration::from_secs(1), exporter.export()).await;
-        dropped.unwrap_err();
-    });
-    assert!(collector.wait_until(SOON, |seen| seen.resets() == 1));
+    for _ in 0..3 {
+        run(&exporter).unwrap_err();
+    }
+    assert_eq!(asked.try_iter().count(), 1);
+    drop(release);
 }
 
 #[test]

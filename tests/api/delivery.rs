@@ -11,7 +11,7 @@ use otlp_mtls::testing::Reply;
 use otlp_mtls::{Error, Lost, Signal, Telemetry};
 
 use crate::support::{
-    SOON, TRANSPORTS, builder, items, mtls_builder, mtls_collector, plaintext_collector,
+    PROTOCOLS, SOON, TRANSPORTS, builder, items, mtls_builder, mtls_collector, plaintext_collector,
 };
 
 /// One span, one metric point and one log record.
@@ -132,6 +132,47 @@ fn what_the_collector_rejects_is_not_reported_as_delivered() {
         assert!(lost.iter().all(|lost| lost.unfinished_after.is_none()), "{lost:?}");
         assert!(lost.iter().all(|lost| lost.failure.is_some()), "{lost:?}");
     }
+}
+
+#[test]
+fn what_the_collector_accepts_but_for_some_is_not_reported_as_delivered() {
+    for protocol in PROTOCOLS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::PartialSuccess { rejected: 1, message: "secret".into() });
+        let telemetry =
+            mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
+        emit(&telemetry);
+        let error = telemetry.shutdown(SOON).unwrap_err();
+        let words = error.to_string();
+        assert!(words.contains("the collector rejected 1 of the items"), "{protocol}: {words}");
+        assert!(!words.contains("secret"), "{words}");
+        let lost = lost(Err(error));
+        assert_eq!(lost.iter().map(|lost| lost.items).collect::<Vec<_>>(), [1, 1, 1], "{protocol}");
+        // It is no failure to try again.
+        assert_eq!(collector.requests().len(), 3, "{protocol}");
+    }
+}
+
+#[test]
+fn the_cause_of_a_loss_is_the_last_one() {
+    let collector = plaintext_collector();
+    let exporters = builder().with_endpoint(collector.endpoint()).build().unwrap();
+    let telemetry = exporters.install().unwrap();
+    let tracer = telemetry.tracer_provider().unwrap();
+    let flush = || {
+        tracer.tracer("test").start("a span").end();
+        tracer.force_flush()
+    };
+    collector.set_reply(|_| Reply::Http { status: 418, headers: Vec::new() });
+    flush().unwrap_err();
+    collector.set_reply(|_| Reply::Accept);
+    flush().unwrap();
+    collector.set_reply(|_| Reply::Hold);
+    tracer.tracer("test").start("a span").end();
+    let words = telemetry.shutdown(Duration::from_secs(1)).unwrap_err().to_string();
+    assert!(!words.contains("418"), "{words}");
+    assert!(words.contains(&collector.endpoint()), "{words}");
+    assert!(words.contains("shutting down left no more time"), "{words}");
 }
 
 #[test]

@@ -15,7 +15,10 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct State {
     connections: Mutex<Vec<Link>>,
+    /// Whether nothing passes for the time being.
+    held: Mutex<bool>,
     changed: Condvar,
+    released: Condvar,
 }
 
 #[derive(Default)]
@@ -53,6 +56,17 @@ impl Proxy {
         format!("{scheme}://localhost:{}", self.addr.port())
     }
 
+    /// Holds everything back until it is released.
+    pub(crate) fn hold(&self, hold: bool) {
+        *self.state.held.lock().unwrap() = hold;
+        self.state.released.notify_all();
+    }
+
+    /// How many connections there were so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.lock().unwrap().len()
+    }
+
     /// Lets nothing more pass on the connections that are there; new ones are unharmed.
     pub(crate) fn swallow(&self) {
         for link in self.state.connections.lock().unwrap().iter_mut() {
@@ -76,6 +90,8 @@ impl State {
         let mut buffer = [0; 16 * 1024];
         loop {
             let read = from.read(&mut buffer);
+            let held = self.held.lock().unwrap();
+            drop(self.released.wait_while(held, |held| *held).unwrap());
             let mut connections = self.connections.lock().unwrap();
             match read {
                 Ok(0) | Err(_) => {

@@ -100,6 +100,24 @@ fn http_statuses() {
     }
 }
 
+#[test]
+fn a_success_that_is_no_collector_s_is_none() {
+    let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
+    let page = Reply::Http { status: 200, headers };
+    for protocol in TRANSPORTS {
+        let collector = plaintext_collector();
+        let page = page.clone();
+        collector.set_reply(move |_| page.clone());
+        let error = export(&exporters(&collector, protocol), Signal::Traces).unwrap_err();
+        assert!(error.to_string().contains("is this the port of"), "{protocol}: {error}");
+        assert_eq!(collector.received().len(), 1);
+    }
+    // The specification's answer is empty, and may well have no type.
+    let collector = plaintext_collector();
+    collector.set_reply(|_| Reply::Http { status: 200, headers: Vec::new() });
+    export(&exporters(&collector, Protocol::HttpProtobuf), Signal::Traces).unwrap();
+}
+
 /// A server's delay is a lower bound, so a slow machine cannot break this.
 #[test]
 fn a_server_says_how_long_to_wait() {

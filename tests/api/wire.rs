@@ -6,8 +6,8 @@ use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Compression, Exporters, Pem, Protocol, Signal};
 
 use crate::support::{
-    PROTOCOLS, SOON, builder, export, items, mtls_builder, mtls_collector, plaintext_builder,
-    plaintext_collector, with_vars,
+    PROTOCOLS, SOON, TRANSPORTS, builder, export, items, mtls_builder, mtls_collector,
+    plaintext_builder, plaintext_collector, with_vars,
 };
 
 fn all_signals_arrive(exporters: &Exporters, collector: &Collector, protocol: Protocol) {
@@ -156,6 +156,9 @@ fn http_1_1_over_tls_where_alpn_says_nothing() {
     let strict = exporters(Protocol::Grpc).build().unwrap();
     let error = export(&strict, Signal::Traces).unwrap_err().to_string();
     assert!(error.contains("ALPN"), "{error}");
+
+    let lenient = exporters(Protocol::Grpc).with_assume_http2(true).build().unwrap();
+    export(&lenient, Signal::Traces).unwrap();
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn headers_compression_and_the_user_agent() {
         for compression in [None, Some(Compression::Gzip), Some(Compression::Zstd)] {
             let collector = plaintext_collector();
             let exporters = plaintext_builder(&collector, protocol)
-                .with_headers([("api-key", "k"), ("x-both", "static"), ("content-type", "mine")])
+                .with_headers([("api-key", "k"), ("x-both", "static")])
                 .with_header_provider(|signal| {
                     let mut headers = http::HeaderMap::new();
                     headers.insert("x-both", signal.to_string().parse()?);
@@ -183,6 +186,34 @@ fn headers_compression_and_the_user_agent() {
                 assert_eq!(request.encoding, expected, "{protocol}");
             }
         }
+    }
+}
+
+#[test]
+fn a_header_provider_may_repeat_a_name_and_not_break_the_protocol() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_header_provider(|_| {
+                let mut headers = http::HeaderMap::new();
+                for (name, value) in [
+                    ("x-twice", "1"),
+                    ("x-twice", "2"),
+                    ("content-length", "5"),
+                    ("content-encoding", "gzip"),
+                    ("grpc-encoding", "gzip"),
+                    ("te", "gzip"),
+                ] {
+                    headers.append(name, http::HeaderValue::from_static(value));
+                }
+                Ok(headers)
+            })
+            .build()
+            .unwrap();
+        export(&exporters, Signal::Traces).unwrap();
+        let request = collector.requests().remove(0);
+        assert_eq!(request.headers.get_all("x-twice").iter().count(), 2, "{protocol}");
+        assert_eq!(request.encoding, None, "{protocol}");
     }
 }
 

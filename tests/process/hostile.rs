@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use futures_executor::block_on;
+use opentelemetry::logs::{Logger, LoggerProvider};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::trace::SpanExporter;
 use otlp_mtls::testing::{Collector, Reply};
 use otlp_mtls::{Compression, Exporters, ExportersBuilder, Protocol, Retry};
 
-use crate::in_a_process;
+use crate::{SOON, in_a_process};
 
 const HOSTILE: [(&str, &str); 9] = [
     ("HEADERS", "x-hostile=1,user-agent=hostile,content-type=text/hostile,content-encoding=zstd"),
@@ -56,7 +57,11 @@ fn nothing_of_it_is_on_the_wire() {
         })
     };
     for configure in [by_builder, by_env] {
-        for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        for (protocol, content_type) in [
+            (Protocol::Grpc, "application/grpc"),
+            (Protocol::HttpProtobuf, "application/x-protobuf"),
+            (Protocol::HttpJson, "application/json"),
+        ] {
             for compression in [None, Some(Compression::Zstd)] {
                 let collector = Collector::builder().start().unwrap();
                 // Longer than the hostile timeout of a millisecond.
@@ -68,22 +73,25 @@ fn nothing_of_it_is_on_the_wire() {
                     .with_retry(Retry::disabled())
                     .build()
                     .unwrap();
-                let exporter = exporters.span_exporter().unwrap();
-                block_on(exporter.export(Vec::new())).unwrap();
+                let telemetry = exporters.install().unwrap();
+                telemetry.tracer_provider().unwrap().tracer("test").start("a span").end();
+                let meter = telemetry.meter_provider().unwrap().meter("test");
+                meter.u64_counter("counter").build().add(1, &[]);
+                let logger = telemetry.logger_provider().unwrap().logger("test");
+                logger.emit(logger.create_log_record());
+                telemetry.shutdown(SOON).unwrap();
 
-                let request = collector.requests().remove(0);
-                assert_eq!(request.grpc, protocol == Protocol::Grpc);
-                let content_type = match protocol {
-                    Protocol::Grpc => "application/grpc",
-                    _ => "application/x-protobuf",
-                };
-                assert_eq!(request.headers["content-type"], content_type);
-                assert_eq!(request.headers["x-mine"], "1");
-                assert!(!request.headers.contains_key("x-hostile"));
-                let agent = request.headers["user-agent"].to_str().unwrap();
-                assert!(agent.starts_with("otlp-mtls/"), "{agent}");
-                assert_eq!(request.encoding, compression.map(|wanted| wanted.to_string()));
-
+                let requests = collector.requests();
+                assert_eq!(requests.len(), 3);
+                for request in requests {
+                    assert_eq!(request.grpc, protocol == Protocol::Grpc);
+                    assert_eq!(request.headers["content-type"], content_type);
+                    assert_eq!(request.headers["x-mine"], "1");
+                    assert!(!request.headers.contains_key("x-hostile"));
+                    let agent = request.headers["user-agent"].to_str().unwrap();
+                    assert!(agent.starts_with("otlp-mtls/"), "{agent}");
+                    assert_eq!(request.encoding, compression.map(|wanted| wanted.to_string()));
+                }
                 let metrics = exporters.metric_exporter().unwrap();
                 assert_eq!(metrics.temporality(), Temporality::Cumulative);
             }

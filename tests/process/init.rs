@@ -5,12 +5,12 @@ use opentelemetry::trace::{Span, Tracer};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Exporters, Signal};
 
-use crate::{SOON, in_a_process};
+use crate::{SOON, in_a_process, is_child};
 
 /// Runs a service's `main` in a process that has the variables of a mutual TLS set-up.
 fn with_a_collector(name: &str, service: impl FnOnce()) {
-    // The child needs neither: it has the parent's collector.
-    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
+    // The child has the parent's collector.
+    if is_child() {
         return in_a_process(name, &[], service);
     }
     for protocol in ["grpc", "http/protobuf", "http/json"] {

@@ -1,7 +1,13 @@
 //! What was made and dropped leaves no thread and no socket behind.
 
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
 use futures_executor::block_on;
-use opentelemetry_sdk::trace::SpanExporter;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Exporters, Pem, Protocol};
 
@@ -37,12 +43,68 @@ fn a_hundred_exporters_leave_nothing_behind() {
             drop((exporter, exporters));
             // Signalled and not joined, so a moment is granted.
             assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 0));
-            while io_threads() > 0 {
-                std::thread::yield_now();
-            }
+            assert!(comes_true(|| io_threads() == 0));
         }
         assert_eq!(collector.connections(), 100);
     });
+}
+
+/// A peer that stops reading lets nothing out: no reset, no goodbye. Its socket is closed all the
+/// same.
+#[test]
+fn a_socket_that_cannot_be_flushed_is_closed() {
+    in_a_process("leaks::a_socket_that_cannot_be_flushed_is_closed", &[], || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let peer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // SETTINGS with the largest window for streams, and one for the connection.
+            stream.write_all(b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff").unwrap();
+            stream.write_all(b"\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0").unwrap();
+            stream
+        });
+        let exporters = Exporters::builder()
+            .with_endpoint(endpoint)
+            .with_protocol(Protocol::Grpc)
+            .with_timeout(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporters.span_exporter().unwrap())
+            .build();
+        // More than a socket's buffers hold.
+        let mut span = provider.tracer("test").start("a span");
+        span.set_attribute(KeyValue::new("large", "x".repeat(32 << 20)));
+        span.end();
+        provider.force_flush().unwrap_err();
+        let peer = peer.join().unwrap();
+        let with_ours = sockets();
+        assert!(comes_true(|| sockets() < with_ours), "{with_ours} sockets");
+        drop((peer, provider));
+    });
+}
+
+/// Waits for what a thread brings about that nobody waits for.
+fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + SOON;
+    while Instant::now() < end {
+        if holds() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+/// How many sockets this process has.
+fn sockets() -> usize {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap();
+    let target =
+        |file: std::io::Result<std::fs::DirEntry>| std::fs::read_link(file.ok()?.path()).ok();
+    files
+        .filter_map(target)
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 /// How many I/O threads this process has.

@@ -19,6 +19,11 @@ const SOON: Duration = Duration::from_secs(30);
 /// Names the test that a child process is to run.
 const CHILD: &str = "OTLP_MTLS_TEST_CHILD";
 
+/// Whether this is the process that runs a test's body.
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
 /// Runs a test's body in a process of its own that has these variables, and no other `OTEL_*`.
 ///
 /// `name` is the test's own, with its module. What the child prints is shown if it fails.

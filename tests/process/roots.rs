@@ -5,12 +5,13 @@ use opentelemetry_sdk::trace::SpanExporter;
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Error, Exporters, Pem};
 
-use crate::in_a_process;
+use crate::{in_a_process, is_child};
 
 /// A process whose platform trusts one CA, and a collector that has its certificate from it.
 fn with_platform_roots(name: &str, service: impl FnOnce(&str, &str)) {
-    if let Ok(endpoint) = std::env::var("TEST_ENDPOINT") {
-        let other = std::env::var("TEST_OTHER_CA").unwrap();
+    if is_child() {
+        let [endpoint, other] =
+            ["TEST_ENDPOINT", "TEST_OTHER_CA"].map(|name| std::env::var(name).unwrap());
         return in_a_process(name, &[], || service(&endpoint, &other));
     }
     let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());

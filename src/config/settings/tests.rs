@@ -35,8 +35,13 @@ fn resolve_with(
     generic: Overrides,
 ) -> (Result<Settings, Error>, Vec<String>) {
     let mut warnings = Vec::new();
-    let settings =
-        Settings::resolve(Signal::Traces, &specific, &generic, &env(vars), &mut warnings);
+    let inputs = Inputs {
+        specific: &specific,
+        generic: &generic,
+        env: &env(vars),
+        has_own_credentials: false,
+    };
+    let settings = Settings::resolve(Signal::Traces, inputs, &mut warnings);
     (settings, warnings.iter().map(ToString::to_string).collect())
 }
 
@@ -236,7 +241,7 @@ fn headers() {
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
             .collect();
         assert_eq!(headers, *expected, "{rule}");
-        assert!(settings.headers.values().all(HeaderValue::is_sensitive), "{rule}");
+        assert!(settings.headers.values().all(http::HeaderValue::is_sensitive), "{rule}");
     }
 }
 
@@ -246,6 +251,10 @@ fn headers_that_cannot_be_sent_are_refused_without_their_value() {
         ("a=1,secret", "header 2 is not of the form name=value"),
         ("a b=secret", "header 1 has a name that is not valid"),
         ("a=%00secret", "header 1 has a value that is not valid"),
+        ("a=%ffsecret", "header 1 has a value that is not valid"),
+        ("a=%C3%A9secret", "header 1 has a value that is not valid"),
+        ("Content-Length=secret", "header 1 has a name that only the protocol itself may set"),
+        ("a=1,grpc-timeout=secret", "header 2 has a name that only the protocol itself may set"),
     ] {
         let refusal = refusal(&[(HEADERS, value)]);
         assert!(refusal.starts_with(HEADERS), "{refusal}");
@@ -317,7 +326,9 @@ fn text_that_is_not_unicode_is_refused_and_a_path_is_taken() {
     };
     let resolve = |env: Env| {
         let none = Overrides::default();
-        Settings::resolve(Signal::Traces, &none, &none, &env, &mut Vec::new())
+        let inputs =
+            Inputs { specific: &none, generic: &none, env: &env, has_own_credentials: false };
+        Settings::resolve(Signal::Traces, inputs, &mut Vec::new())
     };
     let refusal = resolve(lookup(TIMEOUT)).unwrap_err().to_string();
     assert_eq!(refusal, format!("{TIMEOUT}: the value is not valid Unicode"));
@@ -451,4 +462,57 @@ fn what_signals_share_a_connection() {
     for (rule, share, change) in rows {
         assert_eq!(one.share_connection(&settings(change)), *share, "{rule}");
     }
+}
+
+/// Each variable, for each signal: its own form is read, and no other signal's.
+#[test]
+fn every_signal_has_variables_of_its_own() {
+    let resolve = |signal: Signal, vars: Vec<(String, &str)>| {
+        let none = Overrides::default();
+        let vars: Vec<_> = vars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let env = env(&vars);
+        let inputs =
+            Inputs { specific: &none, generic: &none, env: &env, has_own_credentials: false };
+        Settings::resolve(signal, inputs, &mut Vec::new()).unwrap()
+    };
+    for (signal, name) in
+        [(Signal::Traces, "TRACES"), (Signal::Metrics, "METRICS"), (Signal::Logs, "LOGS")]
+    {
+        let vars = || {
+            [
+                ("ENDPOINT", "own:1"),
+                ("PROTOCOL", "grpc"),
+                ("CERTIFICATE", "ca"),
+                ("CLIENT_CERTIFICATE", "crt"),
+                ("CLIENT_KEY", "key"),
+                ("HEADERS", "own=1"),
+                ("TIMEOUT", "7"),
+            ]
+            .map(|(variable, value)| (format!("OTEL_EXPORTER_OTLP_{name}_{variable}"), value))
+            .to_vec()
+        };
+        let settings = resolve(signal, vars());
+        assert_eq!(settings.endpoint.to_string(), "https://own:1", "{name}");
+        assert_eq!(settings.protocol, Protocol::Grpc, "{name}");
+        assert_eq!(paths(&settings), [Some("ca"), Some("crt"), Some("key")], "{name}");
+        assert_eq!(settings.headers["own"], "1", "{name}");
+        assert_eq!(settings.timeout, Some(Duration::from_millis(7)), "{name}");
+        let insecure = (format!("OTEL_EXPORTER_OTLP_{name}_INSECURE"), "true");
+        assert!(!resolve(signal, [vars(), vec![insecure]].concat()).endpoint.secure, "{name}");
+
+        for other in Signal::ALL.into_iter().filter(|other| *other != signal) {
+            let settings = resolve(other, vars());
+            assert_eq!(settings.endpoint.origin, Origin::Default, "{name} is not {other}'s");
+            assert!(settings.headers.is_empty() && settings.tls.is_none(), "{name}, {other}");
+        }
+    }
+}
+
+#[test]
+fn certificates_of_variables_are_left_alone_where_others_are_brought_along() {
+    let none = Overrides::default();
+    let env = env(&[(ENDPOINT, "https://c"), (CLIENT_KEY, "half a pair")]);
+    let inputs = Inputs { specific: &none, generic: &none, env: &env, has_own_credentials: true };
+    let tls = Settings::resolve(Signal::Traces, inputs, &mut Vec::new()).unwrap().tls.unwrap();
+    assert!(tls.ca.is_none() && tls.identity.is_none());
 }
