@@ -1,10 +1,9 @@
-//! The builder, and the handle that makes exporters.
+//! The builder.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::ffi::OsString;
-use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -14,17 +13,15 @@ use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 
+use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
     Compression, Env, HistogramAggregation, Inputs, Overrides, Pem, Protocol, Retry, Settings,
     TlsVersion, histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
-use crate::exporter::{Client, Delivery};
-use crate::lock::lock;
 use crate::signal::Signal;
-use crate::status::Status;
 use crate::tls::{CredentialSource, Loading, Store};
-use crate::transport::{HeaderProvider, Policy, Runtime, Transport};
+use crate::transport::{HeaderProvider, Policy};
 
 /// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,214 +31,6 @@ const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a longer connect timeout is cut to, so that instants can be reckoned with.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-
-/// Makes exporters for traces, metrics and logs that share what they can: one I/O thread, and one
-/// connection per collector.
-///
-/// It is a handle: clones are the same `Exporters`. The I/O thread and the connections belong to
-/// the exporters that were made, and end with the last of them.
-#[derive(Clone)]
-pub struct Exporters(Arc<Inner>);
-
-struct Inner {
-    lines: BTreeMap<Signal, Line>,
-    policy: Policy,
-    temporality: Temporality,
-    histogram_aggregation: HistogramAggregation,
-    resource: Option<Resource>,
-    /// A runtime that was brought along.
-    handle: Option<Handle>,
-    runtime: Mutex<Weak<Runtime>>,
-}
-
-/// One signal's way out.
-struct Line {
-    settings: Arc<Settings>,
-    /// The same for all signals whose settings allow it.
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    /// `None` over plaintext.
-    store: Option<Arc<Store>>,
-    transport: Mutex<Weak<Transport>>,
-}
-
-impl Exporters {
-    /// Starts a configuration: what is not set on the builder comes from the environment, then
-    /// from the specification's defaults.
-    pub fn builder() -> ExportersBuilder {
-        ExportersBuilder::default()
-    }
-
-    /// Builds from the environment alone.
-    ///
-    /// # Errors
-    ///
-    /// As [`ExportersBuilder::build`].
-    pub fn from_env() -> Result<Self, Error> {
-        Self::builder().build()
-    }
-
-    /// The exporter of spans.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
-    #[cfg(feature = "trace")]
-    pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
-        self.span_exporter_for(&Delivery::new())
-    }
-
-    /// The exporter of metrics.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
-    #[cfg(feature = "metrics")]
-    pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
-        self.metric_exporter_for(&Delivery::new())
-    }
-
-    /// The exporter of log records.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
-    #[cfg(feature = "logs")]
-    pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
-        self.log_exporter_for(&Delivery::new())
-    }
-
-    #[cfg(feature = "trace")]
-    pub(crate) fn span_exporter_for(
-        &self,
-        delivery: &Arc<Delivery>,
-    ) -> Result<crate::SpanExporter, Error> {
-        crate::SpanExporter::new(self.client(Signal::Traces, delivery)?)
-    }
-
-    #[cfg(feature = "metrics")]
-    pub(crate) fn metric_exporter_for(
-        &self,
-        delivery: &Arc<Delivery>,
-    ) -> Result<crate::MetricExporter, Error> {
-        crate::MetricExporter::new(self.client(Signal::Metrics, delivery)?, self.0.temporality)
-    }
-
-    #[cfg(feature = "logs")]
-    pub(crate) fn log_exporter_for(
-        &self,
-        delivery: &Arc<Delivery>,
-    ) -> Result<crate::LogExporter, Error> {
-        crate::LogExporter::new(self.client(Signal::Logs, delivery)?)
-    }
-
-    /// The rustls configuration that a signal's connections are made with: a snapshot, which does
-    /// not rotate. `None` over plaintext, or if the signal's feature is off.
-    pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
-        let store = self.0.lines.get(&signal)?.shared.store.as_ref()?;
-        Some(store.current().config)
-    }
-
-    /// The credentials in use: whose they are, until when, and why newer ones are not used.
-    pub fn status(&self) -> Status {
-        let credentials = self.stores().map(|(signals, store)| {
-            let mut credentials = store.status();
-            credentials.signals = signals;
-            credentials
-        });
-        Status { credentials: credentials.collect() }
-    }
-
-    /// Looks at all files and sources now, whatever the reload interval. The next export of each
-    /// signal uses what is new.
-    ///
-    /// It blocks while files are read.
-    ///
-    /// # Errors
-    ///
-    /// The first reason why something new cannot be used. What was in use stays so.
-    pub fn reload(&self) -> Result<(), Error> {
-        let looks: Vec<_> = self.stores().map(|(_, store)| store.look(true)).collect();
-        looks.into_iter().collect()
-    }
-
-    /// The stores, each with the signals that share it.
-    fn stores(&self) -> impl Iterator<Item = (Vec<Signal>, &Arc<Store>)> {
-        let mut stores = Vec::<(Vec<Signal>, &Arc<Store>)>::new();
-        for (signal, line) in &self.0.lines {
-            let Some(store) = &line.shared.store else {
-                continue;
-            };
-            match stores.iter_mut().find(|(_, known)| Arc::ptr_eq(known, store)) {
-                Some((signals, _)) => signals.push(*signal),
-                None => stores.push((vec![*signal], store)),
-            }
-        }
-        stores.into_iter()
-    }
-
-    #[cfg(feature = "metrics")]
-    pub(crate) fn histogram_aggregation(&self) -> HistogramAggregation {
-        self.0.histogram_aggregation
-    }
-
-    /// A signal's collector, for messages.
-    pub(crate) fn endpoint(&self, signal: Signal) -> Option<String> {
-        Some(self.0.lines.get(&signal)?.settings.endpoint.to_string())
-    }
-
-    pub(crate) fn resource(&self) -> Resource {
-        self.0.resource.clone().unwrap_or_else(|| Resource::builder().build())
-    }
-
-    /// Whether the caller is on the I/O thread, which must not wait for its own work.
-    pub(crate) fn on_io_thread(&self) -> bool {
-        lock(&self.0.runtime).upgrade().is_some_and(|runtime| runtime.is_current())
-    }
-
-    fn client(&self, signal: Signal, delivery: &Arc<Delivery>) -> Result<Client, Error> {
-        // Every signal whose feature is on has a line, and its exporter is behind that feature.
-        let line = &self.0.lines[&signal];
-        let mut slot = lock(&line.shared.transport);
-        let transport = match slot.upgrade() {
-            Some(transport) => transport,
-            None => {
-                let (store, policy) = (line.shared.store.clone(), self.0.policy.clone());
-                let transport =
-                    Arc::new(Transport::new(self.runtime()?, &line.settings, store, policy));
-                *slot = Arc::downgrade(&transport);
-                transport
-            }
-        };
-        Ok(Client::new(Arc::clone(&line.settings), transport, Arc::clone(delivery)))
-    }
-
-    fn runtime(&self) -> Result<Arc<Runtime>, Error> {
-        let mut slot = lock(&self.0.runtime);
-        if let Some(runtime) = slot.upgrade() {
-            return Ok(runtime);
-        }
-        let runtime = match &self.0.handle {
-            Some(handle) => Runtime::borrowed(handle.clone()),
-            None => Runtime::start().map_err(|source| Error::StartThread { source })?,
-        };
-        *slot = Arc::downgrade(&runtime);
-        Ok(runtime)
-    }
-}
-
-impl fmt::Debug for Exporters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints = self.0.lines.iter().map(|(signal, line)| {
-            let endpoint = &line.settings.endpoint;
-            (signal, format!("{endpoint}{}", endpoint.path.path()))
-        });
-        f.write_str("Exporters ")?;
-        f.debug_map().entries(endpoints).finish()
-    }
-}
 
 /// Configures [`Exporters`].
 ///
