@@ -4,6 +4,7 @@
 //! cargo bench --manifest-path benches/export/Cargo.toml               # criterion, then the ratios
 //! cargo bench --manifest-path benches/export/Cargo.toml -- --ratios   # the ratios alone
 //! cargo bench --manifest-path benches/export/Cargo.toml -- --shutdown # how long a shutdown takes
+//! cargo bench --manifest-path benches/export/Cargo.toml -- --rotation # what rotation costs, and takes
 //! cargo bench --manifest-path benches/export/Cargo.toml -- --lane grpc/mtls/ours 1000   # to profile
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod batch;
 mod lanes;
 mod ratios;
+mod rotation;
 mod shutdown;
 mod sink;
 
@@ -36,11 +38,13 @@ fn main() {
     match *arguments.iter().copied().filter(|word| *word != "--bench").collect::<Vec<_>>() {
         ["--ratios"] => ratios::print(&lanes),
         ["--shutdown"] => shutdown::print(),
+        ["--rotation"] => rotation::print(&sink, runtime.handle()),
         ["--lane", name, count] => repeat(&lanes, name, count.parse().expect("a number")),
         _ => {
             wall(&lanes);
             ratios::print(&lanes);
             shutdown::print();
+            rotation::print(&sink, runtime.handle());
         }
     }
 }

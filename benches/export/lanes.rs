@@ -20,6 +20,12 @@ pub(crate) enum Side {
     HandWired,
     /// Without reqwest's HTTP/2, which opentelemetry-otlp's own features leave out.
     HandWiredHttp1,
+    /// With a rustls configuration, so that there are no credentials to look at.
+    NoLook,
+    /// With files, at the default reload interval.
+    Look,
+    /// With files that are looked at with each export.
+    LookAlways,
 }
 
 impl Side {
@@ -28,12 +34,15 @@ impl Side {
             Self::Ours => "ours",
             Self::HandWired => "hand-wired",
             Self::HandWiredHttp1 => "hand-wired-http1",
+            Self::NoLook => "no-look",
+            Self::Look => "look-10s",
+            Self::LookAlways => "look-always",
         }
     }
 }
 
 impl Lane {
-    fn new<E: SpanExporter + 'static>(
+    pub(crate) fn new<E: SpanExporter + 'static>(
         (case, side): (&'static str, Side),
         runtime: &Handle,
         exporter: E,

@@ -15,7 +15,7 @@ const EXPORTS: u32 = 40;
 
 /// Of one export.
 #[derive(Clone, Copy)]
-struct Cost {
+pub(crate) struct Cost {
     wall: f64,
     cpu: f64,
 }
@@ -25,38 +25,13 @@ struct Cost {
 /// A ratio is the median of the rounds' ratios: what else the machine does changes from round to
 /// round, and less within one.
 pub(crate) fn print(lanes: &[Lane]) {
-    for lane in lanes {
-        run(lane);
-    }
-    let mut costs = vec![Vec::new(); lanes.len()];
-    for round in 0..ROUNDS {
-        let mut turns: Vec<_> = lanes.iter().zip(&mut costs).collect();
-        // Nobody is always the one who comes after the same other.
-        if round % 2 == 1 {
-            turns.reverse();
-        }
-        for (lane, costs) in turns {
-            costs.push(run(lane));
-        }
-    }
-
+    let costs = interleaved(lanes, ROUNDS);
     let of = |case: &str, side| {
         let index = lanes.iter().position(|lane| lane.case == case && lane.side == side);
         &costs[index.expect("every case has both sides")]
     };
-    println!("\nµs per export of {} spans, medians of {ROUNDS} runs", batch::spans().len());
-    println!("{:<34}{:>9}{:>9}", "", "wall", "CPU");
-    for (lane, costs) in lanes.iter().zip(&costs) {
-        let name = format!("{} {}", lane.case, lane.side.name());
-        let wall = median(costs.iter().map(|cost| cost.wall));
-        let cpu = median(costs.iter().map(|cost| cost.cpu));
-        println!("{name:<34}{:>9.0}{:>9.0}", wall * 1e6, cpu * 1e6);
-    }
-
-    println!(
-        "\nratios, medians of {ROUNDS} rounds (quartiles)\n{:<34}{:>20}{:>20}",
-        "", "wall", "CPU"
-    );
+    print_medians(lanes, &costs);
+    print_ratio_heading(ROUNDS);
     for lane in lanes.iter().filter(|lane| lane.side != Side::Ours) {
         let name = format!("{} ours / {}", lane.case, lane.side.name());
         print_ratio(&name, of(lane.case, Side::Ours), of(lane.case, lane.side));
@@ -68,6 +43,25 @@ pub(crate) fn print(lanes: &[Lane]) {
             print_ratio(&name, of(mtls, side), of(plaintext, side));
         }
     }
+}
+
+/// The costs of each lane, round by round.
+pub(crate) fn interleaved(lanes: &[Lane], rounds: usize) -> Vec<Vec<Cost>> {
+    for lane in lanes {
+        run(lane);
+    }
+    let mut costs = vec![Vec::new(); lanes.len()];
+    for round in 0..rounds {
+        let mut turns: Vec<_> = lanes.iter().zip(&mut costs).collect();
+        // Nobody is always the one who comes after the same other.
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (lane, costs) in turns {
+            costs.push(run(lane));
+        }
+    }
+    costs
 }
 
 /// The batches are made before, and so cost nothing here; an export consumes and frees its own.
@@ -89,16 +83,33 @@ fn cpu() -> Duration {
     Duration::from_micros(used.num_microseconds().try_into().expect("time that has passed"))
 }
 
-fn print_ratio(name: &str, ours: &[Cost], theirs: &[Cost]) {
+pub(crate) fn print_medians(lanes: &[Lane], costs: &[Vec<Cost>]) {
+    let (spans, runs) = (batch::spans().len(), costs[0].len());
+    println!("\nµs per export of {spans} spans, medians of {runs} runs");
+    println!("{:<34}{:>9}{:>9}", "", "wall", "CPU");
+    for (lane, costs) in lanes.iter().zip(costs) {
+        let name = format!("{} {}", lane.case, lane.side.name());
+        let wall = median(costs.iter().map(|cost| cost.wall));
+        let cpu = median(costs.iter().map(|cost| cost.cpu));
+        println!("{name:<34}{:>9.0}{:>9.0}", wall * 1e6, cpu * 1e6);
+    }
+}
+
+pub(crate) fn print_ratio_heading(rounds: usize) {
+    println!("\nratios, medians of {rounds} rounds (quartiles)");
+    println!("{:<34}{:>20}{:>20}", "", "wall", "CPU");
+}
+
+pub(crate) fn print_ratio(name: &str, ours: &[Cost], theirs: &[Cost]) {
     let ratio = |part: fn(&Cost) -> f64| {
         let ratios = || ours.iter().zip(theirs).map(|(ours, theirs)| part(ours) / part(theirs));
         let [low, middle, high] = [0.25, 0.5, 0.75].map(|share| quantile(ratios(), share));
-        format!("{middle:.2} ({low:.2}-{high:.2})")
+        format!("{middle:.3} ({low:.3}-{high:.3})")
     };
     println!("{name:<34}{:>20}{:>20}", ratio(|cost| cost.wall), ratio(|cost| cost.cpu));
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     quantile(values, 0.5)
 }
 

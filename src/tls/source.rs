@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::credentials::{Credentials, Identity, Key, Origins};
@@ -57,6 +57,17 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// cannot tell says so always, and what was loaded is compared.
     fn may_have_changed(&self) -> bool {
         true
+    }
+}
+
+/// So that the application can keep a hand on its source.
+impl<S: CredentialSource + ?Sized> CredentialSource for Arc<S> {
+    fn load(&self) -> Result<Credentials, Box<dyn StdError + Send + Sync>> {
+        (**self).load()
+    }
+
+    fn may_have_changed(&self) -> bool {
+        (**self).may_have_changed()
     }
 }
 

@@ -36,7 +36,7 @@ struct Renewal {
     source: Arc<dyn CredentialSource>,
     interval: Duration,
     recipe: Recipe,
-    /// Held while the source is asked. Nobody waits for it.
+    /// Held while the source is asked.
     turn: Mutex<()>,
 }
 
@@ -167,38 +167,39 @@ impl Store {
     /// Asks the source, and takes what is new and can be used. With `force`, also where the source
     /// says that nothing has changed.
     ///
-    /// It may block. If another look is in progress, it does nothing.
+    /// It may block, also to wait for another look to end: what that one saw may be old.
     ///
     /// The error says why what is there is not taken.
     pub(crate) fn look(&self, force: bool) -> Result<(), Error> {
         let Some(renewal) = &self.renewal else {
             return Ok(());
         };
-        let Ok(_turn) = renewal.turn.try_lock() else {
-            return Ok(());
-        };
+        let _turn = lock(&renewal.turn);
         // What was refused is tried again: it may have been half written.
         let is_refused = self.state().refusal.is_some();
         if !force && !is_refused && !renewal.source.may_have_changed() {
             return Ok(());
         }
         let renewed = self.renew(renewal);
+        let Err(error) = &renewed else {
+            self.state().refusal = None;
+            return renewed;
+        };
+        let reason = format!("{error:?}");
         let mut state = self.state();
-        match &renewed {
-            Ok(()) => state.refusal = None,
-            Err(error) => {
-                let reason = format!("{error:?}");
-                let is_known =
-                    state.refusal.as_ref().is_some_and(|refusal| refusal.reason == reason);
-                if !is_known {
-                    tracing::warn!(
-                        name: "otlp_mtls.credentials.refused",
-                        generation = state.current.generation,
-                        "new credentials are not used: {reason}"
-                    );
-                    state.refusal = Some(Refusal { at: SystemTime::now(), reason });
-                }
-            }
+        let generation = state.current.generation;
+        let is_known = state.refusal.as_ref().is_some_and(|refusal| refusal.reason == reason);
+        if !is_known {
+            state.refusal = Some(Refusal { at: SystemTime::now(), reason: reason.clone() });
+        }
+        // Whoever subscribes to events may ask for the status, or export.
+        drop(state);
+        if !is_known {
+            tracing::warn!(
+                name: "otlp_mtls.credentials.refused",
+                generation,
+                "new credentials are not used: {reason}"
+            );
         }
         renewed
     }
@@ -216,7 +217,13 @@ impl Store {
         let generation = self.state().current.generation + 1;
         let snapshot = recipe.snapshot(generation, &validated)?;
 
-        let leaf = validated.chain.first();
+        let leaf = validated.chain.first().cloned();
+        let mut state = self.state();
+        state.current = snapshot;
+        state.validated = Some(validated);
+        state.loaded = SystemTime::now();
+        drop(state);
+        let leaf = leaf.as_ref();
         tracing::info!(
             name: "otlp_mtls.credentials.rotated",
             generation,
@@ -225,10 +232,6 @@ impl Store {
             not_after = leaf.map(|leaf| leaf.not_after_words.as_str()),
             "new credentials are in use"
         );
-        let mut state = self.state();
-        state.current = snapshot;
-        state.validated = Some(validated);
-        state.loaded = SystemTime::now();
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -42,6 +43,8 @@ pub(super) struct Connector {
     address: Uri,
     tls: Option<Tls>,
     timeout: Duration,
+    /// Held while the store looks: a file system that hangs is to hang one thread.
+    looking: Arc<Mutex<()>>,
 }
 
 /// The TLS side of a connector.
@@ -71,6 +74,18 @@ pub(super) enum Alpn {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+impl Tls {
+    async fn look(&self, turn: OwnedMutexGuard<()>, force: bool) {
+        let store = Arc::clone(&self.store);
+        let look = blocking(move || {
+            let _turn = turn;
+            store.look(force)
+        });
+        // What it finds is the store's to report.
+        let _ = look.await;
+    }
+}
+
 impl Connector {
     /// `timeout` is for name resolution, TCP and TLS together.
     pub(super) fn new(address: Uri, tls: Option<Tls>, timeout: Duration) -> Self {
@@ -85,7 +100,7 @@ impl Connector {
         // No keepalive is sent while data is unacknowledged, and an export may have no limit.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        Self { tcp, address, tls, timeout }
+        Self { tcp, address, tls, timeout, looking: Arc::default() }
     }
 
     /// The instant at which a dial that begins now is given up.
@@ -102,18 +117,30 @@ impl Connector {
         self.tls.as_ref().map(|tls| tls.store.current())
     }
 
-    /// Has the credentials looked at, if it is time to or `now`, and waits until that is done or
-    /// takes too long: then it goes on behind the exports' backs.
-    pub(super) async fn look(&self, now: bool) {
+    /// Has the credentials looked at, if it is time to and nobody is at it, and waits until that is
+    /// done or takes too long: then it goes on behind the exports' backs.
+    pub(super) async fn look(&self) {
+        if let Some(tls) = &self.tls
+            && tls.store.is_due()
+            && let Ok(turn) = Arc::clone(&self.looking).try_lock_owned()
+        {
+            let _ = timeout(LOOKING, tls.look(turn, false)).await;
+        }
+    }
+
+    /// Has the credentials looked at now, and waits for that as `look` does. Whoever had the turn
+    /// before may have found newer ones than those `since` when they failed: then that is enough.
+    pub(super) async fn look_now(&self, since: u64) {
         let Some(tls) = &self.tls else {
             return;
         };
-        // Only ask whether it is due if that matters: asking puts the next look off.
-        if now || tls.store.is_due() {
-            let store = Arc::clone(&tls.store);
-            // What it finds is the store's to report.
-            let _ = timeout(LOOKING, blocking(move || store.look(now))).await;
-        }
+        let look = async {
+            let turn = Arc::clone(&self.looking).lock_owned().await;
+            if tls.store.current().generation == since {
+                tls.look(turn, true).await;
+            }
+        };
+        let _ = timeout(LOOKING, look).await;
     }
 
     /// Dials with these credentials.

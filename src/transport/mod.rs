@@ -44,6 +44,10 @@ pub(crate) use runtime::Runtime;
 /// of them at once is not worth more. One that has answered others may end at any time.
 const FRUITLESS: usize = 8;
 
+/// How often one attempt is repeated with newer credentials: a source may issue new ones whenever it
+/// is asked, and a server refuse all of them.
+const RENEWALS: usize = 3;
+
 /// Headers for one attempt, made when it begins.
 pub(crate) type HeaderProvider =
     dyn Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>> + Send + Sync;
@@ -189,17 +193,13 @@ impl Transport {
     async fn attempt(&self, call: &Call, progress: &Mutex<Progress>) -> Result<Bytes, Refusal> {
         let extra = self.extra_headers(call.signal).await?;
         self.pool.look().await;
-        let mut fruitless = 0;
+        let (mut fruitless, mut renewals) = (0, 0);
         while fruitless < FRUITLESS {
             let generation = self.pool.generation();
             let connection = match self.pool.acquire(self.runtime.alive().as_ref()).await {
                 Ok(connection) => connection,
                 // The one of us who refuses the other may do so because we are not up to date.
-                Err(kind)
-                    if kind.may_be_credentials() && self.pool.is_renewed(generation).await =>
-                {
-                    continue;
-                }
+                Err(kind) if self.is_outdated(&kind, generation, &mut renewals).await => continue,
                 Err(kind) => return Err(broken(kind)),
             };
             lock(progress).begin(&connection);
@@ -213,8 +213,11 @@ impl Transport {
                     connection.retire();
                     fruitless += usize::from(!connection.has_answered());
                 }
+                // Credentials that an answer came to were good; what broke then is something else, and
+                // the request may have been taken.
                 Err(Lost::Broken(kind))
-                    if kind.may_be_credentials() && self.pool.is_renewed(generation).await => {}
+                    if !connection.has_answered()
+                        && self.is_outdated(&kind, generation, &mut renewals).await => {}
                 Err(Lost::Broken(kind)) => return Err(broken(kind)),
             }
         }
@@ -222,6 +225,12 @@ impl Transport {
         Err(broken(FailureKind::Connection {
             source: Arc::from(Box::<dyn StdError + Send + Sync>::from(source)),
         }))
+    }
+
+    /// Whether it failed for credentials that by now there are newer ones of.
+    async fn is_outdated(&self, kind: &FailureKind, since: u64, renewals: &mut usize) -> bool {
+        *renewals += 1;
+        *renewals <= RENEWALS && kind.may_be_credentials() && self.pool.is_renewed(since).await
     }
 
     async fn extra_headers(&self, signal: Signal) -> Result<HeaderMap, Refusal> {

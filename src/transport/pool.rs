@@ -26,8 +26,8 @@ struct Slots {
     shared: Option<Arc<Connection>>,
     /// HTTP/1.1 connections that wait for their next export.
     idle: Vec<Arc<Connection>>,
-    /// How the last dial failed, and when.
-    failure: Option<(Instant, FailureKind)>,
+    /// How the last dial failed, when, and with which generation of credentials.
+    failure: Option<(Instant, u64, FailureKind)>,
 }
 
 impl Pool {
@@ -48,13 +48,13 @@ impl Pool {
 
     /// Has the credentials looked at, if it is time to.
     pub(super) async fn look(&self) {
-        self.connector.look(false).await;
+        self.connector.look().await;
     }
 
     /// Has the credentials looked at now, and says whether they are newer than a generation.
     pub(super) async fn is_renewed(&self, since: u64) -> bool {
         if self.generation() == since {
-            self.connector.look(true).await;
+            self.connector.look_now(since).await;
         }
         self.generation() != since
     }
@@ -73,9 +73,12 @@ impl Pool {
             if let Some(connection) = self.existing() {
                 return Ok(connection);
             }
-            // Whoever had the turn before dialled for us too.
-            if let Some((_, failure)) =
-                lock(&self.slots).failure.clone().filter(|(at, _)| *at > asked)
+            // Whoever had the turn before dialled for us too, but for other credentials.
+            let generation = self.generation();
+            if let Some((_, _, failure)) = lock(&self.slots)
+                .failure
+                .clone()
+                .filter(|(at, with, _)| *at > asked && *with == generation)
             {
                 return Err(failure);
             }
@@ -92,13 +95,14 @@ impl Pool {
 
     async fn dial(&self, alive: Option<Alive>) -> Result<(), FailureKind> {
         let (require, assume) = (self.require_http2, self.assume_http2);
+        let generation = self.generation();
         let opened = Connection::open(&self.connector, require, assume, alive).await;
         let mut slots = lock(&self.slots);
         match opened {
             Ok(connection) if connection.is_http2() => slots.shared = Some(connection.into()),
             Ok(connection) => slots.idle.push(connection.into()),
             Err(failure) => {
-                slots.failure = Some((Instant::now(), failure.clone()));
+                slots.failure = Some((Instant::now(), generation, failure.clone()));
                 return Err(failure);
             }
         }
@@ -107,7 +111,8 @@ impl Pool {
 
     /// Takes an HTTP/1.1 connection back once its exchange is over.
     pub(super) fn give_back(&self, connection: Arc<Connection>) {
-        if !connection.is_http2() && connection.is_usable() {
+        let is_current = connection.generation == self.generation();
+        if !connection.is_http2() && is_current && connection.is_usable() {
             lock(&self.slots).idle.push(connection);
         }
     }

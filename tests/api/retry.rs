@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use otlp_mtls::testing::{Accept, Collector, Reply};
-use otlp_mtls::{Exporters, Protocol, Retry, Signal};
+use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal};
 
 use crate::support::{
     SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
@@ -239,7 +239,7 @@ fn what_tls_refuses_for_good_is_not_tried_again() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let exporters = mtls_builder(&pki, &collector, protocol)
-            .with_ca_certificate(otlp_mtls::Pem::bytes(pki.other_ca_pem()))
+            .with_ca_certificate(Pem::bytes(pki.other_ca_pem()))
             .with_retry(eager())
             .build()
             .unwrap();
@@ -287,4 +287,26 @@ fn a_header_provider_is_asked_for_each_attempt() {
     let attempts: Vec<_> =
         collector.received().iter().map(|request| request.headers["attempt"].clone()).collect();
     assert_eq!(attempts, ["0", "1"]);
+}
+
+/// New files are no licence to send twice what a server may have taken.
+#[test]
+fn a_connection_that_has_answered_and_breaks_is_not_taken_for_outdated() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let directory = tempfile::tempdir().unwrap();
+        let client = |name| pki.client_named(name).write_to(directory.path(), "client").unwrap();
+        let (certificate, key) = client("old");
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_client_identity(Pem::file(certificate), Pem::file(key))
+            .with_reload_interval(Duration::from_secs(3600))
+            .build()
+            .unwrap();
+        let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+        futures_executor::block_on(exporter.export()).unwrap();
+        client("new");
+        collector.set_reply(|_| Reply::Close);
+        futures_executor::block_on(exporter.export()).unwrap_err();
+        assert_eq!(collector.received().len(), 2, "{protocol}");
+    }
 }

@@ -8,6 +8,7 @@ mod init;
 mod leaks;
 mod provider;
 mod roots;
+mod rotation;
 mod suppression;
 
 use std::process::Command;

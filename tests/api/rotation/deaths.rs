@@ -1,0 +1,193 @@
+//! Identities and CAs that have died: the files are looked at at once, and the same export succeeds.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use otlp_mtls::testing::{Accept, Fixture};
+use otlp_mtls::{ExportersBuilder, Signal};
+
+use super::{HOUR, Service, VERSIONS, WAYS, Way};
+use crate::support::{SOON, once};
+
+/// Who refuses whom from now on.
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    /// The server no longer trusts our CA.
+    Ours,
+    /// We do not trust the server's new CA.
+    Theirs,
+}
+
+const DEATHS: [Death; 2] = [Death::Ours, Death::Theirs];
+
+impl Death {
+    fn strikes(self, service: &Service) {
+        let Service { pki, collector, .. } = service;
+        let (server, ca) = match self {
+            Self::Ours => (Fixture::Good, pki.other_ca_pem()),
+            Self::Theirs => (Fixture::OtherCa, pki.ca_pem()),
+        };
+        collector.set_tls(pki.server(server), Some(ca)).unwrap();
+        collector.close_connections();
+    }
+
+    /// Writes the files that the server goes with.
+    fn is_remedied(self, service: &Service) {
+        let Service { pki, files, .. } = service;
+        match self {
+            Self::Ours => files.replace_identity(&pki.client(Fixture::OtherCa)),
+            Self::Theirs => files.replace("ca.crt", pki.other_ca_pem()),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Ours => "the server refused us",
+            Self::Theirs => "we refused the server",
+        }
+    }
+
+    fn name_afterwards(self) -> &'static str {
+        match self {
+            Self::Ours => "test-client",
+            Self::Theirs => "first",
+        }
+    }
+}
+
+/// One attempt per export, and no look but for a reason.
+fn patient(builder: ExportersBuilder) -> ExportersBuilder {
+    once(builder).with_reload_interval(HOUR)
+}
+
+fn each(test: impl Fn(Service, Death, &str)) {
+    for way in WAYS {
+        for version in VERSIONS {
+            for death in DEATHS {
+                let service = Service::with(way, &[version], patient);
+                test(service, death, &format!("{way:?} {version:?} {death:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_export_succeeds_on_the_second_connection() {
+    each(|service, death, context| {
+        death.strikes(&service);
+        death.is_remedied(&service);
+        let expected = (1, death.name_afterwards().to_owned());
+        assert_eq!(service.seen(Signal::Traces), expected, "{context}");
+        service.is(1, death.name_afterwards(), 1);
+        assert_eq!(service.collector.received().len(), 4, "{context}: each was sent once");
+    });
+}
+
+#[test]
+fn an_export_of_a_running_service_succeeds() {
+    each(|service, death, context| {
+        service.export().unwrap();
+        death.strikes(&service);
+        death.is_remedied(&service);
+        let (_, name) = service.seen(Signal::Traces);
+        assert_eq!(name, death.name_afterwards(), "{context}");
+        assert_eq!(service.running.status().generation, 1, "{context}");
+        assert_eq!(service.collector.requests().len(), 2, "{context}");
+    });
+}
+
+#[test]
+fn exports_of_all_signals_at_once_succeed() {
+    each(|service, death, context| {
+        death.strikes(&service);
+        death.is_remedied(&service);
+        let barrier = Barrier::new(Signal::ALL.len());
+        thread::scope(|scope| {
+            for signal in Signal::ALL {
+                let (service, barrier) = (&service, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let exported = service.running.export(signal);
+                    assert!(exported.is_ok(), "{context} {signal}: {exported:?}");
+                });
+            }
+        });
+        assert_eq!(service.running.status().generation, 1, "{context}");
+        let requests = service.collector.received();
+        assert_eq!(requests.len(), Signal::ALL.len(), "{context}: each was sent once");
+    });
+}
+
+#[test]
+fn without_good_files_there_is_one_connection_for_each_export() {
+    each(|service, death, context| {
+        death.strikes(&service);
+        for attempts in 1..=3 {
+            let error = service.export().unwrap_err();
+            assert!(error.contains(death.words()), "{context}: {error}");
+            assert_eq!(service.collector.connections(), attempts, "{context}");
+        }
+        assert_eq!(service.running.status().generation, 0);
+        assert!(service.collector.wait_until(SOON, |seen| seen.open_connections() == 0));
+        assert_eq!(service.running.refusal(), None, "the files are as they were");
+
+        death.is_remedied(&service);
+        let (_, name) = service.seen(Signal::Traces);
+        assert_eq!(name, death.name_afterwards(), "{context}");
+        assert_eq!(service.running.status().generation, 1, "{context}");
+    });
+}
+
+#[test]
+fn bad_files_do_not_replace_a_dead_identity() {
+    each(|service, death, context| {
+        death.strikes(&service);
+        service.files.write("client.key", "garbage");
+        let error = service.export().unwrap_err();
+        assert!(error.contains(death.words()), "{context}: {error}");
+        assert_eq!(service.collector.connections(), 1, "{context}");
+        assert!(service.running.refusal().unwrap().contains("holds no PEM"), "{context}");
+
+        service.files.replace_identity(&service.pki.client_named("first"));
+        death.is_remedied(&service);
+        assert_eq!(service.seen(Signal::Logs).1, death.name_afterwards(), "{context}");
+        assert_eq!(service.running.refusal(), None, "{context}");
+    });
+}
+
+/// Whoever waits for a dial shares its failure, but not under a newer identity.
+#[test]
+fn a_dial_under_the_old_identity_fails_no_export_under_the_new_one() {
+    let service = Service::with(Way::Grpc, rustls::DEFAULT_VERSIONS, |builder| {
+        patient(builder).with_connect_timeout(Duration::from_secs(1))
+    });
+    let Service { running, collector, files, pki } = &service;
+    collector.set_accept(Accept::Silence);
+    thread::scope(|scope| {
+        let dialling = scope.spawn(|| running.export(Signal::Traces));
+        assert!(collector.wait_until(SOON, |seen| seen.connections() == 1));
+        collector.set_accept(Accept::Serve);
+        files.replace_identity(&pki.client_named("second"));
+        running.exporters.reload().unwrap();
+        assert_eq!(running.seen(collector, Signal::Logs), (1, "second".to_owned()));
+        let error = dialling.join().unwrap().unwrap_err();
+        assert!(error.contains("no TLS handshake"), "{error}");
+    });
+}
+
+/// Not every failure is about credentials: nothing listens, and nothing is looked at.
+#[test]
+fn a_collector_that_is_gone_has_nothing_looked_at() {
+    let service = Service::with(Way::Grpc, rustls::DEFAULT_VERSIONS, patient);
+    service.export().unwrap();
+    service.files.replace_identity(&service.pki.client_named("second"));
+    let Service { collector, running, .. } = service;
+    drop(collector);
+    // The first may have been on its way already.
+    let _ = running.export(Signal::Traces);
+    let before = running.status().generation;
+    let error = running.export(Signal::Traces).unwrap_err();
+    assert!(error.contains("no connection: "), "{error}");
+    assert_eq!(running.status().generation, before);
+}
