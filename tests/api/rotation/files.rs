@@ -117,6 +117,10 @@ fn swapped_by_kubernetes() {
         symlink("..2024_01", path("..data")).unwrap();
         for name in ["ca.crt", "client.crt", "client.key"] {
             symlink(Path::new("..data").join(name), path(name)).unwrap();
+            // The link itself is old and does not change; what it leads to does.
+            let mut touch = std::process::Command::new("touch");
+            let touched = touch.args(["-h", "-t", "202311142213"]).arg(path(name)).status();
+            assert!(touched.unwrap().success());
         }
         let running = Running::new(
             crate::support::with_vars(vec![

@@ -120,18 +120,25 @@ fn one_that_says_whether_it_may_have_changed_is_not_asked_in_vain() {
 
     let world = World::new(Way::Grpc);
     let (first, second) = (world.first.clone(), world.second.clone());
-    let source = Source::new(move |load| Ok(if load == 0 { &first } else { &second }.clone()));
+    let source = Source::new(move |load| match load {
+        0 => Ok(first.clone()),
+        1 => Err("not now".into()),
+        _ => Ok(second.clone()),
+    });
     let changes = Arc::new(AtomicUsize::new(0));
     let telling = Telling(source.clone(), Arc::clone(&changes));
     let running = Running::new(world.builder(&source).with_credential_source(telling));
     world.is(&running, 0, "first");
     assert_eq!(source.loads(), 1);
     changes.store(1, Ordering::SeqCst);
-    world.is(&running, 1, "second");
+    assert_eq!(running.seen(&world.collector, Signal::Logs), (0, "first".to_owned()));
     assert_eq!(source.loads(), 2);
+    // Nothing has changed, but what was refused may be good by now.
+    world.is(&running, 1, "second");
+    assert_eq!(source.loads(), 3);
     // Whoever insists gets what there is.
     running.exporters.reload().unwrap();
-    assert_eq!(source.loads(), 3);
+    assert_eq!(source.loads(), 4);
 }
 
 #[test]
