@@ -89,24 +89,41 @@ impl Pool {
                 drop(turn);
                 dialled
             });
-            dial.await.unwrap_or(Err(FailureKind::Runtime))?;
+            let connection = dial.await.unwrap_or(Err(FailureKind::Runtime))?;
+            // Even if it is closed by now: whoever uses it counts those that are of no use.
+            if connection.is_http2() || self.take(&connection) {
+                return Ok(connection);
+            }
         }
     }
 
-    async fn dial(&self, alive: Option<Alive>) -> Result<(), FailureKind> {
+    async fn dial(&self, alive: Option<Alive>) -> Result<Arc<Connection>, FailureKind> {
         let (require, assume) = (self.require_http2, self.assume_http2);
         let generation = self.generation();
         let opened = Connection::open(&self.connector, require, assume, alive).await;
         let mut slots = lock(&self.slots);
         match opened {
-            Ok(connection) if connection.is_http2() => slots.shared = Some(connection.into()),
-            Ok(connection) => slots.idle.push(connection.into()),
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                match connection.is_http2() {
+                    true => slots.shared = Some(Arc::clone(&connection)),
+                    // For whoever comes first, if the export that began the dial has ended.
+                    false => slots.idle.push(Arc::clone(&connection)),
+                }
+                Ok(connection)
+            }
             Err(failure) => {
                 slots.failure = Some((Instant::now(), generation, failure.clone()));
-                return Err(failure);
+                Err(failure)
             }
         }
-        Ok(())
+    }
+
+    /// Takes an HTTP/1.1 connection out of those that wait, if nobody else has.
+    fn take(&self, connection: &Arc<Connection>) -> bool {
+        let idle = &mut lock(&self.slots).idle;
+        let place = idle.iter().position(|waiting| Arc::ptr_eq(waiting, connection));
+        place.map(|place| idle.swap_remove(place)).is_some()
     }
 
     /// Takes an HTTP/1.1 connection back once its exchange is over.

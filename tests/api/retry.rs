@@ -198,6 +198,20 @@ fn a_server_that_refuses_at_first_is_tried_again() {
     }
 }
 
+/// One that closes all connections at once is not dialled for ever.
+#[test]
+fn a_server_that_always_refuses_is_dialled_a_few_times() {
+    for protocol in TRANSPORTS {
+        for _ in 0..10 {
+            let collector = plaintext_collector();
+            collector.set_accept(Accept::Refuse);
+            let exporters = once(plaintext_builder(&collector, protocol)).build().unwrap();
+            export(&exporters, Signal::Traces).unwrap_err();
+            assert!(collector.connections() <= 8, "{protocol}: {}", collector.connections());
+        }
+    }
+}
+
 #[test]
 fn connections_that_a_server_retires_lose_nothing_and_cost_no_retry() {
     for protocol in TRANSPORTS {
