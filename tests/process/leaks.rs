@@ -9,15 +9,14 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{Exporters, Pem, Protocol};
+use otlp_mtls::{Exporters, Protocol};
 
-use crate::{SOON, in_a_process};
+use crate::{SOON, in_a_process, mtls_builder};
 
 #[test]
 fn a_hundred_exporters_leave_nothing_behind() {
     in_a_process("leaks::a_hundred_exporters_leave_nothing_behind", &[], || {
         let pki = Pki::new();
-        let client = pki.client(Fixture::Good);
         let collector = Collector::builder()
             .with_tls(pki.server(Fixture::Good))
             .with_client_ca(pki.ca_pem())
@@ -25,16 +24,7 @@ fn a_hundred_exporters_leave_nothing_behind() {
             .unwrap();
         for round in 0..100 {
             let protocol = [Protocol::Grpc, Protocol::HttpProtobuf][round % 2];
-            let exporters = Exporters::builder()
-                .with_endpoint(collector.endpoint())
-                .with_protocol(protocol)
-                .with_ca_certificate(Pem::bytes(pki.ca_pem()))
-                .with_client_identity(
-                    Pem::bytes(client.certificate_pem()),
-                    Pem::bytes(client.key_pem()),
-                )
-                .build()
-                .unwrap();
+            let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
             // A handle alone needs no thread.
             assert_eq!(io_threads(), 0);
             let exporter = exporters.span_exporter().unwrap();

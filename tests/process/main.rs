@@ -14,8 +14,21 @@ mod suppression;
 use std::process::Command;
 use std::time::Duration;
 
+use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol};
+
 /// Longer than anything here takes; a test that waits it out has failed.
 const SOON: Duration = Duration::from_secs(30);
+
+/// A builder for a collector that demands mutual TLS, with the good client's identity.
+fn mtls_builder(pki: &Pki, collector: &Collector, protocol: Protocol) -> ExportersBuilder {
+    let client = pki.client(Fixture::Good);
+    Exporters::builder()
+        .with_endpoint(collector.endpoint())
+        .with_protocol(protocol)
+        .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+        .with_client_identity(Pem::bytes(client.certificate_pem()), Pem::bytes(client.key_pem()))
+}
 
 /// Names the test that a child process is to run.
 const CHILD: &str = "OTLP_MTLS_TEST_CHILD";

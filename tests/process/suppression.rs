@@ -9,14 +9,14 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_sdk::trace::SpanExporter;
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol, Signal};
+use otlp_mtls::{Exporters, ExportersBuilder, Protocol, Signal};
 use prost::Message;
 use tokio::runtime::Builder;
 use tracing::Instrument;
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::{SOON, in_a_process};
+use crate::{SOON, in_a_process, mtls_builder};
 
 /// Who speaks of our I/O: `hyper` is hyper-util's too.
 const OURS: [&str; 3] = ["h2", "hyper", "rustls"];
@@ -47,17 +47,12 @@ fn overhear(
     service: impl FnOnce(&Exporters),
 ) {
     let pki = Pki::new();
-    let client = pki.client(Fixture::Good);
     let collector = Collector::builder()
         .with_tls(pki.server(Fixture::Good))
         .with_client_ca(pki.ca_pem())
         .start()
         .unwrap();
-    let builder = Exporters::builder()
-        .with_endpoint(collector.endpoint())
-        .with_protocol(protocol)
-        .with_ca_certificate(Pem::bytes(pki.ca_pem()))
-        .with_client_identity(Pem::bytes(client.certificate_pem()), Pem::bytes(client.key_pem()));
+    let builder = mtls_builder(&pki, &collector, protocol);
     let exporters = configure(builder).build().unwrap();
     let telemetry = exporters.install().unwrap();
     let (tracer, logger) = (telemetry.tracer_provider(), telemetry.logger_provider());
