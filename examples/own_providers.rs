@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .build()?;
             work(&exporters)?;
             let (spans, points) = (collector.spans().len(), collector.metric_points());
-            println!("the collector received {spans} span and {points} metric point");
+            println!("the collector received {spans} span and {points} metric points");
         }
     }
     Ok(())
