@@ -88,6 +88,12 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// A proxy cannot be used: it is not one that is spoken to by plaintext HTTP.
+    Proxy {
+        /// Where it came from. The URL is not shown, for it may have a password in it.
+        origin: Origin,
+    },
+
     /// No certificate authority is there to trust.
     NoPlatformRoots {
         /// The endpoint.
@@ -173,6 +179,11 @@ impl fmt::Display for Error {
             Self::CredentialSource { .. } => {
                 f.write_str("with_credential_source(): the source gives no credentials")
             }
+            Self::Proxy { origin } => write!(
+                f,
+                "{origin}: only proxies with http:// URLs are supported, which are asked to CONNECT; \
+                 name such a one, or the collector's host in NO_PROXY"
+            ),
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,
                 "{endpoint} ({origin}) needs TLS, and no trusted root certificates were found on \
@@ -247,7 +258,7 @@ impl fmt::Display for Lost {
             write!(f, ", the SDK not done after {after:?}")?;
         }
         if let Some(failure) = &self.failure {
-            write!(f, ": {failure}")?;
+            write!(f, ": {}", failure.summary())?;
         }
         Ok(())
     }
@@ -365,6 +376,14 @@ pub enum Place {
     Bytes,
     /// Wherever a [`CredentialSource`](crate::CredentialSource) has it.
     Source,
+}
+
+/// A place and what names it.
+pub(crate) fn located((origin, place): &(Origin, Place)) -> String {
+    match place {
+        Place::File(path) => format!("{} ({origin})", path.display()),
+        Place::Bytes | Place::Source => origin.to_string(),
+    }
 }
 
 impl fmt::Display for Place {

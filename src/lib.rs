@@ -84,6 +84,7 @@ mod exporter;
 mod exporters;
 mod failure;
 mod lock;
+mod observation;
 mod signal;
 mod status;
 mod telemetry;
@@ -106,10 +107,14 @@ pub use exporter::MetricExporter;
 #[cfg(feature = "trace")]
 pub use exporter::SpanExporter;
 pub use exporters::{Exporters, ExportersBuilder};
-pub use failure::{Failure, FailureKind};
+pub use failure::{
+    ClientCertificateProblem, Failure, FailureKind, Incompatibility, ServerCertificate,
+    ServerCertificateProblem, Side,
+};
+pub use observation::Spoken;
 pub use rustls;
 pub use signal::Signal;
-pub use status::{CredentialStatus, Refusal, Status};
+pub use status::{CredentialStatus, ExportStatus, Refusal, Status};
 pub use telemetry::{Telemetry, init};
 pub use tls::{CertificateFacts, CredentialSource, Credentials};
 

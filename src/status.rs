@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
 
@@ -11,6 +12,32 @@ use crate::tls::CertificateFacts;
 pub struct Status {
     /// The credentials in use: one entry per connection that the signals share, none over plaintext.
     pub credentials: Vec<CredentialStatus>,
+    /// What became of the exports, one entry per signal.
+    pub exports: Vec<ExportStatus>,
+}
+
+/// What has become of one signal's exports since the exporters were built.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ExportStatus {
+    /// The signal.
+    pub signal: Signal,
+    /// Its collector, as scheme, host and port.
+    pub endpoint: String,
+    /// Exports that the collector accepted, wholly or in part.
+    pub succeeded: u64,
+    /// Exports that failed, retries included.
+    pub failed: u64,
+    /// Spans, metric points or log records that the collector accepted.
+    pub delivered: u64,
+    /// Those that it rejected of exports that it accepted (partial success).
+    pub rejected: u64,
+    /// Those of exports that failed: they are lost.
+    pub dropped: u64,
+    /// When an export last succeeded.
+    pub last_success: Option<SystemTime>,
+    /// When an export last failed, or was accepted in part, and why.
+    pub last_failure: Option<(SystemTime, Failure)>,
 }
 
 /// The credentials in use on one connection.
@@ -29,10 +56,14 @@ pub struct CredentialStatus {
     /// The certificate authorities that were named. Empty for the platform's, and with
     /// [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
     pub trust_anchors: Vec<CertificateFacts>,
+    /// The server's certificate, as it was last presented.
+    pub server: Option<CertificateFacts>,
     /// Whether TLS is in FIPS mode.
     pub fips: bool,
     /// Why the newest credentials there are do not replace these; `None` if there are no newer ones.
     pub refusal: Option<Refusal>,
+    /// How many different replacements were refused since the exporters were built.
+    pub refusals: u64,
 }
 
 /// A replacement that cannot be used.

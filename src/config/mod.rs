@@ -5,14 +5,16 @@ mod env;
 mod headers;
 mod origin;
 mod overrides;
+mod proxy;
 mod settings;
 mod values;
 
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use origin::Sourced;
+pub(crate) use proxy::Proxy;
 pub(crate) use settings::{
-    Inputs, Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
+    Inputs, Settings, TlsSettings, histogram_aggregation, reload_interval, temporality,
 };
 
 pub use origin::Origin;

@@ -12,6 +12,7 @@ use super::env::Env;
 use super::headers;
 use super::origin::{Origin, Sourced};
 use super::overrides::Overrides;
+use super::proxy::{Proxy, proxy};
 use super::values::{Compression, HistogramAggregation, Pem, Protocol};
 use crate::error::Error;
 use crate::signal::{
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) signal: Signal,
     pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
+    /// `None` where nothing stands between us and the collector.
+    pub(crate) proxy: Option<Proxy>,
     /// `None` over plaintext.
     pub(crate) tls: Option<TlsSettings>,
     pub(crate) headers: HeaderMap,
@@ -88,11 +91,12 @@ impl Settings {
         let mut resolver = Resolver { signal, inputs, warnings };
         let protocol = resolver.protocol()?;
         let endpoint = resolver.endpoint(protocol)?;
+        let proxy = proxy(resolver.inputs.env, &endpoint)?;
         let tls = resolver.tls(&endpoint)?;
         let headers = resolver.headers()?;
         let compression = resolver.compression()?;
         let timeout = resolver.timeout()?;
-        Ok(Self { signal, endpoint, protocol, tls, headers, compression, timeout })
+        Ok(Self { signal, endpoint, protocol, proxy, tls, headers, compression, timeout })
     }
 
     /// Whether both signals can use one connection: path, headers, compression and timeout do not
@@ -373,7 +377,6 @@ fn accept<T>(
 pub(crate) enum Warning {
     NotUnderstood { origin: Origin, value: String, expected: &'static str },
     TlsBesidePlaintext { endpoint: String, origin: Origin, ignored: Vec<Origin> },
-    ClientCertificateExpired { origin: Origin, subject: String, not_after: String },
 }
 
 impl fmt::Display for Warning {
@@ -389,11 +392,6 @@ impl fmt::Display for Warning {
                 }
                 f.write_str(": for TLS, let the endpoint begin with https://")
             }
-            Self::ClientCertificateExpired { origin, subject, not_after } => write!(
-                f,
-                "{origin}: the client certificate ({subject}) expired at {not_after}: \
-                 a server that looks will refuse it"
-            ),
         }
     }
 }

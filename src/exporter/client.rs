@@ -12,10 +12,12 @@ use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, With
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use super::delivery::{Delivery, Extent, leave_word};
+use super::ledger::Ledger;
 use super::partial_success;
 use crate::config::{Compression, Protocol, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
+use crate::tls::Snapshot;
 use crate::transport::{Call, Transport};
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
@@ -30,7 +32,8 @@ pub(crate) struct Client {
     /// `None` after the shutdown: OpenTelemetry's globals keep an exporter for ever, but not its
     /// connection.
     transport: Arc<Mutex<Option<Arc<Transport>>>>,
-    pub(super) delivery: Arc<Delivery>,
+    delivery: Arc<Delivery>,
+    ledger: Arc<Ledger>,
 }
 
 impl Client {
@@ -38,6 +41,7 @@ impl Client {
         settings: Arc<Settings>,
         transport: Arc<Transport>,
         delivery: Arc<Delivery>,
+        ledger: Arc<Ledger>,
     ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -47,6 +51,7 @@ impl Client {
             settings,
             transport: Arc::new(Mutex::new(Some(transport))),
             delivery,
+            ledger,
         }
     }
 
@@ -93,7 +98,46 @@ impl Client {
         self.slot().take().map(drop).ok_or(OTelSdkError::AlreadyShutdown)
     }
 
-    pub(super) fn transport(&self) -> Result<Arc<Transport>, OTelSdkError> {
+    /// Runs one of upstream's exports, of this many items, and keeps the books.
+    pub(super) async fn count(
+        &self,
+        items: u64,
+        export: impl Future<Output = OTelSdkResult>,
+    ) -> OTelSdkResult {
+        self.transport()?;
+        self.delivery.count(self.settings.signal, items, &self.ledger, export).await
+    }
+
+    /// Sends a body that is encoded already.
+    pub(crate) async fn send(
+        &self,
+        compression: Option<Compression>,
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
+        let call = Call {
+            signal: self.settings.signal,
+            path: self.settings.endpoint.path.clone(),
+            headers: Arc::clone(&self.headers),
+            content_type: HeaderValue::from_static(match self.settings.protocol {
+                Protocol::HttpJson => "application/json",
+                Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
+            }),
+            compression,
+            body,
+            timeout: self.settings.timeout,
+            drain: self.delivery.drain(),
+        };
+        // Somebody else may have shut the exporter down in between.
+        let transport = self.transport().map_err(|_| self.failure(FailureKind::Shutdown, None))?;
+        let sent = transport.send(call).await;
+        sent.map_err(|kind| self.failure(kind, transport.credentials().as_ref()))
+    }
+
+    fn failure(&self, kind: FailureKind, credentials: Option<&Snapshot>) -> Failure {
+        Failure::new(kind, &self.settings, credentials)
+    }
+
+    fn transport(&self) -> Result<Arc<Transport>, OTelSdkError> {
         self.slot().clone().ok_or(OTelSdkError::AlreadyShutdown)
     }
 
@@ -108,26 +152,11 @@ impl HttpClient for Client {
     /// environment has changed those that upstream has.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (compression, body) = encode(request.into_body(), self.settings.compression)?;
-        let call = Call {
-            signal: self.settings.signal,
-            path: self.settings.endpoint.path.clone(),
-            headers: Arc::clone(&self.headers),
-            content_type: HeaderValue::from_static(match self.settings.protocol {
-                Protocol::HttpJson => "application/json",
-                Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
-            }),
-            compression,
-            body,
-            timeout: self.settings.timeout,
-            drain: self.delivery.drain(),
-        };
-        let answer = self.transport()?.send(call).await;
+        let answer = self.send(compression, body).await;
         let answer = answer.inspect_err(|failure| leave_word(failure, Extent::All))?;
-        let Settings { signal, endpoint, protocol, .. } = &*self.settings;
-        let items = partial_success::rejected(*protocol, &answer);
+        let items = partial_success::rejected(self.settings.protocol, &answer);
         if items > 0 {
-            let kind = FailureKind::Rejected { items };
-            let failure = Failure::new(*signal, endpoint.to_string(), kind);
+            let failure = self.failure(FailureKind::Rejected { items }, None);
             leave_word(&failure, Extent::Some(items));
         }
         Ok(Response::new(answer))

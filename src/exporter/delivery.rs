@@ -9,6 +9,7 @@ use opentelemetry::context::FutureExt;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use tokio::sync::watch;
 
+use super::ledger::{Ledger, Outcome};
 use crate::failure::Failure;
 use crate::lock::lock;
 use crate::signal::Signal;
@@ -72,14 +73,17 @@ impl Delivery {
         &self,
         signal: Signal,
         items: u64,
+        ledger: &Ledger,
         export: impl Future<Output = OTelSdkResult>,
     ) -> OTelSdkResult {
-        let mut in_flight = InFlight::new(self.slot(signal), items);
+        let mut in_flight = InFlight::new(self.slot(signal), ledger, items);
         let word = Word::default();
         let context = Context::current_with_value(word.clone()).with_telemetry_suppressed();
         let result = export.with_context(context).await;
         let (failure, extent) = lock(&word.0).take().unzip();
-        in_flight.failed = match (&result, extent) {
+        let outcome = &mut in_flight.outcome;
+        outcome.succeeded = result.is_ok();
+        outcome.lost = match (&result, extent) {
             (Err(_), _) | (_, Some(Extent::All)) => items,
             (Ok(()), Some(Extent::Some(rejected))) => rejected.min(items),
             (Ok(()), None) => 0,
@@ -88,7 +92,7 @@ impl Delivery {
             Some(failure) => OTelSdkError::InternalFailure(failure.to_string()),
             None => error,
         });
-        in_flight.failure = failure;
+        outcome.failure = failure;
         result
     }
 
@@ -108,26 +112,30 @@ pub(super) fn leave_word(failure: &Failure, extent: Extent) {
     }
 }
 
-/// Items in flight, all of which have failed unless told otherwise: the export may be dropped.
+/// Items in flight, all of which are lost unless told otherwise: the export may be dropped.
 struct InFlight<'a> {
     tally: &'a Mutex<Tally>,
-    items: u64,
-    failed: u64,
-    failure: Option<Failure>,
+    ledger: &'a Ledger,
+    outcome: Outcome,
 }
 
 impl<'a> InFlight<'a> {
-    fn new(tally: &'a Mutex<Tally>, items: u64) -> Self {
+    fn new(tally: &'a Mutex<Tally>, ledger: &'a Ledger, items: u64) -> Self {
         lock(tally).in_flight += items;
-        Self { tally, items, failed: items, failure: None }
+        ledger.begin(items);
+        let outcome = Outcome { items, lost: items, succeeded: false, failure: None };
+        Self { tally, ledger, outcome }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
+        let Outcome { items, lost, failure, .. } = &self.outcome;
         let mut tally = lock(self.tally);
-        tally.in_flight -= self.items;
-        tally.failed += self.failed;
-        tally.failure = self.failure.take();
+        tally.in_flight -= items;
+        tally.failed += lost;
+        tally.failure = failure.clone();
+        drop(tally);
+        self.ledger.end(&self.outcome);
     }
 }

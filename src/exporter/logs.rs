@@ -1,6 +1,5 @@
 //! Log records.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::logs::Severity;
@@ -10,7 +9,6 @@ use opentelemetry_sdk::logs::LogBatch;
 
 use super::client::Client;
 use crate::error::Error;
-use crate::signal::Signal;
 
 /// Exports log records, for a log processor of the SDK.
 #[derive(Debug)]
@@ -29,10 +27,8 @@ impl LogExporter {
 
 impl opentelemetry_sdk::logs::LogExporter for LogExporter {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.client.transport()?;
-        let delivery = Arc::clone(&self.client.delivery);
         let items = batch.iter().count() as u64;
-        delivery.count(Signal::Logs, items, self.upstream.export(batch)).await
+        self.client.count(items, self.upstream.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {

@@ -1,6 +1,5 @@
 //! Metrics.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -10,7 +9,6 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use super::client::Client;
 use crate::error::Error;
-use crate::signal::Signal;
 
 /// Exports metrics, for a periodic reader of the SDK.
 #[derive(Debug)]
@@ -30,10 +28,7 @@ impl MetricExporter {
 
 impl PushMetricExporter for MetricExporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.client.transport()?;
-        let delivery = Arc::clone(&self.client.delivery);
-        let export = self.upstream.export(metrics);
-        delivery.count(Signal::Metrics, points(metrics), export).await
+        self.client.count(points(metrics), self.upstream.export(metrics)).await
     }
 
     fn force_flush(&self) -> OTelSdkResult {

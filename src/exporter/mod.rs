@@ -2,6 +2,7 @@
 
 mod client;
 mod delivery;
+mod ledger;
 #[cfg(feature = "logs")]
 mod logs;
 #[cfg(feature = "metrics")]
@@ -12,6 +13,7 @@ mod trace;
 
 pub(crate) use client::Client;
 pub(crate) use delivery::Delivery;
+pub(crate) use ledger::{Handler, Herald, Ledger};
 #[cfg(feature = "logs")]
 pub use logs::LogExporter;
 #[cfg(feature = "metrics")]

@@ -1,6 +1,5 @@
 //! Spans.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
@@ -9,7 +8,6 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::client::Client;
 use crate::error::Error;
-use crate::signal::Signal;
 
 /// Exports spans, for a span processor of the SDK.
 #[derive(Debug)]
@@ -28,10 +26,8 @@ impl SpanExporter {
 
 impl opentelemetry_sdk::trace::SpanExporter for SpanExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.client.transport()?;
-        let delivery = Arc::clone(&self.client.delivery);
         let items = batch.len() as u64;
-        delivery.count(Signal::Traces, items, self.upstream.export(batch)).await
+        self.client.count(items, self.upstream.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {

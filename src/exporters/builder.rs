@@ -19,6 +19,8 @@ use crate::config::{
     TlsVersion, histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
+use crate::exporter::{Handler, Herald, Ledger};
+use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::tls::{CredentialSource, Loading, Store};
 use crate::transport::{HeaderProvider, Policy};
@@ -49,6 +51,8 @@ pub struct ExportersBuilder {
     system_roots: bool,
     min_tls_version: Option<TlsVersion>,
     reload_interval: Option<Duration>,
+    expiry_warning: Option<Duration>,
+    failure_handler: Option<Arc<Handler>>,
     source: Option<Arc<dyn CredentialSource>>,
     connect_timeout: Option<Duration>,
     retry: Retry,
@@ -231,6 +235,38 @@ impl ExportersBuilder {
         self
     }
 
+    /// Sets who is told of the first failure to export and of each new kind of failure, for each
+    /// collector. Without one, that goes to standard error where nobody subscribes to the SDK's own
+    /// log, which has all of them at the level ERROR.
+    ///
+    /// It is called on the thread that exports, and should not block.
+    ///
+    /// ```
+    /// use otlp_mtls::Exporters;
+    ///
+    /// let exporters = Exporters::builder()
+    ///     .with_endpoint("http://collector:4318")
+    ///     .with_failure_handler(|failure| eprintln!("telemetry is not delivered: {failure}"))
+    ///     .build()?;
+    /// # Ok::<(), otlp_mtls::Error>(())
+    /// ```
+    pub fn with_failure_handler(
+        mut self,
+        handler: impl Fn(&Failure) + Send + Sync + 'static,
+    ) -> Self {
+        self.failure_handler = Some(Arc::new(handler));
+        self
+    }
+
+    /// Sets how long before a certificate expires that is warned of, once per day that is left: the
+    /// client's, the CAs' and the server's. The default is a quarter of its life, at most 14 days.
+    ///
+    /// It is looked at with the files, so where nothing is exported nothing is said.
+    pub fn with_expiry_warning(mut self, before: Duration) -> Self {
+        self.expiry_warning = Some(before);
+        self
+    }
+
     /// Sets whether a gRPC server that knows no ALPN is spoken to in HTTP/2 all the same.
     ///
     /// gRPC clients are to refuse such a server; some TLS-terminating proxies are such servers.
@@ -287,9 +323,11 @@ impl ExportersBuilder {
                 Some(interval) => interval,
                 None => reload_interval(&env, &mut warnings)?.unwrap_or(DEFAULT_RELOAD_INTERVAL),
             },
+            expiry_warning: self.expiry_warning,
             source: self.source.as_ref(),
             custom: self.rustls_config.as_ref(),
         };
+        let herald = Arc::new(Herald::new(self.failure_handler));
         let none = Overrides::default();
         let mut lines = BTreeMap::<Signal, Line>::new();
         for signal in Signal::ALL.into_iter().filter(|signal| signal.is_compiled()) {
@@ -306,13 +344,13 @@ impl ExportersBuilder {
                 Some(line) => Arc::clone(&line.shared),
                 None => {
                     let store = settings.tls.as_ref();
-                    let store = store
-                        .map(|tls| Store::load(&settings, tls, &loading, &mut warnings))
-                        .transpose()?;
+                    let store =
+                        store.map(|tls| Store::load(&settings, tls, &loading)).transpose()?;
                     Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
                 }
             };
-            lines.insert(signal, Line { settings: Arc::new(settings), shared });
+            let ledger = Arc::new(Ledger::new(Arc::clone(&herald)));
+            lines.insert(signal, Line { settings: Arc::new(settings), ledger, shared });
         }
 
         let temporality = match self.temporality {

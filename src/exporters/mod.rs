@@ -13,10 +13,11 @@ use tokio::runtime::Handle;
 
 use crate::config::{HistogramAggregation, Settings};
 use crate::error::Error;
-use crate::exporter::{Client, Delivery};
+use crate::exporter::{Client, Delivery, Ledger};
+use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::signal::Signal;
-use crate::status::Status;
+use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
 use crate::transport::{Policy, Runtime, Transport};
 
@@ -44,6 +45,7 @@ struct Inner {
 /// One signal's way out.
 struct Line {
     settings: Arc<Settings>,
+    ledger: Arc<Ledger>,
     /// The same for all signals whose settings allow it.
     shared: Arc<Shared>,
 }
@@ -131,14 +133,29 @@ impl Exporters {
         Some(store.current().config)
     }
 
-    /// The credentials in use: whose they are, until when, and why newer ones are not used.
+    /// The credentials in use: whose they are, until when, and why newer ones are not used; and what
+    /// became of the exports.
     pub fn status(&self) -> Status {
         let credentials = self.stores().map(|(signals, store)| {
             let mut credentials = store.status();
             credentials.signals = signals;
             credentials
         });
-        Status { credentials: credentials.collect() }
+        let exports = self.0.lines.iter().map(|(signal, line)| {
+            let counts = line.ledger.counts();
+            ExportStatus {
+                signal: *signal,
+                endpoint: line.settings.endpoint.to_string(),
+                succeeded: counts.succeeded,
+                failed: counts.failed,
+                delivered: counts.delivered,
+                rejected: counts.rejected,
+                dropped: counts.dropped.iter().map(|(_, items)| items).sum(),
+                last_success: counts.last_success,
+                last_failure: counts.last_failure,
+            }
+        });
+        Status { credentials: credentials.collect(), exports: exports.collect() }
     }
 
     /// Looks at all files and sources now, whatever the reload interval. The next export of each
@@ -174,9 +191,9 @@ impl Exporters {
         self.0.histogram_aggregation
     }
 
-    /// A signal's collector, for messages.
-    pub(crate) fn endpoint(&self, signal: Signal) -> Option<String> {
-        Some(self.0.lines.get(&signal)?.settings.endpoint.to_string())
+    /// A failure of a signal that no transport saw.
+    pub(crate) fn failure(&self, signal: Signal, kind: FailureKind) -> Option<Failure> {
+        Some(Failure::new(kind, &self.0.lines.get(&signal)?.settings, None))
     }
 
     pub(crate) fn resource(&self) -> Resource {
@@ -202,7 +219,8 @@ impl Exporters {
                 transport
             }
         };
-        Ok(Client::new(Arc::clone(&line.settings), transport, Arc::clone(delivery)))
+        let (settings, ledger) = (Arc::clone(&line.settings), Arc::clone(&line.ledger));
+        Ok(Client::new(settings, transport, Arc::clone(delivery), ledger))
     }
 
     fn runtime(&self) -> Result<Arc<Runtime>, Error> {

@@ -18,7 +18,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::FailureKind;
 use crate::signal::Signal;
 
 /// How long a dropped guard may take.
@@ -174,10 +174,8 @@ impl Telemetry {
         let items = tally.in_flight + tally.failed - failed_before;
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
         let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
-        let failure = tally.failure.or_else(|| {
-            let endpoint = self.exporters.endpoint(signal)?;
-            Some(Failure::new(signal, endpoint, FailureKind::Shutdown))
-        });
+        let failure =
+            tally.failure.or_else(|| self.exporters.failure(signal, FailureKind::Shutdown));
         (items > 0 || failed).then(|| Lost {
             signal,
             items,

@@ -42,6 +42,8 @@ pub enum Fixture {
     Intermediate,
     /// Issued by an intermediate that its chain lacks.
     MissingIntermediate,
+    /// One that is a certificate authority's itself.
+    CaUsedAsEndEntity,
 }
 
 impl Fixture {
@@ -58,6 +60,7 @@ impl Fixture {
         Self::V1,
         Self::Intermediate,
         Self::MissingIntermediate,
+        Self::CaUsedAsEndEntity,
     ];
 }
 
@@ -218,6 +221,9 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = fixture != Fixture::SelfSigned;
+        if fixture == Fixture::CaUsedAsEndEntity {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
 
         let certificate = sound(match fixture {
             Fixture::OtherCa => params.signed_by(&key, &self.other_ca),

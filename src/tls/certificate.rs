@@ -8,7 +8,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::x509::{X509Name, X509Version};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +28,19 @@ pub struct CertificateFacts {
     pub not_before: SystemTime,
     /// Until when it is valid.
     pub not_after: SystemTime,
-    pub(super) not_before_words: String,
-    pub(super) not_after_words: String,
+    /// What it may be used for, by its extended key usage: `serverAuth`, `clientAuth` … Empty if it
+    /// does not say, which allows everything.
+    pub usages: Vec<String>,
+    /// The version of X.509: 1, 2 or 3.
+    pub version: u32,
+    /// Whether it is a certificate authority's.
+    pub is_ca: bool,
     /// The `SubjectPublicKeyInfo` in DER.
     pub(super) public_key: Vec<u8>,
 }
 
 impl CertificateFacts {
-    pub(super) fn parse(
+    pub(crate) fn parse(
         der: &CertificateDer<'_>,
         provider: &CryptoProvider,
     ) -> Result<Self, Box<dyn StdError + Send + Sync>> {
@@ -50,11 +56,54 @@ impl CertificateFacts {
             fingerprint: sha256(der, provider).unwrap_or_default(),
             not_before: system_time(validity.not_before.timestamp()),
             not_after: system_time(validity.not_after.timestamp()),
-            not_before_words: validity.not_before.to_string(),
-            not_after_words: validity.not_after.to_string(),
+            usages: usages(&certificate),
+            version: match certificate.version() {
+                X509Version(number) => number.saturating_add(1),
+            },
+            is_ca: certificate.is_ca(),
             public_key: certificate.public_key().raw.to_vec(),
         })
     }
+}
+
+/// By the names that OpenSSL's configuration has for them.
+fn usages(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(usage)) = certificate.extended_key_usage() else {
+        return Vec::new();
+    };
+    let usage = usage.value;
+    let known = [
+        (usage.any, "anyExtendedKeyUsage"),
+        (usage.server_auth, "serverAuth"),
+        (usage.client_auth, "clientAuth"),
+        (usage.code_signing, "codeSigning"),
+        (usage.email_protection, "emailProtection"),
+        (usage.time_stamping, "timeStamping"),
+        (usage.ocsp_signing, "OCSPSigning"),
+    ];
+    let known = known.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).to_owned());
+    known.chain(usage.other.iter().map(ToString::to_string)).collect()
+}
+
+/// A distinguished name in DER, as text.
+pub(crate) fn distinguished_name(der: &[u8]) -> Option<String> {
+    let (_, name) = X509Name::from_der(der).ok()?;
+    Some(name.to_string())
+}
+
+/// An instant as people write it who have to be understood everywhere (RFC 3339, UTC).
+pub(crate) fn utc(time: SystemTime) -> String {
+    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
+    };
+    let Ok(time) = ASN1Time::from_timestamp(seconds) else {
+        return format!("{seconds} s after 1970");
+    };
+    let time = time.to_datetime();
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

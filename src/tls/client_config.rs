@@ -1,40 +1,55 @@
 //! Credentials and provider to a rustls `ClientConfig`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 
 use crate::config::TlsVersion;
+use crate::observation::Notes;
 
 /// A configuration that verifies the server by `roots` and presents `identity` where asked.
 ///
-/// Whether a server asked is noted in `certificate_requested`.
+/// What a server shows on the way goes into the notes.
 pub(super) fn client_config(
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
     roots: RootCertStore,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
-    certificate_requested: Arc<AtomicBool>,
+    notes: Arc<Notes>,
 ) -> Result<ClientConfig, rustls::Error> {
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let verifier = Noting { inner: verifier, notes: Arc::clone(&notes) };
+    let identity: Arc<dyn ResolvesClientCert> = Arc::new(Identity(identity));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(min_version))?
-        .with_webpki_verifier(verifier)
-        .with_client_cert_resolver(Arc::new(Identity {
-            certified_key: identity,
-            certificate_requested,
-        }));
+        // The name of the way in; what verifies is webpki, as it would without us.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(Noting { inner: identity, notes }));
     config.alpn_protocols = alpn;
     Ok(config)
+}
+
+/// A configuration that was brought along, as far as notes can be taken of it: its verifier is its
+/// own affair.
+pub(super) fn noting(config: &ClientConfig, alpn: Vec<Vec<u8>>, notes: Arc<Notes>) -> ClientConfig {
+    let mut config = config.clone();
+    let inner = Arc::clone(&config.client_auth_cert_resolver);
+    config.client_auth_cert_resolver = Arc::new(Noting { inner, notes });
+    config.alpn_protocols = alpn;
+    config
 }
 
 fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
@@ -47,25 +62,76 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
 }
 
 /// Our answer to a certificate request.
+///
+/// Servers send more hints than they mean, or none: the one identity we have is presented, and the
+/// server says what it thinks of it.
 #[derive(Debug)]
-struct Identity {
-    certified_key: Option<Arc<CertifiedKey>>,
-    certificate_requested: Arc<AtomicBool>,
-}
+struct Identity(Option<Arc<CertifiedKey>>);
 
 impl ResolvesClientCert for Identity {
-    fn resolve(
-        &self,
-        // Servers send more of these hints than they mean, or none: the one identity we have is
-        // presented, and the server says what it thinks of it.
-        _root_hint_subjects: &[&[u8]],
-        _schemes: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
-        self.certificate_requested.store(true, Ordering::Relaxed);
-        self.certified_key.clone()
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
     }
 
     fn has_certs(&self) -> bool {
-        self.certified_key.is_some()
+        self.0.is_some()
+    }
+}
+
+/// Does what `inner` does, and takes notes of what it is asked.
+#[derive(Debug)]
+struct Noting<T> {
+    inner: T,
+    notes: Arc<Notes>,
+}
+
+impl ResolvesClientCert for Noting<Arc<dyn ResolvesClientCert>> {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.notes.requested(hints);
+        self.inner.resolve(hints, schemes)
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.inner.only_raw_public_keys()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.inner.has_certs()
+    }
+}
+
+impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.notes.presented([leaf].into_iter().chain(intermediates));
+        self.inner.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
     }
 }

@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use super::certificate::CertificateFacts;
+use super::certificate::{CertificateFacts, utc};
 use crate::config::Origin;
 use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
 
@@ -38,11 +38,11 @@ pub(super) enum Key {
 }
 
 /// Where each part came from, for messages.
-#[derive(Clone)]
-pub(super) struct Origins {
-    pub(super) ca: (Origin, Place),
-    pub(super) certificate: (Origin, Place),
-    pub(super) key: (Origin, Place),
+#[derive(Clone, Debug)]
+pub(crate) struct Origins {
+    pub(crate) ca: (Origin, Place),
+    pub(crate) certificate: (Origin, Place),
+    pub(crate) key: (Origin, Place),
 }
 
 impl Default for Origins {
@@ -189,16 +189,27 @@ impl Identity {
 
 /// Credentials that can be used.
 #[derive(Debug)]
-pub(super) struct Validated {
+pub(crate) struct Validated {
     pub(super) credentials: Credentials,
     /// Empty for the platform's roots.
     pub(super) roots: RootCertStore,
     pub(super) certified_key: Option<Arc<CertifiedKey>>,
-    pub(super) trust_anchors: Vec<CertificateFacts>,
-    pub(super) chain: Vec<CertificateFacts>,
+    pub(crate) trust_anchors: Vec<CertificateFacts>,
+    /// The client's, leaf first.
+    pub(crate) chain: Vec<CertificateFacts>,
 }
 
 impl Validated {
+    /// Where each part came from.
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.credentials.origins
+    }
+
+    /// Whether a CA was named, in place of the platform's.
+    pub(crate) fn names_a_ca(&self) -> bool {
+        self.credentials.trust_anchors.is_some()
+    }
+
     /// Why these must not take the place of others that work: their time is over, or yet to come.
     pub(super) fn ensure_in_time(&self) -> Result<(), Error> {
         let Some(leaf) = self.chain.first() else {
@@ -207,12 +218,12 @@ impl Validated {
         let now = SystemTime::now();
         let subject = leaf.subject.clone();
         if leaf.not_after < now {
-            let not_after = leaf.not_after_words.clone();
+            let not_after = utc(leaf.not_after);
             let expired = CredentialProblem::Expired { subject, not_after };
             return Err(problem(&self.credentials.origins.certificate, expired));
         }
         if leaf.not_before > now {
-            let not_before = leaf.not_before_words.clone();
+            let not_before = utc(leaf.not_before);
             let early = CredentialProblem::NotYetValid { subject, not_before };
             return Err(problem(&self.credentials.origins.certificate, early));
         }

@@ -3,11 +3,13 @@
 mod certificate;
 mod client_config;
 mod credentials;
+mod expiry;
 mod pem;
 mod provider;
 mod source;
 mod store;
 
+pub(crate) use certificate::{distinguished_name, utc};
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Loading, Snapshot, Store};
 

@@ -1,7 +1,7 @@
 //! The credentials in use: whose they are, since when, and what might replace them. Every dial asks
 //! here.
 
-use std::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,12 +9,15 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::CredentialSource;
-use super::client_config::client_config;
+use super::certificate::{CertificateFacts, utc};
+use super::client_config::{client_config, noting};
 use super::credentials::{Credentials, Validated};
+use super::expiry::Expiry;
 use super::source::Files;
-use crate::config::{Settings, TlsSettings, TlsVersion, Warning};
-use crate::error::Error;
+use crate::config::{Settings, TlsSettings, TlsVersion};
+use crate::error::{Error, located};
 use crate::lock::lock;
+use crate::observation::{Notes, Observation};
 use crate::signal::Variable;
 use crate::status::{CredentialStatus, Refusal};
 
@@ -28,6 +31,7 @@ pub(crate) struct Store {
     /// `None` with a configuration that was brought along, which does not rotate.
     renewal: Option<Renewal>,
     state: Mutex<State>,
+    expiry: Expiry,
 }
 
 /// All that it takes to make new credentials.
@@ -54,12 +58,16 @@ struct Recipe {
 #[derive(Debug)]
 struct State {
     current: Snapshot,
-    /// What the current ones were made of; `None` if they were brought along.
-    validated: Option<Validated>,
     loaded: SystemTime,
     looked: Instant,
     /// Why the newest there are do not replace the current ones.
     refusal: Option<Refusal>,
+    /// How many different ones there were.
+    refusals: u64,
+    /// The server's leaf, of the last handshake that showed one.
+    server: Option<CertificateFacts>,
+    /// How many dials came to a TLS handshake, by the name of their failure.
+    handshakes: BTreeMap<Option<&'static str>, u64>,
 }
 
 /// The credentials of one moment.
@@ -69,9 +77,10 @@ pub(crate) struct Snapshot {
     pub(crate) generation: u64,
     /// One configuration per generation, for rustls resumes a session only under the same one.
     pub(crate) config: Arc<ClientConfig>,
-    /// Whether a server asked for a client certificate in this generation. A resumed handshake
-    /// carries no such request, so what was once asked is remembered.
-    pub(crate) certificate_requested: Arc<AtomicBool>,
+    /// What the handshakes of this generation showed.
+    pub(crate) notes: Arc<Notes>,
+    /// What the configuration was made of; `None` if it was brought along.
+    pub(crate) validated: Option<Arc<Validated>>,
 }
 
 /// What the builder says about TLS for all signals.
@@ -80,6 +89,7 @@ pub(crate) struct Loading<'a> {
     pub(crate) min_version: TlsVersion,
     pub(crate) system_roots: bool,
     pub(crate) reload_interval: Duration,
+    pub(crate) expiry_warning: Option<Duration>,
     /// Credentials from elsewhere than files and bytes.
     pub(crate) source: Option<&'a Arc<dyn CredentialSource>>,
     /// A configuration brought along, in place of one made here.
@@ -92,21 +102,19 @@ impl Store {
         settings: &Settings,
         tls: &TlsSettings,
         loading: &Loading<'_>,
-        warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
         let alpn = match settings.protocol.is_grpc() {
             true => vec![H2.to_vec()],
             false => vec![H2.to_vec(), HTTP_1_1.to_vec()],
         };
+        let expiry = Expiry::new(loading.expiry_warning);
         if let Some(custom) = loading.custom {
-            let mut config = ClientConfig::clone(custom);
-            config.alpn_protocols = alpn;
-            let current = Snapshot {
-                generation: 0,
-                config: Arc::new(config),
-                certificate_requested: Arc::default(),
-            };
-            return Ok(Self { renewal: None, state: Mutex::new(State::new(current, None)) });
+            let notes = Arc::<Notes>::default();
+            let config = noting(custom, alpn, Arc::clone(&notes));
+            let current =
+                Snapshot { generation: 0, config: Arc::new(config), notes, validated: None };
+            let state = Mutex::new(State::new(current));
+            return Ok(Self { renewal: None, state, expiry });
         }
 
         let provider = super::crypto_provider(loading.provider)?;
@@ -130,20 +138,13 @@ impl Store {
                 variable: Variable::Certificate.name(None),
             });
         }
-        if let Some(leaf) = validated.chain.first()
-            && leaf.not_after < SystemTime::now()
-        {
-            warnings.push(Warning::ClientCertificateExpired {
-                origin: validated.credentials.origins.certificate.0.clone(),
-                subject: leaf.subject.clone(),
-                not_after: leaf.not_after_words.clone(),
-            });
-        }
-        let current = recipe.snapshot(0, &validated)?;
+        let current = recipe.snapshot(0, validated)?;
         let renewal =
             Renewal { source, interval: loading.reload_interval, recipe, turn: Mutex::default() };
-        let state = Mutex::new(State::new(current, Some(validated)));
-        Ok(Self { renewal: Some(renewal), state })
+        let state = Mutex::new(State::new(current));
+        let store = Self { renewal: Some(renewal), state, expiry };
+        store.warn_of_expiry();
+        Ok(store)
     }
 
     /// The credentials to dial with now.
@@ -175,6 +176,7 @@ impl Store {
             return Ok(());
         };
         let _turn = lock(&renewal.turn);
+        self.warn_of_expiry();
         // What was refused is tried again: it may have been half written.
         let is_refused = self.state().refusal.is_some();
         if !force && !is_refused && !renewal.source.may_have_changed() {
@@ -190,6 +192,7 @@ impl Store {
         let generation = state.current.generation;
         let is_known = state.refusal.as_ref().is_some_and(|refusal| refusal.reason == reason);
         if !is_known {
+            state.refusals += 1;
             state.refusal = Some(Refusal { at: SystemTime::now(), reason: reason.clone() });
         }
         // Whoever subscribes to events may ask for the status, or export.
@@ -207,20 +210,19 @@ impl Store {
     fn renew(&self, renewal: &Renewal) -> Result<(), Error> {
         let Renewal { source, recipe, .. } = renewal;
         let credentials = load(&**source)?;
-        let is_current = |validated: &Validated| validated.credentials == credentials;
-        if self.state().validated.as_ref().is_some_and(is_current) {
+        let is_current = |validated: &Arc<Validated>| validated.credentials == credentials;
+        if self.state().current.validated.as_ref().is_some_and(is_current) {
             return Ok(());
         }
         let validated = credentials.validate(&recipe.provider)?;
         validated.ensure_in_time()?;
         // Only a look changes the generation, and looks take turns.
         let generation = self.state().current.generation + 1;
-        let snapshot = recipe.snapshot(generation, &validated)?;
-
         let leaf = validated.chain.first().cloned();
+        let snapshot = recipe.snapshot(generation, validated)?;
+
         let mut state = self.state();
         state.current = snapshot;
-        state.validated = Some(validated);
         state.loaded = SystemTime::now();
         drop(state);
         let leaf = leaf.as_ref();
@@ -229,16 +231,55 @@ impl Store {
             generation,
             subject = leaf.map(|leaf| leaf.subject.as_str()),
             fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
-            not_after = leaf.map(|leaf| leaf.not_after_words.as_str()),
+            not_after = leaf.map(|leaf| utc(leaf.not_after)),
             "new credentials are in use"
         );
         Ok(())
     }
 
+    /// Notes a dial: what the handshake showed, if there was one, and how it failed.
+    pub(crate) fn note_handshake(&self, seen: &Observation, failure: Option<&'static str>) {
+        let Some(handshake) = &seen.handshake else {
+            return;
+        };
+        let mut state = self.state();
+        *state.handshakes.entry(failure).or_default() += 1;
+        if let Some(leaf) = handshake.server_chain.first() {
+            let provider = state.current.config.crypto_provider();
+            // What cannot be parsed has no date to show.
+            state.server = CertificateFacts::parse(leaf, provider).ok();
+        }
+    }
+
+    /// How many dials came to a TLS handshake, by the name of their failure.
+    pub(crate) fn handshakes(&self) -> BTreeMap<Option<&'static str>, u64> {
+        self.state().handshakes.clone()
+    }
+
+    fn warn_of_expiry(&self) {
+        let (validated, server) = {
+            let state = self.state();
+            (state.current.validated.clone(), state.server.clone())
+        };
+        if let Some(server) = &server {
+            self.expiry.look("server", server, "the server");
+        }
+        let Some(validated) = validated else {
+            return;
+        };
+        let origins = validated.origins();
+        if let Some(leaf) = validated.chain.first() {
+            self.expiry.look("client", leaf, &located(&origins.certificate));
+        }
+        for anchor in &validated.trust_anchors {
+            self.expiry.look("CA", anchor, &located(&origins.ca));
+        }
+    }
+
     /// What there is to know of the credentials in use.
     pub(crate) fn status(&self) -> CredentialStatus {
         let state = self.state();
-        let validated = state.validated.as_ref();
+        let validated = state.current.validated.as_ref();
         CredentialStatus {
             signals: Vec::new(),
             generation: state.current.generation,
@@ -249,6 +290,8 @@ impl Store {
                 .unwrap_or_default(),
             fips: state.current.config.fips(),
             refusal: state.refusal.clone(),
+            refusals: state.refusals,
+            server: state.server.clone(),
         }
     }
 
@@ -258,13 +301,15 @@ impl Store {
 }
 
 impl State {
-    fn new(current: Snapshot, validated: Option<Validated>) -> Self {
+    fn new(current: Snapshot) -> Self {
         Self {
             current,
-            validated,
             loaded: SystemTime::now(),
             looked: Instant::now(),
             refusal: None,
+            refusals: 0,
+            server: None,
+            handshakes: BTreeMap::new(),
         }
     }
 }
@@ -280,18 +325,19 @@ impl Recipe {
     }
 
     /// A configuration of its own, so that nothing resumes under an older identity.
-    fn snapshot(&self, generation: u64, validated: &Validated) -> Result<Snapshot, Error> {
-        let certificate_requested = Arc::new(AtomicBool::new(false));
+    fn snapshot(&self, generation: u64, validated: Validated) -> Result<Snapshot, Error> {
+        let notes = Arc::<Notes>::default();
         let config = client_config(
             Arc::clone(&self.provider),
             self.min_version,
-            self.roots(validated),
+            self.roots(&validated),
             validated.certified_key.clone(),
             self.alpn.clone(),
-            Arc::clone(&certificate_requested),
+            Arc::clone(&notes),
         )
         .map_err(|source| Error::Rustls { endpoint: self.endpoint.clone(), source })?;
-        Ok(Snapshot { generation, config: Arc::new(config), certificate_requested })
+        let validated = Some(Arc::new(validated));
+        Ok(Snapshot { generation, config: Arc::new(config), notes, validated })
     }
 }
 

@@ -18,9 +18,11 @@ use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
 use super::connector::{Alpn, Connector, Dialled};
+use super::framing::Body;
 use super::runtime::{self, Alive, Executor};
 use super::wire::{Tapped, Wire};
-use crate::failure::FailureKind;
+use crate::failure::{FailureKind, Scene, Side};
+use crate::observation::Observation;
 
 /// A collector's answer is a few bytes; more than this is not read.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -67,12 +69,13 @@ impl Connection {
         require_http2: bool,
         assume_http2: bool,
         alive: Option<Alive>,
+        seen: &mut Observation,
     ) -> Result<Self, FailureKind> {
         let deadline = connector.deadline();
         let credentials = connector.credentials();
         let generation = credentials.as_ref().map_or(0, |credentials| credentials.generation);
-        let Dialled { stream, alpn, awaits_verdict } =
-            connector.dial(credentials.as_ref(), deadline).await?;
+        let Dialled { stream, seen: dialled, alpn, awaits_verdict } =
+            connector.dial(credentials.as_ref(), deadline, seen).await?;
 
         let is_http2 = match alpn {
             Alpn::H2 => true,
@@ -80,10 +83,10 @@ impl Connection {
             Alpn::Nothing => assume_http2,
         };
         if require_http2 && !is_http2 {
-            return Err(FailureKind::NoHttp2);
+            return Err(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: true });
         }
 
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Wire::new(dialled, credentials, is_http2));
         let (cut, is_cut) = oneshot::channel();
         let io = TokioIo::new(Tapped::new(stream, Arc::clone(&wire), is_cut));
         let (open, closing) = oneshot::channel();
@@ -124,10 +127,7 @@ impl Connection {
         match self.wire.last_word() {
             Some(failure) => Err(failure),
             None if self.received() > 0 => Ok(()),
-            None => {
-                let source = io::Error::from(io::ErrorKind::UnexpectedEof);
-                Err(FailureKind::Connection { source: Arc::new(source) })
-            }
+            None => Err(self.wire.failure(io::Error::from(io::ErrorKind::UnexpectedEof))),
         }
     }
 
@@ -148,6 +148,11 @@ impl Connection {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// What its failures are judged by.
+    pub(super) fn scene(&self) -> Scene<'_> {
+        self.wire.scene()
+    }
+
     /// Lets no further export begin on it.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
@@ -162,18 +167,24 @@ impl Connection {
     pub(super) async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Collected<Bytes>>, Lost> {
+    ) -> Result<Response<Body>, Lost> {
         let sent = match &self.sender {
             Sender::Http2(sender) => sender.clone().try_send_request(request).await,
             Sender::Http1(sender) => sender.lock().await.try_send_request(request).await,
         };
         let response = sent.map_err(|mut error| match error.take_message() {
-            Some(_unsent) => Lost::Unsent,
+            // Another connection would end like this one.
+            Some(_unsent) => match self.wire.last_word().filter(FailureKind::is_permanent) {
+                Some(failure) => Lost::Broken(failure),
+                None => Lost::Unsent,
+            },
             None => self.lost(error.into_error()),
         })?;
         let (head, body) = response.into_parts();
         let body = self.read(body).await?;
         self.answered.store(true, Ordering::Relaxed);
+        let trailers = body.trailers().cloned();
+        let body = Body { trailers, bytes: body.to_bytes() };
         Ok(Response::from_parts(head, body))
     }
 

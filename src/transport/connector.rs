@@ -5,25 +5,28 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::proxy;
 use super::runtime::blocking;
-use crate::failure::FailureKind;
+use crate::config::Proxy;
+use crate::failure::{FailureKind, Scene};
+use crate::observation::{Greeting, Observation, Session};
 use crate::tls::{Snapshot, Store};
 
 /// How often the kernel asks an idle peer whether it is there.
@@ -41,6 +44,8 @@ const LOOKING: Duration = Duration::from_secs(1);
 pub(super) struct Connector {
     tcp: HttpConnector<Resolver>,
     address: Uri,
+    /// What connects us to the collector; `None` where we do that ourselves.
+    proxy: Option<Proxy>,
     tls: Option<Tls>,
     timeout: Duration,
     /// Held while the store looks: a file system that hangs is to hang one thread.
@@ -57,6 +62,7 @@ pub(super) struct Tls {
 /// A connection, before any HTTP.
 pub(super) struct Dialled {
     pub(super) stream: Box<dyn Stream>,
+    pub(super) seen: Observation,
     /// What ALPN agreed on.
     pub(super) alpn: Alpn,
     /// Whether the server may yet refuse our certificate: TLS 1.3 does so after our handshake.
@@ -88,7 +94,12 @@ impl Tls {
 
 impl Connector {
     /// `timeout` is for name resolution, TCP and TLS together.
-    pub(super) fn new(address: Uri, tls: Option<Tls>, timeout: Duration) -> Self {
+    pub(super) fn new(
+        address: Uri,
+        proxy: Option<Proxy>,
+        tls: Option<Tls>,
+        timeout: Duration,
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -100,7 +111,7 @@ impl Connector {
         // No keepalive is sent while data is unacknowledged, and an export may have no limit.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        Self { tcp, address, tls, timeout, looking: Arc::default() }
+        Self { tcp, address, proxy, tls, timeout, looking: Arc::default() }
     }
 
     /// The instant at which a dial that begins now is given up.
@@ -143,42 +154,66 @@ impl Connector {
         let _ = timeout(LOOKING, look).await;
     }
 
-    /// Dials with these credentials.
+    /// Keeps the books on a dial.
+    pub(super) fn count(&self, failure: Option<&FailureKind>, seen: &Observation) {
+        if let Some(tls) = &self.tls {
+            tls.store.note_handshake(seen, failure.map(FailureKind::name));
+        }
+    }
+
+    /// Dials with these credentials. What is seen on the way goes into the observation, also of a
+    /// dial that fails.
     pub(super) async fn dial(
         &self,
         credentials: Option<&Snapshot>,
         deadline: Instant,
+        seen: &mut Observation,
     ) -> Result<Dialled, FailureKind> {
         let after = self.timeout;
-        let tcp = timeout_at(deadline, self.connect())
+        let tcp = timeout_at(deadline, self.connect(seen))
             .await
             .unwrap_or(Err(FailureKind::ConnectTimeout { after }))?;
         let (Some(tls), Some(credentials)) = (&self.tls, credentials) else {
-            let (stream, alpn) = (Box::new(tcp), Alpn::Nothing);
-            return Ok(Dialled { stream, alpn, awaits_verdict: false });
+            let (stream, alpn, seen) = (Box::new(tcp), Alpn::Nothing, seen.clone());
+            return Ok(Dialled { stream, seen, alpn, awaits_verdict: false });
         };
 
+        let notes = &credentials.notes;
+        notes.begin();
         let connector = TlsConnector::from(credentials.config.clone());
         let handshake = connector.connect(tls.server_name.clone(), tcp);
-        let stream = timeout_at(deadline, handshake)
-            .await
+        let shaken = timeout_at(deadline, handshake).await;
+        seen.handshake = Some(notes.read());
+        let stream = shaken
             .map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?
-            .map_err(|error| FailureKind::io(error, |source| FailureKind::Connection { source }))?;
+            .map_err(|error| Scene { seen, credentials: Some(credentials) }.handshake(error))?;
         let (_, session) = stream.get_ref();
         let alpn = match session.alpn_protocol() {
             Some(b"h2") => Alpn::H2,
             Some(_) => Alpn::Http1,
             None => Alpn::Nothing,
         };
+        let handshake = seen.handshake.get_or_insert_default();
+        // A resumed handshake shows none, but the session remembers.
+        if let Some(chain) = session.peer_certificates() {
+            handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        }
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
-            && credentials.certificate_requested.load(Ordering::Relaxed);
-        Ok(Dialled { stream: Box::new(stream), alpn, awaits_verdict })
+            && handshake.certificate_requested;
+        seen.session = Some(Session {
+            version: session.protocol_version(),
+            cipher_suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
+            key_exchange: session.negotiated_key_exchange_group().map(|group| group.name()),
+            alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+        });
+        Ok(Dialled { stream: Box::new(stream), seen: seen.clone(), alpn, awaits_verdict })
     }
 
-    async fn connect(&self) -> Result<TcpStream, FailureKind> {
+    async fn connect(&self, seen: &mut Observation) -> Result<Heard, FailureKind> {
         // Cloned, for a `Service` is called by `&mut`; it is a handle.
-        let tcp = self.tcp.clone().call(self.address.clone()).await;
-        tcp.map(TokioIo::into_inner).map_err(|error| {
+        let dialled = self.proxy.as_ref().map_or(&self.address, |proxy| &proxy.uri);
+        let tcp = self.tcp.clone().call(dialled.clone()).await;
+        let tcp = tcp.map(TokioIo::into_inner).map_err(|error| {
             let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
             while let Some(error) = cause {
                 if let Some(ResolveError(source)) = error.downcast_ref() {
@@ -186,12 +221,86 @@ impl Connector {
                     return FailureKind::Resolve { source: source.into() };
                 }
                 if let Some(source) = error.downcast_ref::<io::Error>() {
-                    return FailureKind::Connect { source: copy(source).into() };
+                    return match source.kind() {
+                        // Of one address, where there are several.
+                        io::ErrorKind::TimedOut => {
+                            FailureKind::ConnectTimeout { after: self.timeout }
+                        }
+                        _ => FailureKind::connect(copy(source)),
+                    };
                 }
                 cause = error.source();
             }
-            FailureKind::Connect { source: io::Error::other(error.to_string()).into() }
-        })
+            FailureKind::connect(io::Error::other(error.to_string()))
+        })?;
+        seen.peer = tcp.peer_addr().ok();
+        let (stream, ahead) = match &self.proxy {
+            Some(proxy) => proxy::tunnel(tcp, proxy, &self.address).await?,
+            None => (tcp, Bytes::new()),
+        };
+        Ok(Heard { stream, ahead, greeting: Some(seen.greeting.clone()) })
+    }
+}
+
+/// A TCP stream whose first bytes are heard.
+pub(super) struct Heard {
+    stream: TcpStream,
+    /// What came through a tunnel before anybody read it.
+    ahead: Bytes,
+    /// `None` once there was something to hear.
+    greeting: Option<Greeting>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        } else {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(length));
+        }
+        let heard = &buf.filled()[before..];
+        if !heard.is_empty()
+            && let Some(greeting) = self.greeting.take()
+        {
+            greeting.hear(heard);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

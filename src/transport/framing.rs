@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{Collected, Full};
+use http::{HeaderMap, Request, Response};
+use http_body_util::Full;
 
 use super::Call;
 use super::retry::Again;
@@ -17,7 +17,14 @@ pub(super) trait Framing: Debug + Send + Sync {
     fn request(&self, call: &Call) -> Request<Full<Bytes>>;
 
     /// The response message, or why there is none.
-    fn answer(&self, response: Response<Collected<Bytes>>) -> Result<Bytes, Refusal>;
+    fn answer(&self, response: Response<Body>, call: &Call) -> Result<Bytes, Refusal>;
+}
+
+/// What an answer carries.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 /// The collector's answer, where it is not success.
@@ -25,6 +32,13 @@ pub(super) trait Framing: Debug + Send + Sync {
 pub(super) struct Refusal {
     pub(super) kind: FailureKind,
     pub(super) again: Again,
+}
+
+impl Refusal {
+    /// One that comes again with every attempt.
+    pub(super) fn permanent(kind: FailureKind) -> Self {
+        Self { kind, again: Again::No }
+    }
 }
 
 /// The framing of a protocol.
@@ -56,8 +70,8 @@ impl Framing for NotCompiled {
         Request::new(Full::new(call.body.clone()))
     }
 
-    fn answer(&self, _response: Response<Collected<Bytes>>) -> Result<Bytes, Refusal> {
-        let kind = FailureKind::Answer { reason: "is in a protocol that is not compiled in" };
-        Err(Refusal { kind, again: Again::No })
+    fn answer(&self, _response: Response<Body>, _call: &Call) -> Result<Bytes, Refusal> {
+        let reason = "is in a protocol that is not compiled in";
+        Err(Refusal::permanent(FailureKind::Answer { reason }))
     }
 }

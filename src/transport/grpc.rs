@@ -3,14 +3,15 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{Collected, Full};
+use http_body_util::Full;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::Call;
-use super::framing::{Framing, Refusal};
+use super::framing::{Body, Framing, Refusal};
 use super::retry::Again;
 use crate::failure::FailureKind;
+use crate::observation::contains;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
@@ -41,26 +42,21 @@ impl Framing for Grpc {
         request
     }
 
-    fn answer(&self, response: Response<Collected<Bytes>>) -> Result<Bytes, Refusal> {
+    fn answer(&self, response: Response<Body>, call: &Call) -> Result<Bytes, Refusal> {
         let (head, body) = response.into_parts();
         // Where there is no message, the trailers are the headers.
         let status = body
-            .trailers()
+            .trailers
+            .as_ref()
             .and_then(Status::from_header_map)
             .or_else(|| Status::from_header_map(&head.headers));
         match status {
-            Some(status) if status.code() == Code::Ok => message(&body.to_bytes()),
-            Some(status) => Err(refusal(&status)),
-            None if head.status.is_success() && !is_grpc(&head.headers) => {
-                let kind =
-                    FailureKind::Answer { reason: "is not gRPC: is this the port of OTLP/HTTP?" };
-                Err(Refusal { kind, again: Again::No })
+            Some(status) if status.code() == Code::Ok => message(&body.bytes),
+            Some(status) => Err(refusal(&status, call)),
+            None if head.status.is_success() && is_grpc(&head.headers) => {
+                Err(Refusal::permanent(FailureKind::Answer { reason: "has no gRPC status" }))
             }
-            None if head.status.is_success() => {
-                let kind = FailureKind::Answer { reason: "has no gRPC status" };
-                Err(Refusal { kind, again: Again::No })
-            }
-            None => Err(http_refusal(head.status)),
+            None => Err(http_refusal(head.status, call)),
         }
     }
 }
@@ -71,10 +67,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 fn message(body: &Bytes) -> Result<Bytes, Refusal> {
-    let unreadable = |reason| {
-        let kind = FailureKind::Answer { reason };
-        Err(Refusal { kind, again: Again::No })
-    };
+    let unreadable = |reason| Err(Refusal::permanent(FailureKind::Answer { reason }));
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX>() else {
         return unreadable("has no message");
     };
@@ -89,7 +82,17 @@ fn message(body: &Bytes) -> Result<Bytes, Refusal> {
 }
 
 /// The [OTLP specification's table](https://opentelemetry.io/docs/specs/otlp/#failures).
-fn refusal(status: &Status) -> Refusal {
+fn refusal(status: &Status, call: &Call) -> Refusal {
+    // gRPC's libraries have no code for it, but words: Go and C, then tonic.
+    let says = |words: &str| contains(status.message().as_bytes(), words.as_bytes());
+    let is_too_large = match status.code() {
+        Code::ResourceExhausted => says("larger than max"),
+        Code::OutOfRange => says("message length too large"),
+        _ => false,
+    };
+    if is_too_large {
+        return Refusal::permanent(FailureKind::TooLarge { bytes: call.body.len() });
+    }
     let delay = || {
         let info = status.get_details_retry_info();
         info.and_then(|info| info.retry_delay).map(Again::After)
@@ -113,7 +116,17 @@ fn refusal(status: &Status) -> Refusal {
 
 /// What a proxy answered that knows no gRPC, [mapped](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md)
 /// as gRPC clients do: four of them become UNAVAILABLE, which is worth another attempt.
-fn http_refusal(status: StatusCode) -> Refusal {
+///
+/// What is no proxy's answer, but a server's that has no such page, is OTLP/HTTP's port.
+fn http_refusal(status: StatusCode, call: &Call) -> Refusal {
+    let kind = match status {
+        StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE => FailureKind::NotGrpc { status: status.as_u16() },
+        status if status.is_success() => FailureKind::NotGrpc { status: status.as_u16() },
+        StatusCode::PAYLOAD_TOO_LARGE => FailureKind::TooLarge { bytes: call.body.len() },
+        status => FailureKind::Http { status: status.as_u16() },
+    };
     let again = match status {
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
@@ -121,7 +134,7 @@ fn http_refusal(status: StatusCode) -> Refusal {
         | StatusCode::GATEWAY_TIMEOUT => Again::Backoff,
         _ => Again::No,
     };
-    Refusal { kind: FailureKind::Http { status: status.as_u16() }, again }
+    Refusal { kind, again }
 }
 
 /// The code as the gRPC specification writes it.

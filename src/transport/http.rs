@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{Collected, Full};
+use http_body_util::Full;
 
 use super::Call;
-use super::framing::{Framing, Refusal};
+use super::framing::{Body, Framing, Refusal};
 use super::retry::Again;
 use crate::failure::FailureKind;
+use crate::observation::contains;
 
 #[derive(Debug)]
 pub(super) struct Http;
@@ -27,14 +28,17 @@ impl Framing for Http {
         request
     }
 
-    fn answer(&self, response: Response<Collected<Bytes>>) -> Result<Bytes, Refusal> {
+    fn answer(&self, response: Response<Body>, call: &Call) -> Result<Bytes, Refusal> {
         let status = response.status();
+        if speaks_grpc(&response) {
+            return Err(Refusal::permanent(FailureKind::OnlyGrpc));
+        }
         if status.is_success() && is_otlp(response.headers()) {
-            return Ok(response.into_body().to_bytes());
+            return Ok(response.into_body().bytes);
         }
         if status.is_success() {
             let reason = "is neither protobuf nor JSON: is this the port of a collector?";
-            return Err(Refusal { kind: FailureKind::Answer { reason }, again: Again::No });
+            return Err(Refusal::permanent(FailureKind::Answer { reason }));
         }
         let again = match status {
             StatusCode::TOO_MANY_REQUESTS
@@ -45,8 +49,20 @@ impl Framing for Http {
             }
             _ => Again::No,
         };
-        Err(Refusal { kind: FailureKind::Http { status: status.as_u16() }, again })
+        let kind = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => FailureKind::TooLarge { bytes: call.body.len() },
+            status => FailureKind::Http { status: status.as_u16() },
+        };
+        Err(Refusal { kind, again })
     }
+}
+
+/// Whether it is a gRPC server that answers: by its content type, or as Go's does, by a page.
+fn speaks_grpc(response: &Response<Body>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        || response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            && contains(&response.body().bytes, b"gRPC")
 }
 
 /// Whether a successful answer may be a collector's. A login page is not, and the specification's

@@ -9,6 +9,7 @@ mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod pool;
+mod proxy;
 mod retry;
 mod runtime;
 mod wire;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use ::http::header::{HOST, HeaderValue};
 use ::http::uri::{Authority, PathAndQuery, Scheme};
-use ::http::{HeaderMap, Request, Uri};
+use ::http::{HeaderMap, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::sync::watch;
@@ -29,14 +30,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::connection::{Connection, Lost};
 use self::connector::Connector;
-use self::framing::{Framing, Refusal, framing};
+use self::framing::{Body, Framing, Refusal, framing};
 use self::pool::Pool;
 use self::retry::{Again, Backoff};
 use crate::config::{Compression, Retry, Settings, is_reserved};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::FailureKind;
 use crate::lock::lock;
+use crate::observation::{Observation, contains};
 use crate::signal::Signal;
-use crate::tls::Store;
+use crate::tls::{Snapshot, Store};
 
 pub(crate) use runtime::Runtime;
 
@@ -126,7 +128,8 @@ impl Transport {
         let assume_http2 = is_grpc && (policy.assume_http2 || tls.is_none());
         let (scheme, authority) = (endpoint.scheme(), endpoint.authority.clone());
         let address = uri(Some((scheme.clone(), authority.clone())), endpoint.path.clone());
-        let connector = Connector::new(address, tls, policy.connect_timeout);
+        let proxy = settings.proxy.clone();
+        let connector = Connector::new(address, proxy, tls, policy.connect_timeout);
         Self {
             runtime,
             endpoint: endpoint.to_string(),
@@ -141,12 +144,20 @@ impl Transport {
 
     /// Sends one batch, with as many attempts as it takes. Dropping the future ends the export:
     /// the server sees its stream reset.
-    pub(crate) async fn send(self: &Arc<Self>, call: Call) -> Result<Bytes, Failure> {
-        let signal = call.signal;
+    pub(crate) async fn send(self: &Arc<Self>, call: Call) -> Result<Bytes, FailureKind> {
         let transport = Arc::clone(self);
         let export = self.runtime.run(async move { transport.export(&call).await });
-        let ended = export.await.unwrap_or(Err(FailureKind::Runtime));
-        ended.map_err(|kind| Failure::new(signal, self.endpoint.clone(), kind))
+        export.await.unwrap_or(Err(FailureKind::Runtime))
+    }
+
+    /// The credentials of this moment; `None` over plaintext.
+    pub(crate) fn credentials(&self) -> Option<Snapshot> {
+        self.pool.credentials()
+    }
+
+    /// What the last dial saw.
+    pub(crate) fn observed(&self) -> Option<Observation> {
+        self.pool.observed()
     }
 
     async fn export(&self, call: &Call) -> Result<Bytes, FailureKind> {
@@ -206,8 +217,11 @@ impl Transport {
             let request = self.request(call, &extra, connection.is_http2());
             match connection.exchange(request).await {
                 Ok(response) => {
+                    if let Some(kind) = refused_by_page(&response, &connection) {
+                        return Err(Refusal::permanent(kind));
+                    }
                     self.pool.give_back(connection);
-                    return self.framing.answer(response);
+                    return self.framing.answer(response, call);
                 }
                 Err(Lost::Unsent) => {
                     connection.retire();
@@ -224,6 +238,7 @@ impl Transport {
         let source = "the server closed every connection before it took the request";
         Err(broken(FailureKind::Connection {
             source: Arc::from(Box::<dyn StdError + Send + Sync>::from(source)),
+            was_silent: true,
         }))
     }
 
@@ -275,6 +290,19 @@ impl Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// What a server says of TLS by an HTTP status of 400 and a page: nginx has no alert for a client
+/// certificate that it misses or does not accept, and nginx and Go none for plaintext.
+fn refused_by_page(response: &Response<Body>, connection: &Connection) -> Option<FailureKind> {
+    if response.status() != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let scene = connection.scene();
+    match contains(&response.body().bytes, b"SSL certificate") {
+        true => Some(scene.refused_by_page()),
+        false => scene.misunderstood(connection.is_http2()),
     }
 }
 

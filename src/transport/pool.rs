@@ -9,6 +9,8 @@ use super::connector::Connector;
 use super::runtime::{self, Alive};
 use crate::failure::FailureKind;
 use crate::lock::lock;
+use crate::observation::Observation;
+use crate::tls::Snapshot;
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -28,6 +30,8 @@ struct Slots {
     idle: Vec<Arc<Connection>>,
     /// How the last dial failed, when, and with which generation of credentials.
     failure: Option<(Instant, u64, FailureKind)>,
+    /// What the last dial saw.
+    observed: Option<Observation>,
 }
 
 impl Pool {
@@ -41,9 +45,19 @@ impl Pool {
         })
     }
 
-    /// The generation of the credentials of this moment.
+    /// The credentials of this moment; `None` over plaintext.
+    pub(super) fn credentials(&self) -> Option<Snapshot> {
+        self.connector.credentials()
+    }
+
+    /// Their generation.
     pub(super) fn generation(&self) -> u64 {
-        self.connector.credentials().map_or(0, |credentials| credentials.generation)
+        self.credentials().map_or(0, |credentials| credentials.generation)
+    }
+
+    /// What the last dial saw.
+    pub(super) fn observed(&self) -> Option<Observation> {
+        lock(&self.slots).observed.clone()
     }
 
     /// Has the credentials looked at, if it is time to.
@@ -100,8 +114,11 @@ impl Pool {
     async fn dial(&self, alive: Option<Alive>) -> Result<Arc<Connection>, FailureKind> {
         let (require, assume) = (self.require_http2, self.assume_http2);
         let generation = self.generation();
-        let opened = Connection::open(&self.connector, require, assume, alive).await;
+        let mut seen = Observation::default();
+        let opened = Connection::open(&self.connector, require, assume, alive, &mut seen).await;
+        self.connector.count(opened.as_ref().err(), &seen);
         let mut slots = lock(&self.slots);
+        slots.observed = Some(seen);
         match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);

@@ -1,6 +1,7 @@
 //! What passes on a connection's stream, seen from below HTTP: its implementations keep neither how
 //! much came nor how it failed.
 
+use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -12,15 +13,21 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::sync::{Notify, oneshot};
 
 use super::connector::Stream;
-use crate::failure::{FailureKind, tls_error};
+use crate::failure::{FailureKind, Scene};
 use crate::lock::lock;
+use crate::observation::Observation;
+use crate::tls::Snapshot;
 
 /// What is written goes out at least this often.
 const WRITE_BUFFER: usize = 64 * 1024;
 
 /// What was seen on a stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wire {
+    /// What was seen when it was made, and by which credentials.
+    seen: Observation,
+    credentials: Option<Snapshot>,
+    over_http2: bool,
     received: AtomicU64,
     /// The first failure to read or write.
     failure: Mutex<Option<FailureKind>>,
@@ -29,6 +36,17 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    pub(super) fn new(seen: Observation, credentials: Option<Snapshot>, over_http2: bool) -> Self {
+        Self {
+            seen,
+            credentials,
+            over_http2,
+            received: AtomicU64::new(0),
+            failure: Mutex::default(),
+            first_news: Notify::new(),
+        }
+    }
+
     /// How many bytes have arrived.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -43,25 +61,27 @@ impl Wire {
         self.first_news.notify_one();
     }
 
+    /// What the failures on this wire are judged by.
+    pub(super) fn scene(&self) -> Scene<'_> {
+        Scene { seen: &self.seen, credentials: self.credentials.as_ref() }
+    }
+
     fn note(&self, error: &io::Error) {
-        let failure = match tls_error(error) {
-            Some(source) => FailureKind::Tls { source },
-            None => {
-                let source = io::Error::new(error.kind(), error.to_string());
-                FailureKind::Connection { source: Arc::new(source) }
-            }
-        };
+        let failure = self.scene().exchange(error, self.received() == 0);
         // What follows a failure is its consequence.
         lock(&self.failure).get_or_insert(failure);
     }
 
+    /// The failure of the stream, or what it shows of why HTTP failed.
     pub(super) fn last_word(&self) -> Option<FailureKind> {
-        lock(&self.failure).clone()
+        let misunderstood = self.scene().misunderstood(self.over_http2);
+        misunderstood.or_else(|| lock(&self.failure).clone())
     }
 
-    /// The failure of the stream, if that is what HTTP failed of.
-    pub(super) fn failure(&self, error: hyper::Error) -> FailureKind {
-        self.last_word().unwrap_or_else(|| FailureKind::Connection { source: Arc::new(error) })
+    /// Why HTTP failed: the stream's reason, if it has one.
+    pub(super) fn failure(&self, error: impl StdError + Send + Sync + 'static) -> FailureKind {
+        let closed = |error| self.scene().closed(Arc::new(error), self.received() == 0);
+        self.last_word().unwrap_or_else(|| closed(error))
     }
 }
 

@@ -16,3 +16,4 @@ mod soak;
 mod testing;
 mod warnings;
 mod wire;
+mod words;

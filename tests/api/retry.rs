@@ -52,14 +52,14 @@ fn grpc_codes() {
         (16, "UNAUTHENTICATED", None, false),
     ] {
         let collector = plaintext_collector();
-        first(&collector, Reply::Grpc { code, message: "words".to_owned(), retry_delay });
+        first(&collector, Reply::Grpc { code, message: "their message".to_owned(), retry_delay });
         let result = export(&exporters(&collector, Protocol::Grpc), Signal::Traces);
         assert_eq!(result.is_ok(), again, "{name}: {result:?}");
         assert_eq!(collector.received().len(), if again { 2 } else { 1 }, "{name}");
         if let Err(error) = result {
             let error = error.to_string();
             assert!(error.contains(&format!("gRPC status {code} ({name})")), "{error}");
-            assert!(!error.contains("words"), "{error}");
+            assert!(!error.contains("their message"), "{error}");
         }
     }
 }
@@ -94,7 +94,11 @@ fn http_statuses() {
             );
             if let Err(error) = result {
                 let error = error.to_string();
-                assert!(error.contains(&format!("HTTP status {status}")), "{error}");
+                let words = match status {
+                    413 => "it is too large".to_owned(),
+                    status => format!("HTTP status {status}"),
+                };
+                assert!(error.contains(&words), "{error}");
             }
         }
     }
@@ -109,7 +113,11 @@ fn a_success_that_is_no_collector_s_is_none() {
         let page = page.clone();
         collector.set_reply(move |_| page.clone());
         let error = export(&exporters(&collector, protocol), Signal::Traces).unwrap_err();
-        assert!(error.to_string().contains("is this the port of"), "{protocol}: {error}");
+        let words = match protocol {
+            Protocol::Grpc => "it does not speak gRPC, and answered with HTTP status 200",
+            _ => "is this the port of a collector?",
+        };
+        assert!(error.to_string().contains(words), "{protocol}: {error}");
         assert_eq!(collector.received().len(), 1);
     }
     // The specification's answer is empty, and may well have no type.

@@ -16,7 +16,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{
-    Exporters, ExportersBuilder, LogExporter, Pem, Protocol, Retry, Signal, SpanExporter,
+    Exporters, ExportersBuilder, Failure, LogExporter, Pem, Protocol, Retry, Signal, SpanExporter,
 };
 
 /// Longer than anything here takes; a test that waits it out has failed.
@@ -163,4 +163,11 @@ pub(crate) fn items(collector: &Collector, signal: Signal) -> usize {
         Signal::Metrics => collector.metric_points(),
         Signal::Logs => collector.log_records().len(),
     }
+}
+
+/// Why a signal's last export failed.
+pub(crate) fn last_failure(exporters: &Exporters, signal: Signal) -> Failure {
+    let status = exporters.status();
+    let export = status.exports.into_iter().find(|export| export.signal == signal).unwrap();
+    export.last_failure.expect("a failure").1
 }

@@ -441,7 +441,7 @@ async fn client_certificates_are_verified() {
             };
             assert_eq!(served, *accepted, "client {at} with {versions:?}");
         }
-        assert!(collector.wait_until(SOON, |collector| collector.failed_handshakes() == 8));
+        assert!(collector.wait_until(SOON, |collector| collector.failed_handshakes() == 9));
         assert_eq!(collector.client_certificates().len(), 8);
     }
 }

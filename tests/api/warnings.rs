@@ -82,6 +82,7 @@ fn an_expired_client_certificate() {
             .build()
     });
     let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
-    let begins = "with_client_identity(): the client certificate (CN=test-client) expired at ";
+    let begins = "the client certificate (CN=test-client) has expired, at ";
     assert!(warning.starts_with(begins), "{warning}");
+    assert!(warning.ends_with("renew it in with_client_identity()"), "{warning}");
 }

@@ -2,6 +2,7 @@
 //! `examples/collector/certificates.sh`.
 
 mod grpcio;
+mod haproxy;
 mod nginx;
 
 use std::env;

@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use otlp_mtls::testing::Collector;
-use otlp_mtls::{Protocol, Signal};
+use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::{ClientCertificateProblem, FailureKind, Protocol, Signal};
 use tempfile::TempDir;
 
+use super::haproxy::with_client;
 use super::{Certificates, Server, repository};
-use crate::support::{export, items, once, plaintext_collector, span, with_vars};
+use crate::support::{export, items, last_failure, once, plaintext_collector, span, with_vars};
 
 /// How a collector behind nginx is reached, and what nginx calls the HTTP that is spoken to it.
 const ROUTES: [(Protocol, &str); 3] = [
@@ -123,14 +124,27 @@ fn a_collector_behind_nginx_receives_every_signal() {
 }
 
 #[test]
-fn nginx_answers_a_client_without_a_certificate_with_status_400() {
+fn nginx_answers_a_client_whose_certificate_it_refuses_with_status_400() {
     let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
     for (protocol, http) in ROUTES {
         let sink = plaintext_collector();
         let nginx = Nginx::start(&certificates, &sink, http);
-        let exporters = with_vars(certificates.anonymous(nginx.port, protocol)).build().unwrap();
-        let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
-        assert!(error.contains("HTTP status 400"), "{protocol} over {http}: {error}");
+        for (client, expected) in [
+            (None, ClientCertificateProblem::Required),
+            (Some(Fixture::Good), ClientCertificateProblem::Unexplained),
+            (Some(Fixture::Expired), ClientCertificateProblem::Expired),
+            (Some(Fixture::WrongUsage), ClientCertificateProblem::WrongUsage),
+        ] {
+            let builder = with_vars(certificates.anonymous(nginx.port, protocol));
+            // Of a CA that is not nginx's.
+            let exporters = with_client(builder, &Pki::new(), client).build().unwrap();
+            export(&exporters, Signal::Traces).unwrap_err();
+            let failure = last_failure(&exporters, Signal::Traces);
+            let FailureKind::ClientCertificate { problem, alert: None } = failure.kind() else {
+                panic!("{protocol} over {http}: {failure}");
+            };
+            assert_eq!(*problem, expected, "{protocol} over {http}: {failure}");
+        }
         assert!(sink.received().is_empty());
     }
 }

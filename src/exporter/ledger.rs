@@ -1,0 +1,115 @@
+//! What has become of one signal's exports since the exporters were built, and who is told of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use crate::failure::Failure;
+use crate::lock::lock;
+
+/// Counts of one signal.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    counts: Mutex<Counts>,
+    herald: Arc<Herald>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// Exports that ended well, all items accepted or not.
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// Items, as all below.
+    pub(crate) delivered: u64,
+    pub(crate) rejected: u64,
+    /// Those whose export has failed, by [`FailureKind::name`](crate::FailureKind::name). Exports
+    /// that were given up are there as `cancelled`.
+    pub(crate) dropped: Vec<(&'static str, u64)>,
+    pub(crate) in_flight: u64,
+    pub(crate) last_failure: Option<(SystemTime, Failure)>,
+    pub(crate) last_success: Option<SystemTime>,
+}
+
+/// How one export ended.
+pub(super) struct Outcome {
+    pub(super) items: u64,
+    pub(super) lost: u64,
+    pub(super) succeeded: bool,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Ledger {
+    pub(crate) fn new(herald: Arc<Herald>) -> Self {
+        Self { counts: Mutex::default(), herald }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        lock(&self.counts).clone()
+    }
+
+    pub(super) fn begin(&self, items: u64) {
+        lock(&self.counts).in_flight += items;
+    }
+
+    pub(super) fn end(&self, outcome: &Outcome) {
+        let Outcome { items, lost, succeeded, failure } = outcome;
+        let now = SystemTime::now();
+        let mut counts = lock(&self.counts);
+        counts.in_flight -= items;
+        counts.delivered += items - lost;
+        if *succeeded {
+            counts.succeeded += 1;
+            counts.rejected += lost;
+            counts.last_success = Some(now);
+        } else {
+            counts.failed += 1;
+            let name = failure.as_ref().map_or("cancelled", |failure| failure.kind().name());
+            match counts.dropped.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, dropped)) => *dropped += lost,
+                None => counts.dropped.push((name, *lost)),
+            }
+        }
+        let Some(failure) = failure else {
+            return;
+        };
+        counts.last_failure = Some((now, failure.clone()));
+        // Whoever is told may ask for the status.
+        drop(counts);
+        self.herald.tell(failure);
+    }
+}
+
+/// What is told of failures.
+pub(crate) type Handler = dyn Fn(&Failure) + Send + Sync;
+
+/// Tells of the first failure, and of each new kind.
+pub(crate) struct Herald {
+    handler: Option<Arc<Handler>>,
+    told: Mutex<BTreeSet<(String, &'static str)>>,
+}
+
+impl Herald {
+    pub(crate) fn new(handler: Option<Arc<Handler>>) -> Self {
+        Self { handler, told: Mutex::default() }
+    }
+
+    fn tell(&self, failure: &Failure) {
+        let news = (failure.endpoint().to_owned(), failure.kind().name());
+        if !lock(&self.told).insert(news) {
+            return;
+        }
+        match &self.handler {
+            Some(handler) => handler(failure),
+            // The SDK logs it, where anybody listens to that.
+            None if tracing::enabled!(target: "opentelemetry_sdk", tracing::Level::ERROR) => {}
+            None => eprintln!("otlp-mtls: {failure}"),
+        }
+    }
+}
+
+impl fmt::Debug for Herald {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Herald")
+    }
+}

@@ -1,0 +1,272 @@
+//! Errors and what was seen to kinds.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+
+use super::kind::{
+    ClientCertificateProblem, FailureKind, Incompatibility, ServerCertificate,
+    ServerCertificateProblem, Side,
+};
+use crate::observation::{Handshake, Observation, Spoken};
+use crate::tls::{CertificateFacts, Snapshot};
+
+/// What a failure is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) seen: &'a Observation,
+    /// `None` over plaintext.
+    pub(crate) credentials: Option<&'a Snapshot>,
+}
+
+impl FailureKind {
+    /// A TCP connection that was not made.
+    pub(crate) fn connect(source: io::Error) -> Self {
+        let kind = source.kind();
+        let source = Arc::new(source);
+        match kind {
+            io::ErrorKind::ConnectionRefused => Self::Refused { source },
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::Unreachable { source }
+            }
+            _ => Self::Connect { source },
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// A handshake that failed.
+    pub(crate) fn handshake(self, error: io::Error) -> FailureKind {
+        if let Some(found @ (Spoken::Http1 | Spoken::Http2)) = self.seen.greeting.spoken() {
+            return FailureKind::NotTls { found: Some(found) };
+        }
+        match tls_error(&error) {
+            Some(error) => self.tls(error),
+            None if self.seen.greeting.is_empty() => FailureKind::NotTls { found: None },
+            None => self.closed(Arc::new(error), true),
+        }
+    }
+
+    /// A connection that failed while HTTP was spoken on it.
+    pub(crate) fn exchange(self, error: &io::Error, was_silent: bool) -> FailureKind {
+        match tls_error(error) {
+            Some(error) => self.tls(error),
+            None => {
+                let source = io::Error::new(error.kind(), error.to_string());
+                self.closed(Arc::new(source), was_silent)
+            }
+        }
+    }
+
+    /// A connection that ended, for what reason soever: with an error of HTTP's, for one.
+    pub(crate) fn closed(
+        self,
+        source: Arc<dyn StdError + Send + Sync>,
+        was_silent: bool,
+    ) -> FailureKind {
+        // The server asked, had its answer, and went without a word: gRPC's C core and Java do so.
+        if was_silent && self.requested() {
+            let problem = match self.own() {
+                Some(own) => self.own_fault(own).unwrap_or(ClientCertificateProblem::Unexplained),
+                None => ClientCertificateProblem::Required,
+            };
+            return FailureKind::ClientCertificate { problem, alert: None };
+        }
+        FailureKind::Connection { source, was_silent }
+    }
+
+    /// HTTP that could not be read, or was not said, over plaintext.
+    pub(crate) fn misunderstood(self, over_http2: bool) -> Option<FailureKind> {
+        if self.credentials.is_some() {
+            return None;
+        }
+        match (self.seen.greeting.spoken()?, over_http2) {
+            (Spoken::Tls, _) => Some(FailureKind::NeedsTls),
+            (Spoken::Http1, true) => {
+                Some(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: false })
+            }
+            (Spoken::Http2, false) => Some(FailureKind::OnlyGrpc),
+            _ => None,
+        }
+    }
+
+    /// What nginx means by an HTTP status 400 with a page about certificates.
+    pub(crate) fn refused_by_page(self) -> FailureKind {
+        let problem = match self.own() {
+            Some(own) => self.own_fault(own).unwrap_or(ClientCertificateProblem::Unexplained),
+            None => ClientCertificateProblem::Required,
+        };
+        FailureKind::ClientCertificate { problem, alert: None }
+    }
+
+    fn tls(self, source: rustls::Error) -> FailureKind {
+        match source {
+            rustls::Error::AlertReceived(alert) => self.alert(alert),
+            rustls::Error::NoApplicationProtocol => {
+                FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: true }
+            }
+            rustls::Error::InvalidCertificate(ref error) => {
+                let chain = self.server_chain();
+                let problem = server_problem(error, &chain);
+                FailureKind::ServerCertificate(Box::new(ServerCertificate {
+                    problem,
+                    chain,
+                    source,
+                }))
+            }
+            rustls::Error::PeerIncompatible(ref lacking) => FailureKind::Incompatible {
+                refused_by: Side::Us,
+                lacking: match lacking {
+                    PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+                    | PeerIncompatible::SupportedVersionsExtensionRequired
+                    | PeerIncompatible::Tls12NotOffered
+                    | PeerIncompatible::Tls12NotOfferedOrEnabled => Incompatibility::Version,
+                    _ => Incompatibility::Cipher,
+                },
+                source,
+            },
+            source => FailureKind::Tls { source },
+        }
+    }
+
+    /// What the server refused us for, by its alert ([RFC 8446, section
+    /// 6.2](https://www.rfc-editor.org/rfc/rfc8446#section-6.2)) and by what we know ourselves.
+    fn alert(self, alert: AlertDescription) -> FailureKind {
+        use AlertDescription as Alert;
+        use ClientCertificateProblem as Problem;
+        let source = rustls::Error::AlertReceived(alert);
+        let incompatible = |lacking| FailureKind::Incompatible {
+            refused_by: Side::Server,
+            lacking,
+            source: source.clone(),
+        };
+        let said = match alert {
+            Alert::NoApplicationProtocol => {
+                return FailureKind::NoHttp2 { refused_by: Side::Server, by_alpn: true };
+            }
+            Alert::ProtocolVersion => return incompatible(Incompatibility::Version),
+            Alert::InsufficientSecurity => return incompatible(Incompatibility::Cipher),
+            Alert::HandshakeFailure if !self.requested() => {
+                return incompatible(Incompatibility::Cipher);
+            }
+            Alert::CertificateRequired => Some(Problem::Required),
+            Alert::UnknownCA => Some(Problem::UnknownIssuer),
+            Alert::CertificateExpired => Some(Problem::Expired),
+            Alert::CertificateRevoked => Some(Problem::Revoked),
+            Alert::UnsupportedCertificate
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::HandshakeFailure => None,
+            _ => return FailureKind::Tls { source },
+        };
+        let problem = match (said, self.own()) {
+            (Some(said), _) => said,
+            // TLS 1.2 has no alert for it: 40 and 42 are what servers send.
+            (None, None) => Problem::Required,
+            (None, Some(own)) => match self.own_fault(own) {
+                Some(fault) => fault,
+                None if alert == Alert::UnsupportedCertificate => Problem::Unsupported,
+                None => Problem::Unexplained,
+            },
+        };
+        FailureKind::ClientCertificate { problem, alert: Some(alert) }
+    }
+
+    fn requested(self) -> bool {
+        self.seen.handshake.as_ref().is_some_and(|handshake| handshake.certificate_requested)
+    }
+
+    /// Our own certificate.
+    fn own(self) -> Option<Own> {
+        let credentials = self.credentials?;
+        match &credentials.validated {
+            Some(validated) => validated.chain.first().cloned().map(Box::new).map(Own::Known),
+            None => credentials
+                .config
+                .client_auth_cert_resolver
+                .has_certs()
+                .then_some(Own::BroughtAlong),
+        }
+    }
+
+    /// What we can see ourselves that is wrong with our own certificate.
+    fn own_fault(self, own: Own) -> Option<ClientCertificateProblem> {
+        let Own::Known(own) = own else {
+            return None;
+        };
+        let now = std::time::SystemTime::now();
+        if own.not_after < now || own.not_before > now {
+            return Some(ClientCertificateProblem::Expired);
+        }
+        let fits = |usage: &String| usage == "clientAuth" || usage == "anyExtendedKeyUsage";
+        if !own.usages.is_empty() && !own.usages.iter().any(fits) {
+            return Some(ClientCertificateProblem::WrongUsage);
+        }
+        None
+    }
+
+    fn server_chain(self) -> Vec<CertificateFacts> {
+        let (Some(credentials), Some(Handshake { server_chain, .. })) =
+            (self.credentials, &self.seen.handshake)
+        else {
+            return Vec::new();
+        };
+        let provider = credentials.config.crypto_provider();
+        let facts = server_chain.iter().map(|der| CertificateFacts::parse(der, provider));
+        // What cannot be parsed has nothing to show.
+        facts.filter_map(Result::ok).collect()
+    }
+}
+
+/// Our own certificate, as far as we know it.
+enum Own {
+    Known(Box<CertificateFacts>),
+    /// By `with_rustls_config`.
+    BroughtAlong,
+}
+
+fn server_problem(
+    error: &CertificateError,
+    chain: &[CertificateFacts],
+) -> ServerCertificateProblem {
+    use CertificateError as Error;
+    use ServerCertificateProblem as Problem;
+    let leaf = chain.first();
+    match error {
+        Error::UnknownIssuer if leaf.is_some_and(|leaf| leaf.issuer == leaf.subject) => {
+            Problem::SelfSigned
+        }
+        Error::UnknownIssuer => Problem::UnknownIssuer,
+        Error::NotValidForName | Error::NotValidForNameContext { .. } => {
+            let names = leaf.map(|leaf| leaf.names.as_slice()).unwrap_or_default();
+            let is_ip = |name: &String| name.parse::<std::net::IpAddr>().is_ok();
+            match error {
+                _ if names.is_empty() => Problem::NoName,
+                Error::NotValidForNameContext {
+                    expected: rustls::pki_types::ServerName::IpAddress(_),
+                    ..
+                } if !names.iter().any(is_ip) => Problem::NoIpAddress,
+                _ => Problem::WrongName,
+            }
+        }
+        Error::Expired | Error::ExpiredContext { .. } => Problem::Expired,
+        Error::NotValidYet | Error::NotValidYetContext { .. } => Problem::NotYetValid,
+        Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => Problem::WrongUsage,
+        Error::BadSignature => Problem::BadSignature,
+        Error::Revoked => Problem::Revoked,
+        // webpki's own words for both are in an error that is not ours to name.
+        _ if leaf.is_some_and(|leaf| leaf.version < 3) => Problem::Version1,
+        Error::Other(_) if leaf.is_some_and(|leaf| leaf.is_ca) => Problem::CaUsedAsEndEntity,
+        _ => Problem::Other,
+    }
+}
+
+/// The TLS error within an I/O error.
+fn tls_error(error: &io::Error) -> Option<rustls::Error> {
+    error.get_ref()?.downcast_ref::<rustls::Error>().cloned()
+}

@@ -1,0 +1,374 @@
+//! The kinds of failure.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::AlertDescription;
+
+use crate::observation::Spoken;
+use crate::tls::CertificateFacts;
+
+/// What kind of failure it was.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The host's name could not be resolved.
+    Resolve {
+        /// The system's word.
+        source: Arc<io::Error>,
+    },
+    /// Nothing listens at the address.
+    Refused {
+        /// The system's word.
+        source: Arc<io::Error>,
+    },
+    /// There is no way to the address.
+    Unreachable {
+        /// The system's word.
+        source: Arc<io::Error>,
+    },
+    /// No TCP connection could be made, for another reason.
+    Connect {
+        /// The system's word.
+        source: Arc<io::Error>,
+    },
+    /// No TCP connection was made in time.
+    ConnectTimeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The proxy did not connect us to the collector.
+    ProxyRefused {
+        /// The proxy, as host and port.
+        proxy: String,
+        /// Its HTTP status; `None` if it closed the connection or did not speak HTTP.
+        status: Option<u16>,
+    },
+    /// The TLS handshake was not done in time.
+    HandshakeTimeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// We spoke TLS, and the server does not.
+    NotTls {
+        /// What it speaks, if it said anything.
+        found: Option<Spoken>,
+    },
+    /// We spoke plaintext, and the server speaks TLS.
+    NeedsTls,
+    /// Server and client have no version or cipher of TLS in common.
+    Incompatible {
+        /// Who found out.
+        refused_by: Side,
+        /// What they do not have in common.
+        lacking: Incompatibility,
+        /// rustls' word.
+        source: rustls::Error,
+    },
+    /// We refused the server's certificate.
+    ServerCertificate(Box<ServerCertificate>),
+    /// The server refused our certificate, or that we have none.
+    ClientCertificate {
+        /// What the server has against it.
+        problem: ClientCertificateProblem,
+        /// The server's alert; `None` if it just closed the connection or answered with HTTP.
+        alert: Option<AlertDescription>,
+    },
+    /// TLS failed otherwise.
+    Tls {
+        /// rustls' word.
+        source: rustls::Error,
+    },
+    /// The server does not speak HTTP/2, which gRPC needs.
+    NoHttp2 {
+        /// Who found out.
+        refused_by: Side,
+        /// Whether TLS was there to agree on it, by ALPN.
+        by_alpn: bool,
+    },
+    /// We spoke gRPC, and the server answered with plain HTTP.
+    NotGrpc {
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// We spoke OTLP/HTTP, and the server speaks gRPC.
+    OnlyGrpc,
+    /// The connection broke.
+    Connection {
+        /// Whether the server had said anything on it.
+        was_silent: bool,
+        /// What the connection said last.
+        source: Arc<dyn StdError + Send + Sync>,
+    },
+    /// The export was not done in time.
+    Deadline {
+        /// How long it was given.
+        after: Duration,
+    },
+    /// Shutting down left no more time.
+    Shutdown,
+    /// The batch is larger than the collector takes.
+    TooLarge {
+        /// The size of the request's body, in bytes, as it was sent.
+        bytes: usize,
+    },
+    /// The collector answered with a gRPC status other than OK.
+    Grpc {
+        /// The status code's name, for instance `UNAVAILABLE`.
+        code: &'static str,
+        /// The status code.
+        number: i32,
+    },
+    /// The collector answered with an HTTP status other than success.
+    Http {
+        /// The status code.
+        status: u16,
+    },
+    /// The collector accepted the export, but not all of its items.
+    Rejected {
+        /// How many it rejected.
+        items: u64,
+    },
+    /// The answer could not be read.
+    Answer {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// [`with_header_provider`](crate::ExportersBuilder::with_header_provider) had no headers.
+    HeaderProvider {
+        /// The provider's word.
+        source: Arc<dyn StdError + Send + Sync>,
+    },
+    /// The runtime that does all I/O has ended or lost the export in a panic.
+    Runtime,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Side {
+    /// This process.
+    Us,
+    /// The collector, or what stands before it.
+    Server,
+}
+
+/// What two ends of TLS may not have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incompatibility {
+    /// A version of TLS.
+    Version,
+    /// A cipher suite, a key exchange group or a signature scheme.
+    Cipher,
+}
+
+/// A server's certificate that we refused.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerCertificate {
+    /// What is wrong with it.
+    pub problem: ServerCertificateProblem,
+    /// What the server presented, leaf first.
+    pub chain: Vec<CertificateFacts>,
+    /// rustls' word.
+    pub source: rustls::Error,
+}
+
+/// What is wrong with a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerCertificateProblem {
+    /// No CA that we trust has issued it.
+    UnknownIssuer,
+    /// It is issued by nobody but itself, and not one of the CAs that we trust.
+    SelfSigned,
+    /// It is a CA's own certificate.
+    CaUsedAsEndEntity,
+    /// It is for another name.
+    WrongName,
+    /// It has no name at all that clients look at: no subject alternative name.
+    NoName,
+    /// It is for no IP address, and we dialled one.
+    NoIpAddress,
+    /// Its time is over.
+    Expired,
+    /// Its time is yet to come, by this machine's clock.
+    NotYetValid,
+    /// It is an X.509 certificate of version 1, which cannot hold a name that clients look at.
+    Version1,
+    /// It is not for servers.
+    WrongUsage,
+    /// Its signature is wrong: another CA of the same name has issued it.
+    BadSignature,
+    /// It was revoked.
+    Revoked,
+    /// Something else.
+    Other,
+}
+
+/// What a server has against our certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientCertificateProblem {
+    /// It demands one, and we have none.
+    Required,
+    /// It does not know the CA that issued ours.
+    UnknownIssuer,
+    /// Its time is over, or yet to come.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// It is not for clients.
+    WrongUsage,
+    /// It is of a kind that the server does not take.
+    Unsupported,
+    /// The server does not say.
+    Unexplained,
+}
+
+impl FailureKind {
+    /// A name for machines, which does not change: an `error.type`.
+    pub fn name(&self) -> &'static str {
+        use ClientCertificateProblem as Client;
+        use ServerCertificateProblem as Server;
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Refused { .. } => "connection_refused",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Connect { .. } => "connect",
+            Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::ProxyRefused { .. } => "proxy_refused",
+            Self::HandshakeTimeout { .. } => "handshake_timeout",
+            Self::NotTls { .. } => "not_tls",
+            Self::NeedsTls => "needs_tls",
+            Self::Incompatible { lacking: Incompatibility::Version, .. } => "tls_version",
+            Self::Incompatible { lacking: Incompatibility::Cipher, .. } => "tls_cipher",
+            Self::ServerCertificate(refused) => match refused.problem {
+                Server::UnknownIssuer => "server_certificate_unknown_issuer",
+                Server::SelfSigned => "server_certificate_self_signed",
+                Server::CaUsedAsEndEntity => "server_certificate_is_a_ca",
+                Server::WrongName => "server_certificate_wrong_name",
+                Server::NoName => "server_certificate_without_name",
+                Server::NoIpAddress => "server_certificate_without_ip_address",
+                Server::Expired => "server_certificate_expired",
+                Server::NotYetValid => "server_certificate_not_yet_valid",
+                Server::Version1 => "server_certificate_version_1",
+                Server::WrongUsage => "server_certificate_wrong_usage",
+                Server::BadSignature => "server_certificate_bad_signature",
+                Server::Revoked => "server_certificate_revoked",
+                Server::Other => "server_certificate",
+            },
+            Self::ClientCertificate { problem, .. } => match problem {
+                Client::Required => "client_certificate_required",
+                Client::UnknownIssuer => "client_certificate_unknown_issuer",
+                Client::Expired => "client_certificate_expired",
+                Client::Revoked => "client_certificate_revoked",
+                Client::WrongUsage => "client_certificate_wrong_usage",
+                Client::Unsupported => "client_certificate_unsupported",
+                Client::Unexplained => "client_certificate_refused",
+            },
+            Self::Tls { .. } => "tls",
+            Self::NoHttp2 { .. } => "no_http2",
+            Self::NotGrpc { .. } => "not_grpc",
+            Self::OnlyGrpc => "only_grpc",
+            Self::Connection { .. } => "connection",
+            Self::Deadline { .. } => "deadline",
+            Self::Shutdown => "shutdown",
+            Self::TooLarge { .. } => "too_large",
+            Self::Grpc { code, .. } => code,
+            Self::Http { status: 401 } => "http_401",
+            Self::Http { status: 403 } => "http_403",
+            Self::Http { status: 404 } => "http_404",
+            Self::Http { status: 429 } => "http_429",
+            Self::Http { status: 400..500 } => "http_4xx",
+            Self::Http { status: 500..600 } => "http_5xx",
+            Self::Http { .. } => "http",
+            Self::Rejected { .. } => "rejected",
+            Self::Answer { .. } => "answer",
+            Self::HeaderProvider { .. } => "header_provider",
+            Self::Runtime => "runtime",
+        }
+    }
+
+    /// Who refused whom; `None` where nobody did.
+    pub fn refused_by(&self) -> Option<Side> {
+        match self {
+            Self::Incompatible { refused_by, .. } | Self::NoHttp2 { refused_by, .. } => {
+                Some(*refused_by)
+            }
+            Self::ServerCertificate(_)
+            | Self::NotTls { found: Some(_) }
+            | Self::OnlyGrpc
+            | Self::Answer { .. } => Some(Side::Us),
+            Self::Tls { source: rustls::Error::AlertReceived(_) } => Some(Side::Server),
+            Self::Tls { .. } => Some(Side::Us),
+            Self::Refused { .. }
+            | Self::ProxyRefused { .. }
+            | Self::NeedsTls
+            | Self::ClientCertificate { .. }
+            | Self::NotGrpc { .. }
+            | Self::TooLarge { .. }
+            | Self::Grpc { .. }
+            | Self::Http { .. }
+            | Self::Rejected { .. } => Some(Side::Server),
+            _ => None,
+        }
+    }
+
+    /// Whether credentials that are out of date may be the reason. Not every server says so with an
+    /// alert: some just close the connection.
+    pub(crate) fn may_be_credentials(&self) -> bool {
+        matches!(
+            self,
+            Self::Tls { .. }
+                | Self::ServerCertificate(_)
+                | Self::ClientCertificate { .. }
+                | Self::Incompatible { .. }
+                | Self::Connection { .. }
+        )
+    }
+
+    /// Whether trying again within the export is of no use, for nothing but a change of
+    /// configuration would help.
+    pub(crate) fn is_permanent(&self) -> bool {
+        use AlertDescription::{CloseNotify, InternalError, UserCanceled};
+        match self {
+            Self::Tls { source } => !matches!(
+                source,
+                rustls::Error::AlertReceived(CloseNotify | InternalError | UserCanceled)
+            ),
+            // A server that is about to end closes connections as well.
+            Self::ClientCertificate { problem, alert } => {
+                alert.is_some() || *problem != ClientCertificateProblem::Unexplained
+            }
+            // Proxies answer so while they cannot reach the collector.
+            Self::ProxyRefused { status, .. } => !matches!(status, None | Some(500..600)),
+            Self::NotTls { found } => found.is_some(),
+            Self::Resolve { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::HandshakeTimeout { .. }
+            | Self::Connection { .. }
+            | Self::HeaderProvider { .. } => false,
+            _ => true,
+        }
+    }
+
+    pub(super) fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Resolve { source }
+            | Self::Refused { source }
+            | Self::Unreachable { source }
+            | Self::Connect { source } => Some(source),
+            Self::Tls { source } | Self::Incompatible { source, .. } => Some(source),
+            Self::ServerCertificate(refused) => Some(&refused.source),
+            Self::Connection { source, .. } | Self::HeaderProvider { source } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What went wrong with one export: in kind, for programs, and in words, for people.
+
+mod classify;
+mod kind;
+mod words;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::signal::Signal;
+use crate::tls::Snapshot;
+
+pub(crate) use classify::Scene;
+
+pub use kind::{
+    ClientCertificateProblem, FailureKind, Incompatibility, ServerCertificate,
+    ServerCertificateProblem, Side,
+};
+
+/// Why an export failed, and what to do about it.
+///
+/// `Display` is for people: at most six lines, of which the first is enough for a log. No line shows
+/// a key, a header's value, or a word of the server's own.
+#[derive(Clone, Debug)]
+pub struct Failure(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    signal: Signal,
+    endpoint: String,
+    kind: FailureKind,
+    /// The cause, in what is left of the first line.
+    cause: String,
+    /// What either side showed, a line each.
+    facts: Vec<String>,
+    remedy: String,
+}
+
+impl Failure {
+    /// Words what happened to a signal that has these settings, and these credentials if it has TLS.
+    pub(crate) fn new(
+        kind: FailureKind,
+        settings: &Settings,
+        credentials: Option<&Snapshot>,
+    ) -> Self {
+        let words = words::Context::new(settings, credentials).words(&kind);
+        let (signal, endpoint) = (settings.signal, settings.endpoint.to_string());
+        let words::Words { cause, facts, remedy } = words;
+        Self(Arc::new(Inner { signal, endpoint, kind, cause, facts, remedy }))
+    }
+
+    /// The signal whose export it was.
+    pub fn signal(&self) -> Signal {
+        self.0.signal
+    }
+
+    /// The collector, as scheme, host and port.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &FailureKind {
+        &self.0.kind
+    }
+
+    /// The first line: signal, endpoint and cause.
+    pub fn summary(&self) -> String {
+        let Inner { signal, endpoint, cause, .. } = &*self.0;
+        format!("{signal} export to {endpoint} failed: {cause}")
+    }
+
+    /// What either side showed: names, issuers, dates.
+    pub fn facts(&self) -> &[String] {
+        &self.0.facts
+    }
+
+    /// What to do, with the variable or the builder's method, and the file.
+    pub fn remedy(&self) -> &str {
+        &self.0.remedy
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())?;
+        self.facts().iter().try_for_each(|fact| write!(f, "\n  {fact}"))?;
+        match self.remedy() {
+            "" => Ok(()),
+            remedy => write!(f, "\n  to do: {remedy}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind().source()
+    }
+}

@@ -1,0 +1,123 @@
+//! What a dial saw of the other side: plain data, from which failures and reports are worded.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::CertificateDer;
+
+use crate::lock::lock;
+
+/// How much of what a peer says first is kept.
+const GREETING: usize = 512;
+
+/// What a connection saw while it was made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observation {
+    /// Whom TCP connected to: the collector, or the proxy before it.
+    pub(crate) peer: Option<SocketAddr>,
+    /// What the peer said first, on TCP.
+    pub(crate) greeting: Greeting,
+    /// `None` over plaintext, and until there is a handshake to speak of.
+    pub(crate) handshake: Option<Handshake>,
+    /// What was agreed on; `None` over plaintext, and while the handshake was not done.
+    pub(crate) session: Option<Session>,
+}
+
+/// What a handshake showed, whether or not it came to an end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handshake {
+    /// What the server presented, leaf first. Empty if it came to none.
+    pub(crate) server_chain: Vec<CertificateDer<'static>>,
+    /// Whether the server asked for a client certificate. A resumed handshake carries no such
+    /// request, so what was asked once under these credentials is remembered.
+    pub(crate) certificate_requested: bool,
+    /// Whose certificates the server says that it takes: distinguished names in DER.
+    pub(crate) acceptable_issuers: Vec<Vec<u8>>,
+}
+
+/// What a completed handshake agreed on.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) version: Option<rustls::ProtocolVersion>,
+    pub(crate) cipher_suite: Option<rustls::CipherSuite>,
+    pub(crate) key_exchange: Option<rustls::NamedGroup>,
+    pub(crate) alpn: Option<Vec<u8>>,
+}
+
+/// Takes notes for the verifier and the resolver of one generation of credentials, whose dials are
+/// one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<Handshake>);
+
+impl Notes {
+    /// Forgets what belongs to the dial before.
+    pub(crate) fn begin(&self) {
+        lock(&self.0).server_chain.clear();
+    }
+
+    pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
+        lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
+    }
+
+    pub(crate) fn requested(&self, acceptable_issuers: &[&[u8]]) {
+        let mut handshake = lock(&self.0);
+        handshake.certificate_requested = true;
+        handshake.acceptable_issuers =
+            acceptable_issuers.iter().map(|name| name.to_vec()).collect();
+    }
+
+    pub(crate) fn read(&self) -> Handshake {
+        lock(&self.0).clone()
+    }
+}
+
+/// The first bytes of a peer. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Greeting(Arc<Mutex<Vec<u8>>>);
+
+/// What a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Spoken {
+    /// HTTP/1.1 or older, in plaintext.
+    Http1,
+    /// HTTP/2 in plaintext, as gRPC does.
+    Http2,
+    /// TLS.
+    Tls,
+}
+
+impl Greeting {
+    pub(crate) fn hear(&self, bytes: &[u8]) {
+        let mut heard = lock(&self.0);
+        let room = GREETING.saturating_sub(heard.len());
+        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
+    /// What the bytes are, if they are something known.
+    pub(crate) fn spoken(&self) -> Option<Spoken> {
+        match lock(&self.0).as_slice() {
+            // nginx and Go answer so when HTTP comes to a port for TLS, and say that in the body.
+            bytes @ [b'H', b'T', b'T', b'P', b'/', ..] => match contains(bytes, b"HTTPS") {
+                true => Some(Spoken::Tls),
+                false => Some(Spoken::Http1),
+            },
+            // Python's answers what it cannot parse so, as HTTP/0.9 did.
+            [b'<', ..] => Some(Spoken::Http1),
+            // RFC 8446, section 5.1: an alert or a handshake record.
+            [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),
+            // RFC 9113, section 4.1: a SETTINGS or GOAWAY frame on stream 0.
+            [0x00, _, _, 0x04 | 0x07, _, 0x00, 0x00, 0x00, 0x00, ..] => Some(Spoken::Http2),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a text is in a page, whatever its case.
+pub(crate) fn contains(page: &[u8], text: &[u8]) -> bool {
+    page.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text))
+}

@@ -1,0 +1,59 @@
+//! Certificates that are about to expire.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::certificate::{CertificateFacts, utc};
+use crate::lock::lock;
+
+/// The longest that is warned in advance, unless the builder says otherwise.
+const IN_ADVANCE: Duration = Duration::from_secs(14 * DAY);
+
+const DAY: u64 = 24 * 3600;
+
+/// Warns of each certificate once per day of life that is left to it.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    /// `None` for a quarter of a certificate's life, which is short for some.
+    threshold: Option<Duration>,
+    /// The days that were left when it was last told of, by fingerprint.
+    told: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Expiry {
+    pub(super) fn new(threshold: Option<Duration>) -> Self {
+        Self { threshold, told: Mutex::default() }
+    }
+
+    pub(super) fn look(&self, whose: &str, facts: &CertificateFacts, place: &str) {
+        let CertificateFacts { subject, fingerprint, not_before, not_after, .. } = facts;
+        let threshold = self.threshold.unwrap_or_else(|| {
+            let life = not_after.duration_since(*not_before).unwrap_or_default();
+            IN_ADVANCE.min(life / 4)
+        });
+        let left = not_after.duration_since(SystemTime::now()).unwrap_or_default();
+        if left >= threshold {
+            return;
+        }
+        let days = left.as_secs() / DAY;
+        let told = lock(&self.told).insert(format!("{whose} {fingerprint}"), days);
+        if told == Some(days) {
+            return;
+        }
+        let not_after = utc(*not_after);
+        let when = match left {
+            Duration::ZERO => "has expired".to_owned(),
+            _ if days == 0 => "expires in less than a day".to_owned(),
+            _ => format!("expires in {days} days"),
+        };
+        tracing::warn!(
+            name: "otlp_mtls.certificate.expiry",
+            whose,
+            subject,
+            not_after,
+            days,
+            "the {whose} certificate ({subject}) {when}, at {not_after}: renew it in {place}"
+        );
+    }
+}

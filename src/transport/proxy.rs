@@ -1,0 +1,56 @@
+//! Through an HTTP proxy, by CONNECT.
+
+use bytes::Bytes;
+use http::header::PROXY_AUTHORIZATION;
+use http::uri::{Parts, Uri};
+use http::{Method, Request};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::runtime;
+use crate::config::Proxy;
+use crate::failure::FailureKind;
+
+/// Has the proxy connect us to a collector. What came from there already is the second part.
+pub(super) async fn tunnel(
+    tcp: TcpStream,
+    proxy: &Proxy,
+    collector: &Uri,
+) -> Result<(TcpStream, Bytes), FailureKind> {
+    let refused = |status| FailureKind::ProxyRefused { proxy: proxy.to_string(), status };
+    let silent = |_: hyper::Error| refused(None);
+
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(silent)?;
+    runtime::spawn(connection.with_upgrades());
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = Method::CONNECT;
+    *request.uri_mut() = authority(collector);
+    if let Some(authorization) = &proxy.authorization {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    let response = sender.send_request(request).await.map_err(silent)?;
+    if !response.status().is_success() {
+        return Err(refused(Some(response.status().as_u16())));
+    }
+    let upgraded = hyper::upgrade::on(response).await.map_err(silent)?;
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        // It is the stream that was given to hyper above.
+        Err(_other) => Err(refused(None)),
+    }
+}
+
+/// The form that CONNECT takes: host and port, without a scheme.
+fn authority(uri: &Uri) -> Uri {
+    let mut parts = Parts::default();
+    let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    });
+    let host = uri.host().unwrap_or_default();
+    parts.authority = format!("{host}:{port}").parse().ok();
+    // An authority alone is whole.
+    Uri::from_parts(parts).unwrap_or_default()
+}

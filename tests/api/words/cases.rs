@@ -1,0 +1,744 @@
+//! The ways to fail.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use otlp_mtls::Protocol::{self, Grpc, HttpProtobuf};
+use otlp_mtls::rustls::client::danger::HandshakeSignatureValid;
+use otlp_mtls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use otlp_mtls::rustls::pki_types::{CertificateDer, UnixTime};
+use otlp_mtls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use otlp_mtls::rustls::version::{TLS12, TLS13};
+use otlp_mtls::rustls::{
+    self, CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion,
+};
+use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
+use otlp_mtls::{Side, TlsVersion};
+
+use super::peer::{Deaf, Peer};
+use super::{Case, Ground, Scene, Server};
+
+const BOTH: &[Protocol] = &[Grpc, HttpProtobuf];
+
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+const CA_FILE: &str = "/etc/otel/certs/ca.crt";
+const CLIENT: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+const CLIENT_FILE: &str = "/etc/otel/certs/client.crt";
+
+pub(super) const CASES: &[Case] = &[
+    // The way there.
+    Case {
+        name: "The host's name cannot be resolved",
+        kind: "resolve",
+        refused_by: None,
+        names: &[ENDPOINT, "collector.invalid"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| nobody(ground, "https://collector.invalid:4317".to_owned(), 4317),
+    },
+    Case {
+        name: "Nothing listens",
+        kind: "connection_refused",
+        refused_by: Some(Side::Server),
+        names: &[ENDPOINT],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            nobody(ground, format!("https://localhost:{port}"), port)
+        },
+    },
+    Case {
+        name: "TCP takes too long",
+        kind: "connect_timeout",
+        refused_by: None,
+        names: &[ENDPOINT],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let deaf = Deaf::start();
+            let scene = nobody(ground, format!("https://{}", deaf.addr), deaf.addr.port());
+            let builder = scene
+                .builder
+                .with_connect_timeout(Duration::from_millis(300))
+                .with_retry(otlp_mtls::Retry::disabled());
+            Scene { server: Server::Deaf(deaf), builder, ..scene }
+        },
+    },
+    Case {
+        name: "A proxy wants to know who we are",
+        kind: "proxy_refused",
+        refused_by: Some(Side::Server),
+        names: &["HTTPS_PROXY", "407"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            proxied(
+                ground,
+                b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+            )
+        },
+    },
+    Case {
+        name: "A proxy does not let us through",
+        kind: "proxy_refused",
+        refused_by: Some(Side::Server),
+        names: &["NO_PROXY", "403"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| proxied(ground, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
+    },
+    // The two ends do not speak the same.
+    Case {
+        name: "The server says nothing in the handshake",
+        kind: "handshake_timeout",
+        refused_by: None,
+        names: &[ENDPOINT, "with_connect_timeout()"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let scene = good(ground);
+            if let Server::Collector(collector) = &scene.server {
+                collector.set_accept(Accept::Silence);
+            }
+            let builder = scene.builder.with_connect_timeout(Duration::from_millis(300));
+            Scene { builder: builder.with_retry(otlp_mtls::Retry::disabled()), ..scene }
+        },
+    },
+    Case {
+        name: "TLS to a port that closes at once",
+        kind: "not_tls",
+        refused_by: None,
+        names: &[ENDPOINT],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| peer(ground, "https", Peer::resetting()),
+    },
+    Case {
+        name: "TLS to a port of plaintext HTTP",
+        kind: "not_tls",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "http://"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+            peer(ground, "https", Peer::saying(answer))
+        },
+    },
+    Case {
+        name: "TLS to a port of plaintext gRPC",
+        kind: "not_tls",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "http://"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            // SETTINGS, with MAX_FRAME_SIZE.
+            let settings = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00";
+            peer(ground, "https", Peer::greeting(settings))
+        },
+    },
+    Case {
+        name: "Plaintext to a port of TLS, which answers with an alert",
+        kind: "needs_tls",
+        refused_by: Some(Side::Server),
+        names: &[ENDPOINT, "https://"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            let scene = good(ground);
+            let endpoint = format!("http://localhost:{}", scene.port);
+            let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
+            Scene { builder, ..scene }
+        },
+    },
+    Case {
+        name: "Plaintext to a port of TLS, which answers with a page",
+        kind: "needs_tls",
+        refused_by: Some(Side::Server),
+        names: &[ENDPOINT, "https://"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            // As Go does, and nginx with more words.
+            let page = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+            peer(ground, "http", Peer::saying(page))
+        },
+    },
+    Case {
+        name: "gRPC to a server whose ALPN has no h2",
+        kind: "no_http2",
+        refused_by: Some(Side::Server),
+        names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "with_assume_http2()"],
+        protocols: &[Grpc],
+        connections: Some(1),
+        scene: |ground| with_alpn(ground, vec![b"http/1.1".to_vec()]),
+    },
+    Case {
+        name: "gRPC to a server that knows no ALPN",
+        kind: "no_http2",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "with_assume_http2()"],
+        protocols: &[Grpc],
+        connections: Some(1),
+        scene: |ground| with_alpn(ground, Vec::new()),
+    },
+    Case {
+        name: "gRPC to a port of plaintext HTTP/1.1",
+        kind: "no_http2",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "4317", "4318"],
+        protocols: &[Grpc],
+        connections: Some(1),
+        scene: |ground| {
+            let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+            peer(ground, "http", Peer::saying(answer))
+        },
+    },
+    Case {
+        name: "gRPC to a server of OTLP/HTTP",
+        kind: "not_grpc",
+        refused_by: Some(Side::Server),
+        names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "404"],
+        protocols: &[Grpc],
+        connections: Some(1),
+        scene: |ground| replying(ground, || Reply::Http { status: 404, headers: Vec::new() }),
+    },
+    Case {
+        name: "OTLP/HTTP to a server of gRPC",
+        kind: "only_grpc",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL"],
+        protocols: &[HttpProtobuf],
+        connections: Some(1),
+        scene: |ground| {
+            replying(ground, || Reply::Http {
+                status: 200,
+                headers: vec![
+                    ("content-type".to_owned(), "application/grpc".to_owned()),
+                    ("grpc-status".to_owned(), "12".to_owned()),
+                ],
+            })
+        },
+    },
+    Case {
+        name: "OTLP/HTTP to a port of plaintext gRPC",
+        kind: "only_grpc",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL"],
+        protocols: &[HttpProtobuf],
+        connections: Some(1),
+        scene: |ground| {
+            let settings = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00";
+            peer(ground, "http", Peer::greeting(settings))
+        },
+    },
+    Case {
+        name: "The server has no version of TLS that we may speak",
+        kind: "tls_version",
+        refused_by: Some(Side::Server),
+        names: &["with_min_tls_version()"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            let scene = demanding(ground, &TLS12, Fixture::Good, |pki| pki.ca_pem().to_owned());
+            Scene { builder: scene.builder.with_min_tls_version(TlsVersion::Tls13), ..scene }
+        },
+    },
+    Case {
+        name: "The server has no key exchange that we have",
+        kind: "tls_cipher",
+        refused_by: Some(Side::Server),
+        names: &["with_crypto_provider()", "TLS13_AES_256_GCM_SHA384"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            let mut provider = aws_lc_rs::default_provider();
+            provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+            let mut other = aws_lc_rs::default_provider();
+            other.kx_groups = vec![aws_lc_rs::kx_group::SECP384R1];
+            let server = tls(
+                ground,
+                other,
+                &[&TLS13],
+                rustls::server::WebPkiClientVerifier::no_client_auth(),
+            );
+            let (peer, port) = listening(Peer::tls(server));
+            let builder = ground
+                .exporters(format!("https://localhost:{port}"), ground.pki.ca_pem(), None)
+                .with_crypto_provider(Arc::new(provider));
+            Scene { server: Server::Peer(peer), builder, port }
+        },
+    },
+    Case {
+        name: "Plaintext to a port that closes at once, as many a port of TLS does",
+        kind: "connection",
+        refused_by: None,
+        names: &[ENDPOINT, "https://"],
+        protocols: &[HttpProtobuf],
+        connections: None,
+        scene: |ground| peer(ground, "http", Peer::saying(b"")),
+    },
+    // We refuse the server.
+    server(
+        "No CA that we trust has issued the server's certificate",
+        "server_certificate_unknown_issuer",
+        &[CA, CA_FILE, "CN=otlp-mtls other test ca", "CN=otlp-mtls test ca"],
+        |ground| serving(ground, Fixture::OtherCa),
+    ),
+    server(
+        "The server leaves its intermediate out",
+        "server_certificate_unknown_issuer",
+        &[CA, CA_FILE, "CN=otlp-mtls test intermediate", "intermediate, let the server send it"],
+        |ground| serving(ground, Fixture::MissingIntermediate),
+    ),
+    server(
+        "The server's certificate is self-signed",
+        "server_certificate_self_signed",
+        &[CA, CA_FILE],
+        |ground| serving(ground, Fixture::SelfSigned),
+    ),
+    server(
+        "The server uses a CA's certificate as its own",
+        "server_certificate_is_a_ca",
+        &[CA, CA_FILE],
+        |ground| serving(ground, Fixture::CaUsedAsEndEntity),
+    ),
+    server(
+        "The server's certificate is for another name",
+        "server_certificate_wrong_name",
+        &[ENDPOINT, "other.example", "localhost", "with_server_name()"],
+        |ground| serving(ground, Fixture::WrongName),
+    ),
+    server(
+        "The server's certificate has no name but a CN",
+        "server_certificate_without_name",
+        &[ENDPOINT, "-extfile", "subjectAltName=DNS:localhost"],
+        |ground| serving(ground, Fixture::NoSan),
+    ),
+    server(
+        "The server's certificate has no IP address",
+        "server_certificate_without_ip_address",
+        &[ENDPOINT, "127.0.0.1", "other.example", "subjectAltName=IP:127.0.0.1"],
+        |ground| {
+            let scene = serving(ground, Fixture::WrongName);
+            let endpoint = format!("https://127.0.0.1:{}", scene.port);
+            let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
+            Scene { builder, ..scene }
+        },
+    ),
+    server(
+        "The server's certificate has expired",
+        "server_certificate_expired",
+        &[ENDPOINT, "CN=localhost", "now: "],
+        |ground| serving(ground, Fixture::Expired),
+    ),
+    server(
+        "The server's certificate is not yet valid",
+        "server_certificate_not_yet_valid",
+        &[ENDPOINT, "clock"],
+        |ground| serving(ground, Fixture::NotYetValid),
+    ),
+    server(
+        "The server's certificate is X.509 version 1",
+        "server_certificate_version_1",
+        &[ENDPOINT, "-extfile"],
+        |ground| serving(ground, Fixture::V1),
+    ),
+    server(
+        "The server's certificate is for clients",
+        "server_certificate_wrong_usage",
+        &[ENDPOINT, "clientAuth", "extendedKeyUsage=serverAuth"],
+        |ground| serving(ground, Fixture::WrongUsage),
+    ),
+    server(
+        "Another CA of the same name has issued the server's certificate",
+        "server_certificate_bad_signature",
+        &[CA, CA_FILE],
+        |ground| {
+            let scene = serving(ground, Fixture::Good);
+            let builder = ground.exporters(
+                format!("https://localhost:{}", scene.port),
+                Pki::new().ca_pem(),
+                None,
+            );
+            Scene { builder, ..scene }
+        },
+    ),
+    // The server refuses us.
+    client(
+        "TLS 1.3: a client certificate is demanded, and there is none",
+        "client_certificate_required",
+        &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "116", "CN=otlp-mtls test ca"],
+        |ground| without(ground, &TLS13),
+    ),
+    client(
+        "TLS 1.2: a client certificate is demanded, and there is none",
+        "client_certificate_required",
+        &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "CN=otlp-mtls test ca"],
+        |ground| without(ground, &TLS12),
+    ),
+    client(
+        "A client certificate is demanded, there is none, and the server just closes",
+        "client_certificate_required",
+        &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "no TLS alert"],
+        |ground| {
+            let config =
+                tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(Says::nothing()));
+            let (peer, port) = listening(Peer::closing_after_tls(config));
+            let builder =
+                ground.exporters(format!("https://localhost:{port}"), ground.pki.ca_pem(), None);
+            Scene { server: Server::Peer(peer), builder, port }
+        },
+    ),
+    client(
+        "TLS 1.3: the server does not know the CA of the client certificate",
+        "client_certificate_unknown_issuer",
+        &[CLIENT, CLIENT_FILE, "client_ca_file", "CN=otlp-mtls other test ca"],
+        |ground| demanding(ground, &TLS13, Fixture::Good, other_ca),
+    ),
+    client(
+        "TLS 1.2: the server does not know the CA of the client certificate",
+        "client_certificate_unknown_issuer",
+        &[CLIENT, CLIENT_FILE, "client_ca_file", "CN=otlp-mtls other test ca"],
+        |ground| demanding(ground, &TLS12, Fixture::Good, other_ca),
+    ),
+    client(
+        "TLS 1.3: the client certificate has expired",
+        "client_certificate_expired",
+        &[CLIENT, CLIENT_FILE, "now: "],
+        |ground| demanding(ground, &TLS13, Fixture::Expired, own_ca),
+    ),
+    client(
+        "TLS 1.2: the client certificate has expired",
+        "client_certificate_expired",
+        &[CLIENT, CLIENT_FILE, "now: "],
+        |ground| demanding(ground, &TLS12, Fixture::Expired, own_ca),
+    ),
+    client(
+        "The client certificate is not yet valid",
+        "client_certificate_expired",
+        &[CLIENT, CLIENT_FILE, "valid from", "now: "],
+        |ground| demanding(ground, &TLS13, Fixture::NotYetValid, own_ca),
+    ),
+    client(
+        "The client certificate is for servers",
+        "client_certificate_wrong_usage",
+        &[CLIENT, CLIENT_FILE, "serverAuth", "extendedKeyUsage=clientAuth"],
+        |ground| demanding(ground, &TLS13, Fixture::WrongUsage, own_ca),
+    ),
+    client(
+        "The client certificate is revoked",
+        "client_certificate_revoked",
+        &[CLIENT, CLIENT_FILE, "44"],
+        |ground| saying(ground, CertificateError::Revoked),
+    ),
+    client(
+        "The server does not take that kind of client certificate",
+        "client_certificate_unsupported",
+        &[CLIENT, CLIENT_FILE, "43"],
+        |ground| saying(ground, CertificateError::InvalidPurpose),
+    ),
+    client(
+        "The server does not say what is wrong with the client certificate",
+        "client_certificate_refused",
+        &[CLIENT, CLIENT_FILE, "42"],
+        |ground| saying(ground, CertificateError::BadEncoding),
+    ),
+    // The answer.
+    Case {
+        name: "The server closes the connection in place of an answer",
+        kind: "connection",
+        refused_by: None,
+        names: &["log"],
+        protocols: &[HttpProtobuf],
+        connections: None,
+        scene: |ground| {
+            let scene = replying(ground, || Reply::Close);
+            Scene { builder: scene.builder.with_retry(otlp_mtls::Retry::disabled()), ..scene }
+        },
+    },
+    Case {
+        name: "The collector does not answer in time",
+        kind: "deadline",
+        refused_by: None,
+        names: &["OTEL_EXPORTER_OTLP_TIMEOUT", "300ms"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let scene = replying(ground, || Reply::Hold);
+            Scene { builder: scene.builder.with_timeout(Duration::from_millis(300)), ..scene }
+        },
+    },
+    answer(
+        "HTTP status 401",
+        "http_401",
+        &["OTEL_EXPORTER_OTLP_HEADERS", "with_header_provider()"],
+        BOTH,
+        |ground| replying(ground, || Reply::Http { status: 401, headers: Vec::new() }),
+    ),
+    answer("HTTP status 403", "http_403", &["OTEL_EXPORTER_OTLP_HEADERS"], BOTH, |ground| {
+        replying(ground, || Reply::Http { status: 403, headers: Vec::new() })
+    }),
+    answer(
+        "HTTP status 404",
+        "http_404",
+        &[ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "/v1/traces"],
+        &[HttpProtobuf],
+        |ground| replying(ground, || Reply::Http { status: 404, headers: Vec::new() }),
+    ),
+    answer(
+        "HTTP status 413",
+        "too_large",
+        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "max_request_body_size"],
+        &[HttpProtobuf],
+        |ground| replying(ground, || Reply::Http { status: 413, headers: Vec::new() }),
+    ),
+    answer(
+        "The message is too large for the gRPC server",
+        "too_large",
+        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "max_recv_msg_size_mib"],
+        &[Grpc],
+        |ground| {
+            replying(ground, || {
+                grpc(8, "grpc: received message after decompression larger than max 4194304")
+            })
+        },
+    ),
+    answer(
+        "gRPC status 16",
+        "UNAUTHENTICATED",
+        &["OTEL_EXPORTER_OTLP_HEADERS"],
+        &[Grpc],
+        |ground| replying(ground, || grpc(16, "")),
+    ),
+    answer(
+        "gRPC status 7",
+        "PERMISSION_DENIED",
+        &["OTEL_EXPORTER_OTLP_HEADERS"],
+        &[Grpc],
+        |ground| replying(ground, || grpc(7, "")),
+    ),
+    answer(
+        "gRPC status 12",
+        "UNIMPLEMENTED",
+        &[ENDPOINT, "pipeline for traces"],
+        &[Grpc],
+        |ground| replying(ground, || grpc(12, "")),
+    ),
+    answer("gRPC status 3", "INVALID_ARGUMENT", &["log"], &[Grpc], |ground| {
+        replying(ground, || grpc(3, ""))
+    }),
+];
+
+const fn server(
+    name: &'static str,
+    kind: &'static str,
+    names: &'static [&'static str],
+    scene: fn(&Ground) -> Scene,
+) -> Case {
+    let refused_by = Some(Side::Us);
+    Case { name, kind, refused_by, names, protocols: BOTH, connections: Some(1), scene }
+}
+
+const fn client(
+    name: &'static str,
+    kind: &'static str,
+    names: &'static [&'static str],
+    scene: fn(&Ground) -> Scene,
+) -> Case {
+    Case { refused_by: Some(Side::Server), ..server(name, kind, names, scene) }
+}
+
+const fn answer(
+    name: &'static str,
+    kind: &'static str,
+    names: &'static [&'static str],
+    protocols: &'static [Protocol],
+    scene: fn(&Ground) -> Scene,
+) -> Case {
+    Case { protocols, ..client(name, kind, names, scene) }
+}
+
+fn grpc(code: i32, message: &str) -> Reply {
+    Reply::Grpc { code, message: message.to_owned(), retry_delay: None }
+}
+
+fn own_ca(pki: &Pki) -> String {
+    pki.ca_pem().to_owned()
+}
+
+fn other_ca(pki: &Pki) -> String {
+    pki.other_ca_pem().to_owned()
+}
+
+fn nobody(ground: &Ground, endpoint: String, port: u16) -> Scene {
+    let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
+    Scene { server: Server::Nobody, builder, port }
+}
+
+/// All is well.
+fn good(ground: &Ground) -> Scene {
+    serving(ground, Fixture::Good)
+}
+
+/// A server with this certificate.
+fn serving(ground: &Ground, fixture: Fixture) -> Scene {
+    let collector = Collector::builder().with_tls(ground.pki.server(fixture)).start().unwrap();
+    collecting(ground, collector)
+}
+
+fn collecting(ground: &Ground, collector: Collector) -> Scene {
+    let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), None);
+    let port = collector.addr().port();
+    Scene { server: Server::Collector(collector), builder, port }
+}
+
+fn with_alpn(ground: &Ground, alpn: Vec<Vec<u8>>) -> Scene {
+    let server = ground.pki.server(Fixture::Good);
+    collecting(ground, Collector::builder().with_tls(server).with_alpn(alpn).start().unwrap())
+}
+
+fn replying(ground: &Ground, reply: fn() -> Reply) -> Scene {
+    let scene = good(ground);
+    if let Server::Collector(collector) = &scene.server {
+        collector.set_reply(move |_| reply());
+    }
+    scene
+}
+
+/// A server that demands a client certificate of one CA, and a client that has one of the other.
+fn demanding(
+    ground: &Ground,
+    version: &'static SupportedProtocolVersion,
+    client: Fixture,
+    client_ca: fn(&Pki) -> String,
+) -> Scene {
+    let collector = Collector::builder()
+        .with_tls(ground.pki.server(Fixture::Good))
+        .with_client_ca(&client_ca(&ground.pki))
+        .with_tls_versions(&[version])
+        .start()
+        .unwrap();
+    let client = ground.pki.client(client);
+    let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), Some(&client));
+    let port = collector.addr().port();
+    Scene { server: Server::Collector(collector), builder, port }
+}
+
+/// The same without a client certificate.
+fn without(ground: &Ground, version: &'static SupportedProtocolVersion) -> Scene {
+    let scene = demanding(ground, version, Fixture::Good, own_ca);
+    let endpoint = format!("https://localhost:{}", scene.port);
+    Scene { builder: ground.exporters(endpoint, ground.pki.ca_pem(), None), ..scene }
+}
+
+/// A server that says this of every client certificate.
+fn saying(ground: &Ground, error: CertificateError) -> Scene {
+    let verifier = Arc::new(Says(Some(error)));
+    let config = tls(ground, aws_lc_rs::default_provider(), &[&TLS13], verifier);
+    let (peer, port) = listening(Peer::tls(config));
+    let endpoint = format!("https://localhost:{port}");
+    let client = ground.good_client();
+    let builder = ground.exporters(endpoint, ground.pki.ca_pem(), Some(&client));
+    Scene { server: Server::Peer(peer), builder, port }
+}
+
+fn peer(ground: &Ground, scheme: &str, peer: Peer) -> Scene {
+    let (peer, port) = listening(peer);
+    let endpoint = format!("{scheme}://localhost:{port}");
+    let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
+    Scene { server: Server::Peer(peer), builder, port }
+}
+
+fn proxied(ground: &Ground, answer: &'static [u8]) -> Scene {
+    let (peer, port) = listening(Peer::saying(answer));
+    let builder = ground.exporters_with(
+        "https://collector.example:4317".to_owned(),
+        ground.pki.ca_pem(),
+        None,
+        &[("HTTPS_PROXY", format!("http://localhost:{port}"))],
+    );
+    Scene { server: Server::Peer(peer), builder, port }
+}
+
+fn listening(peer: Peer) -> (Peer, u16) {
+    let port = peer.addr.port();
+    (peer, port)
+}
+
+fn tls(
+    ground: &Ground,
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> ServerConfig {
+    let server = ground.pki.server(Fixture::Good);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(server.certificate_ders().to_vec(), server.key_der())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
+}
+
+/// Demands a client certificate, and has something against each, or takes them without a look.
+#[derive(Debug)]
+struct Says(Option<CertificateError>);
+
+impl Says {
+    fn nothing() -> Self {
+        Self(None)
+    }
+}
+
+impl ClientCertVerifier for Says {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        match &self.0 {
+            Some(error) => Err(error.clone().into()),
+            None => Ok(ClientCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _leaf: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _leaf: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,235 @@
+//! Every kind of failure, made by a real server, and its words.
+//!
+//! `tests/words.txt` has all of them to read as prose. It is written anew with
+//! `OTLP_MTLS_WRITE_WORDS=1 cargo test words`.
+
+mod cases;
+mod peer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
+use otlp_mtls::{ExportersBuilder, Protocol, Retry, Side, Signal};
+use tempfile::TempDir;
+
+use crate::support::{TRANSPORTS, export, last_failure, with_vars};
+use peer::{Deaf, Peer};
+
+const GOLDEN: &str = "tests/words.txt";
+
+/// One way to fail.
+struct Case {
+    /// What is wrong.
+    name: &'static str,
+    /// [`FailureKind::name`](otlp_mtls::FailureKind::name).
+    kind: &'static str,
+    refused_by: Option<Side>,
+    /// What the words have to name: variables, builder calls, files.
+    names: &'static [&'static str],
+    protocols: &'static [Protocol],
+    /// How many TCP connections one export makes with retries on; `None` where nobody can count.
+    connections: Option<usize>,
+    scene: fn(&Ground) -> Scene,
+}
+
+/// What cases are made of.
+struct Ground {
+    pki: Pki,
+    directory: TempDir,
+    protocol: Protocol,
+}
+
+/// A server, and exporters that fail with it.
+struct Scene {
+    server: Server,
+    builder: ExportersBuilder,
+    port: u16,
+}
+
+/// Kept while exports go there.
+enum Server {
+    Collector(Collector),
+    Peer(Peer),
+    Deaf(#[expect(dead_code, reason = "kept while exports go there")] Deaf),
+    Nobody,
+}
+
+impl Server {
+    fn accepted(&self) -> Option<usize> {
+        match self {
+            Self::Collector(collector) => Some(collector.connections()),
+            Self::Peer(peer) => Some(peer.accepted()),
+            Self::Deaf(_) | Self::Nobody => None,
+        }
+    }
+}
+
+impl Ground {
+    fn new(protocol: Protocol) -> Self {
+        Self { pki: Pki::new(), directory: tempfile::tempdir().unwrap(), protocol }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Exporters as the environment of most services has them: with a CA, and a client certificate.
+    fn exporters(&self, endpoint: String, ca: &str, client: Option<&Identity>) -> ExportersBuilder {
+        self.exporters_with(endpoint, ca, client, &[])
+    }
+
+    fn exporters_with(
+        &self,
+        endpoint: String,
+        ca: &str,
+        client: Option<&Identity>,
+        more: &[(&'static str, String)],
+    ) -> ExportersBuilder {
+        let file = |name: &str, pem: &str| {
+            let path = self.path(name);
+            fs::write(&path, pem).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let mut vars = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", self.protocol.to_string()),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", file("ca.crt", ca)),
+        ];
+        if let Some(client) = client {
+            let certificate = file("client.crt", client.certificate_pem());
+            vars.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate));
+            vars.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", file("client.key", client.key_pem())));
+        }
+        vars.extend_from_slice(more);
+        let retry = Retry::default().with_initial_backoff(Duration::from_millis(1));
+        with_vars(vars).with_retry(retry).with_failure_handler(|_| {})
+    }
+
+    fn good_client(&self) -> Identity {
+        self.pki.client(Fixture::Good)
+    }
+}
+
+/// Runs a case, and returns its words without what is different each time.
+fn run(case: &Case, protocol: Protocol) -> String {
+    let ground = Ground::new(protocol);
+    let Scene { server, builder, port } = (case.scene)(&ground);
+    let exporters = builder.build().unwrap();
+    let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+    let name = format!("{}, {protocol}", case.name);
+
+    let failure = last_failure(&exporters, Signal::Traces);
+    let words = failure.to_string();
+    assert_eq!(failure.kind().name(), case.kind, "{name}: {words}\n{failure:#?}");
+    assert_eq!(failure.kind().refused_by(), case.refused_by, "{name}: {words}");
+    // What the SDK logs.
+    assert!(error.contains(&words), "{name}: {error}");
+    let written = normalised(&words, ground.directory.path(), port);
+    for part in case.names {
+        assert!(written.contains(part), "{name}: no {part} in\n{written}");
+    }
+    assert!(words.lines().count() <= 6, "{name}: {words}");
+    let first = words.lines().next().unwrap();
+    assert_eq!(first, failure.summary());
+    assert!(first.starts_with("traces export to http"), "{name}: {first}");
+    if let (Some(expected), Some(accepted)) = (case.connections, server.accepted()) {
+        assert_eq!(accepted, expected, "{name}: connections");
+    }
+    written
+}
+
+/// Ports, directories and dates are others each time.
+fn normalised(words: &str, directory: &Path, port: u16) -> String {
+    let words = words.replace(directory.to_str().unwrap(), "/etc/otel/certs");
+    let words = words.replace(&format!(":{port}"), ":4317");
+    let mut rest = words.as_str();
+    let mut normal = String::new();
+    while let Some(start) = rest.find("20") {
+        let (before, from) = rest.split_at(start);
+        normal.push_str(before);
+        let is_date = from.len() >= 20
+            && from.is_char_boundary(20)
+            && from.as_bytes()[4] == b'-'
+            && from.as_bytes()[10] == b'T'
+            && from.as_bytes()[19] == b'Z';
+        let length = if is_date { 20 } else { 2 };
+        normal.push_str(if is_date { "<date>" } else { "20" });
+        rest = &from[length..];
+    }
+    normal + rest
+}
+
+#[test]
+fn all_words() {
+    let mut golden = String::from(
+        "Every failure in words, from real handshakes. Written by `OTLP_MTLS_WRITE_WORDS=1 cargo test words`.\n",
+    );
+    for case in cases::CASES {
+        let words: Vec<String> =
+            case.protocols.iter().map(|protocol| run(case, *protocol)).collect();
+        for other in &words[1..] {
+            assert_eq!(&words[0], other, "{}: the words depend on the protocol", case.name);
+        }
+        golden.push_str(&format!("\n# {} ({})\n\n{}\n", case.name, case.kind, words[0]));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
+    if std::env::var_os("OTLP_MTLS_WRITE_WORDS").is_some() {
+        fs::write(&path, &golden).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap();
+    let differs = written.lines().zip(golden.lines()).find(|(old, new)| old != new);
+    assert_eq!(differs, None, "{GOLDEN} is not what the tests see (old, new)");
+    assert_eq!(written, golden);
+}
+
+#[test]
+fn the_troubleshooting_section_shows_these_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let golden = fs::read_to_string(root.join(GOLDEN)).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Troubleshooting\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let shown: Vec<&str> = section
+        .split("```text\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next())
+        .filter(|block| block.starts_with("traces export to"))
+        .collect();
+    assert!(shown.len() >= 4, "{}", shown.len());
+    for words in shown {
+        assert!(golden.contains(words), "no failure has these words:\n{words}");
+    }
+}
+
+/// Nobody's words but ours: what a server says may hold anything.
+#[test]
+fn no_failure_shows_a_key_a_header_or_a_servers_text() {
+    use otlp_mtls::testing::Reply;
+    for protocol in TRANSPORTS {
+        for (code, status) in [(16, 401), (7, 403), (3, 400), (13, 500)] {
+            for by_grpc in [true, false] {
+                let collector = Collector::builder().start().unwrap();
+                collector.set_reply(move |_| match by_grpc {
+                    true => {
+                        Reply::Grpc { code, message: "their-secret".to_owned(), retry_delay: None }
+                    }
+                    false => Reply::Http {
+                        status,
+                        headers: vec![("x-reason".to_owned(), "their-secret".to_owned())],
+                    },
+                });
+                let exporters = crate::support::plaintext_builder(&collector, protocol)
+                    .with_headers([("authorization", "our-secret")])
+                    .with_retry(Retry::disabled())
+                    .build()
+                    .unwrap();
+                export(&exporters, Signal::Traces).unwrap_err();
+                let failure = last_failure(&exporters, Signal::Traces);
+                let words = format!("{failure} {failure:?} {:?}", exporters.status());
+                assert!(!words.contains("secret"), "{protocol}: {words}");
+            }
+        }
+    }
+}
