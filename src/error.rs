@@ -129,6 +129,9 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// There is a [`Telemetry`](crate::Telemetry) already.
+    AlreadyInstalled,
+
     /// One of upstream's exporters could not be built.
     Exporter {
         /// The signal.
@@ -204,6 +207,10 @@ impl fmt::Display for Error {
                  could hold"
             ),
             Self::StartThread { .. } => f.write_str("the I/O thread could not be started"),
+            Self::AlreadyInstalled => f.write_str(
+                "telemetry is installed already, and a second set of OpenTelemetry's globals would \
+                 cut off the first: keep one `Telemetry`, or shut it down before there is another",
+            ),
             Self::Exporter { signal, .. } => {
                 write!(f, "the exporter for {signal} could not be built")
             }

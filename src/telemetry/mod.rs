@@ -1,5 +1,6 @@
 //! The one line: providers, globals, and the guard that flushes them.
 
+mod claim;
 #[cfg(feature = "logs")]
 mod logs;
 #[cfg(feature = "metrics")]
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
+use self::claim::Claim;
 use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
@@ -80,6 +82,8 @@ pub struct Telemetry {
     delivery: Arc<Delivery>,
     /// Taken by the shutdown.
     providers: Vec<Arc<dyn Provider>>,
+    /// Dropped after the shutdown.
+    _claim: Claim,
 }
 
 impl Exporters {
@@ -89,12 +93,14 @@ impl Exporters {
     ///
     /// # Errors
     ///
-    /// [`Error::StartThread`] if the I/O thread cannot be started.
+    /// [`Error::AlreadyInstalled`] while there is another [`Telemetry`]: once that is shut down or
+    /// dropped, there may be the next. [`Error::StartThread`] if the I/O thread cannot be started.
     pub fn install(&self) -> Result<Telemetry, Error> {
+        let claim = Claim::take()?;
         let delivery = Delivery::new();
         let providers =
             SIGNALS.iter().map(|install| install(self, &delivery)).collect::<Result<_, _>>()?;
-        Ok(Telemetry { exporters: self.clone(), delivery, providers })
+        Ok(Telemetry { exporters: self.clone(), delivery, providers, _claim: claim })
     }
 }
 

@@ -11,7 +11,8 @@ use otlp_mtls::testing::Reply;
 use otlp_mtls::{Error, Lost, Signal, Telemetry};
 
 use crate::support::{
-    PROTOCOLS, SOON, TRANSPORTS, builder, items, mtls_builder, mtls_collector, plaintext_collector,
+    PROTOCOLS, SOON, TRANSPORTS, alone, builder, items, mtls_builder, mtls_collector,
+    plaintext_collector,
 };
 
 /// One span, one metric point and one log record.
@@ -33,6 +34,7 @@ fn lost(result: Result<(), Error>) -> Vec<Lost> {
 
 #[test]
 fn a_shutdown_delivers_everything() {
+    let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let resource = Resource::builder().with_service_name("the-service").build();
@@ -51,6 +53,7 @@ fn a_shutdown_delivers_everything() {
 
 #[test]
 fn dropping_the_guard_delivers_everything() {
+    let _alone = alone();
     let (pki, collector) = mtls_collector();
     let exporters = mtls_builder(&pki, &collector, otlp_mtls::Protocol::Grpc).build().unwrap();
     let telemetry = exporters.install().unwrap();
@@ -64,6 +67,7 @@ fn dropping_the_guard_delivers_everything() {
 
 #[test]
 fn a_collector_that_refuses_is_an_error_with_what_was_lost() {
+    let _alone = alone();
     // Bound and dropped: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for protocol in TRANSPORTS {
@@ -85,6 +89,7 @@ fn a_collector_that_refuses_is_an_error_with_what_was_lost() {
 
 #[test]
 fn a_collector_that_never_answers_is_an_error_at_the_end_of_the_time_given() {
+    let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         collector.set_reply(|_| Reply::Hold);
@@ -103,6 +108,7 @@ fn a_collector_that_never_answers_is_an_error_at_the_end_of_the_time_given() {
 
 #[test]
 fn what_one_signal_loses_is_not_said_of_the_others() {
+    let _alone = alone();
     for silent in Signal::ALL {
         let collector = plaintext_collector();
         collector.set_reply(move |request| match request.signal == silent {
@@ -121,6 +127,7 @@ fn what_one_signal_loses_is_not_said_of_the_others() {
 /// The SDK's providers report success here.
 #[test]
 fn what_the_collector_rejects_is_not_reported_as_delivered() {
+    let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         collector.set_reply(|_| Reply::Http { status: 400, headers: Vec::new() });
@@ -136,6 +143,7 @@ fn what_the_collector_rejects_is_not_reported_as_delivered() {
 
 #[test]
 fn what_the_collector_accepts_but_for_some_is_not_reported_as_delivered() {
+    let _alone = alone();
     for protocol in PROTOCOLS {
         let (pki, collector) = mtls_collector();
         collector.set_reply(|_| Reply::PartialSuccess { rejected: 1, message: "secret".into() });
@@ -158,6 +166,7 @@ fn what_the_collector_accepts_but_for_some_is_not_reported_as_delivered() {
 
 #[test]
 fn the_cause_of_a_loss_is_the_last_one() {
+    let _alone = alone();
     let collector = plaintext_collector();
     let exporters = builder().with_endpoint(collector.endpoint()).build().unwrap();
     let telemetry = exporters.install().unwrap();

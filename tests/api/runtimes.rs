@@ -12,16 +12,19 @@ use tokio::runtime::Builder;
 
 use crate::delivery::emit;
 use crate::support::{
-    Exporter, SOON, TRANSPORTS, builder, items, mtls_builder, mtls_collector, plaintext_collector,
+    Exporter, SOON, TRANSPORTS, alone, builder, items, mtls_builder, mtls_collector,
+    plaintext_collector,
 };
 
 async fn emit_and_shut_down(exporters: Exporters) {
+    let _alone = alone();
     let telemetry = exporters.install().unwrap();
     emit(&telemetry);
     telemetry.shutdown(SOON).unwrap();
 }
 
 async fn emit_and_drop(exporters: Exporters) {
+    let _alone = alone();
     let telemetry = exporters.install().unwrap();
     emit(&telemetry);
 }
@@ -191,6 +194,7 @@ fn flushing(exporters: &Exporters) -> Telemetry {
 
 #[test]
 fn the_guard_dropped_on_the_io_thread_neither_panics_nor_hangs() {
+    let _alone = alone();
     let (collector, is_done) = do_on_the_io_thread(|exporters| {
         let telemetry = flushing(&exporters);
         Box::new(move || drop(telemetry))
@@ -203,6 +207,7 @@ fn the_guard_dropped_on_the_io_thread_neither_panics_nor_hangs() {
 
 #[test]
 fn a_shutdown_on_the_io_thread_does_not_wait_for_itself() {
+    let _alone = alone();
     let (collector, is_done) = do_on_the_io_thread(|exporters| {
         let telemetry = flushing(&exporters);
         Box::new(move || {

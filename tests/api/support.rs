@@ -2,6 +2,7 @@
 //! process's.
 
 use std::ffi::OsString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::InstrumentationScope;
@@ -43,6 +44,13 @@ pub(crate) fn with_vars<V: Into<OsString> + Clone>(
 /// A builder that sees no environment at all.
 pub(crate) fn builder() -> ExportersBuilder {
     Exporters::builder().with_env(|_| None)
+}
+
+/// For a test that has a `Telemetry`: there is one at a time, and `cargo test` runs all tests in one
+/// process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A PKI, and a collector that demands a client certificate of it.

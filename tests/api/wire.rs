@@ -6,7 +6,7 @@ use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Compression, Exporters, Pem, Protocol, Signal};
 
 use crate::support::{
-    PROTOCOLS, SOON, TRANSPORTS, builder, export, items, mtls_builder, mtls_collector,
+    PROTOCOLS, SOON, TRANSPORTS, alone, builder, export, items, mtls_builder, mtls_collector,
     plaintext_builder, plaintext_collector, with_vars,
 };
 
@@ -296,6 +296,7 @@ fn a_server_name_of_ones_own_is_what_is_verified() {
 
 #[test]
 fn temporality_and_histograms_as_preferred() {
+    let _alone = alone();
     use opentelemetry::metrics::MeterProvider;
     use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, metric::Data};
 
