@@ -51,6 +51,12 @@ pub enum Error {
         compression: Compression,
     },
 
+    /// A signal is to go to standard output, and the feature for it is not compiled in.
+    ConsoleNotCompiled {
+        /// Where that was said.
+        origin: Origin,
+    },
+
     /// A header cannot be sent.
     Header {
         /// Where the headers came from.
@@ -168,6 +174,11 @@ impl fmt::Display for Error {
                 f,
                 "{origin}: the compression `{compression}` needs the feature `{compression}` of \
                  otlp-mtls, which this build does not have"
+            ),
+            Self::ConsoleNotCompiled { origin } => write!(
+                f,
+                "{origin}: `console` needs the feature `console` of otlp-mtls, which this build \
+                 does not have"
             ),
             Self::Header { origin, position, problem } => {
                 write!(f, "{origin}: header {position} {problem}")

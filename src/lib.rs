@@ -31,6 +31,9 @@
 //! | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | [`with_temporality`](ExportersBuilder::with_temporality) |
 //! | `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` | [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) |
 //!
+//! What is set up at all is said by `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and
+//! `OTEL_PROPAGATORS`: see [`init`].
+//!
 //! # Trust
 //!
 //! A CA that is named replaces the platform's roots, which are loaded only for an `https` endpoint
@@ -62,6 +65,7 @@
 //! - `trace`, `metrics`, `logs` (default): the signals
 //! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
 //! - `gzip`, `zstd`: compression
+//! - `console`: signals on standard output
 //! - `testing`: a throw-away PKI and an in-process collector
 //!
 //! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/

@@ -7,6 +7,7 @@ mod origin;
 mod overrides;
 mod proxy;
 mod settings;
+mod switches;
 mod values;
 
 pub(crate) use env::Env;
@@ -16,6 +17,9 @@ pub(crate) use proxy::Proxy;
 pub(crate) use settings::{
     Inputs, Settings, TlsSettings, histogram_aggregation, reload_interval, temporality,
 };
+#[cfg(feature = "trace")]
+pub(crate) use switches::Propagator;
+pub(crate) use switches::{Output, Switches};
 
 pub use origin::Origin;
 pub use overrides::Overrides;

@@ -9,7 +9,7 @@ use super::values::{Compression, Pem, Protocol};
 ///
 /// Whatever is not set here is what the builder has for all signals, then what the environment
 /// has for this signal, then for all of them, then the specification's default.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     pub(super) endpoint: Option<String>,
     pub(super) protocol: Option<Protocol>,

@@ -239,15 +239,7 @@ impl Resolver<'_> {
         let Some(found) = self.inputs.env.signal_text(self.signal, Variable::Insecure)? else {
             return Ok(false);
         };
-        let insecure = accept(found, "true or false", self.warnings, |value| {
-            match value.to_ascii_lowercase().as_str() {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => None,
-            }
-        });
-        // What is not understood is `false`, which is also the safe reading.
-        Ok(insecure.is_some_and(|insecure| insecure.value))
+        Ok(boolean(found, self.warnings))
     }
 
     fn tls(&mut self, endpoint: &Endpoint) -> Result<Option<TlsSettings>, Error> {
@@ -356,7 +348,21 @@ impl Resolver<'_> {
     }
 }
 
-fn accept<T>(
+/// A Boolean, of which [all that is not `true` is `false`][spec]: always the safe reading.
+///
+/// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#boolean
+pub(super) fn boolean(found: Sourced<String>, warnings: &mut Vec<Warning>) -> bool {
+    let understood = accept(found, "true or false", warnings, |value| {
+        match value.to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    });
+    understood.is_some_and(|understood| understood.value)
+}
+
+pub(super) fn accept<T>(
     found: Sourced<String>,
     expected: &'static str,
     warnings: &mut Vec<Warning>,
@@ -376,6 +382,7 @@ fn accept<T>(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
     NotUnderstood { origin: Origin, value: String, expected: &'static str },
+    NoneBesideOthers { origin: Origin, value: String },
     TlsBesidePlaintext { endpoint: String, origin: Origin, ignored: Vec<Origin> },
 }
 
@@ -384,6 +391,9 @@ impl fmt::Display for Warning {
         match self {
             Self::NotUnderstood { origin, value, expected } => {
                 write!(f, "{origin}: `{value}` is ignored, expected {expected}")
+            }
+            Self::NoneBesideOthers { origin, value } => {
+                write!(f, "{origin}: `{value}` has `none` beside others, and `none` wins")
             }
             Self::TlsBesidePlaintext { endpoint, origin, ignored } => {
                 write!(f, "{endpoint} ({origin}) is plaintext, so there is no use for ")?;

@@ -13,10 +13,10 @@ use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use tokio::runtime::Handle;
 
-use super::{Exporters, Inner, Line, Shared};
+use super::{Exporters, Inner, Late, Line, Shared};
 use crate::config::{
-    Compression, Env, HistogramAggregation, Inputs, Overrides, Pem, Protocol, Retry, Settings,
-    TlsVersion, histogram_aggregation, reload_interval, temporality,
+    Compression, Env, HistogramAggregation, Inputs, Output, Overrides, Pem, Protocol, Retry,
+    Settings, Switches, TlsVersion, Warning, histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
@@ -41,7 +41,7 @@ const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 ///
 /// [`with_signal`]: Self::with_signal
 #[must_use]
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ExportersBuilder {
     generic: Overrides,
     specific: BTreeMap<Signal, Overrides>,
@@ -141,8 +141,9 @@ impl ExportersBuilder {
     /// Replaces the process's environment, for tests and for configuration that comes from
     /// elsewhere.
     ///
-    /// It replaces what this crate reads: the `OTEL_EXPORTER_OTLP_*` variables. The SDK reads its
-    /// own variables (`OTEL_SERVICE_NAME`, `OTEL_BSP_*` …) from the process always.
+    /// It replaces what this crate reads: the `OTEL_EXPORTER_OTLP_*` variables, `OTEL_SDK_DISABLED`,
+    /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and `OTEL_PROPAGATORS`. The SDK reads its own variables
+    /// (`OTEL_SERVICE_NAME`, `OTEL_BSP_*` …) from the process always.
     ///
     /// ```
     /// use otlp_mtls::{Exporters, Signal};
@@ -308,6 +309,10 @@ impl ExportersBuilder {
 
     /// Reads the environment and every file, and checks all of it. Nothing is dialled.
     ///
+    /// Of a signal that the environment does not send by OTLP (`OTEL_SDK_DISABLED`,
+    /// `OTEL_TRACES_EXPORTER` and so on), nothing is read until somebody asks for its exporter all
+    /// the same.
+    ///
     /// # Errors
     ///
     /// Whatever is set and cannot be used is an error that names the variable or builder call, the
@@ -315,13 +320,37 @@ impl ExportersBuilder {
     pub fn build(self) -> Result<Exporters, Error> {
         let env = self.env.clone().unwrap_or_else(Env::process);
         let mut warnings = Vec::new();
+        let switches = Switches::resolve(&env, &mut warnings)?;
+        let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
+        let (now, late) =
+            compiled.partition(|signal| switches.outputs(*signal).contains(&Output::Otlp));
+        let late = Late::new(late, self.clone());
+        self.load(now, late, &env, switches, warnings)
+    }
+
+    /// Builds for the signals that [`build`](Self::build) has left out.
+    pub(super) fn build_late(self, signals: Vec<Signal>) -> Result<Exporters, Error> {
+        let env = self.env.clone().unwrap_or_else(Env::process);
+        // What is odd about the switches has been said.
+        let switches = Switches::resolve(&env, &mut Vec::new())?;
+        self.load(signals, Late::default(), &env, switches, Vec::new())
+    }
+
+    fn load(
+        self,
+        signals: Vec<Signal>,
+        late: Late,
+        env: &Env,
+        switches: Switches,
+        mut warnings: Vec<Warning>,
+    ) -> Result<Exporters, Error> {
         let loading = Loading {
             provider: self.provider.as_ref(),
             min_version: self.min_tls_version.unwrap_or(TlsVersion::Tls12),
             system_roots: self.system_roots,
             reload_interval: match self.reload_interval {
                 Some(interval) => interval,
-                None => reload_interval(&env, &mut warnings)?.unwrap_or(DEFAULT_RELOAD_INTERVAL),
+                None => reload_interval(env, &mut warnings)?.unwrap_or(DEFAULT_RELOAD_INTERVAL),
             },
             expiry_warning: self.expiry_warning,
             source: self.source.as_ref(),
@@ -330,12 +359,12 @@ impl ExportersBuilder {
         let herald = Arc::new(Herald::new(self.failure_handler));
         let none = Overrides::default();
         let mut lines = BTreeMap::<Signal, Line>::new();
-        for signal in Signal::ALL.into_iter().filter(|signal| signal.is_compiled()) {
+        for signal in signals {
             let specific = self.specific.get(&signal).unwrap_or(&none);
             let inputs = Inputs {
                 specific,
                 generic: &self.generic,
-                env: &env,
+                env,
                 has_own_credentials: self.source.is_some() || self.rustls_config.is_some(),
             };
             let settings = Settings::resolve(signal, inputs, &mut warnings)?;
@@ -355,11 +384,11 @@ impl ExportersBuilder {
 
         let temporality = match self.temporality {
             Some(temporality) => temporality,
-            None => temporality(&env, &mut warnings)?.unwrap_or_default(),
+            None => temporality(env, &mut warnings)?.unwrap_or_default(),
         };
         let histogram_aggregation = match self.histogram_aggregation {
             Some(aggregation) => aggregation,
-            None => histogram_aggregation(&env, &mut warnings)?
+            None => histogram_aggregation(env, &mut warnings)?
                 .unwrap_or(HistogramAggregation::ExplicitBucket),
         };
         let mut said = Vec::new();
@@ -373,6 +402,8 @@ impl ExportersBuilder {
 
         Ok(Exporters(Arc::new(Inner {
             lines,
+            late,
+            switches,
             policy: Policy {
                 connect_timeout: self
                     .connect_timeout

@@ -1,6 +1,7 @@
 //! The handle that makes exporters, and its builder.
 
 mod builder;
+mod late;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
-use crate::config::{HistogramAggregation, Settings};
+use crate::config::{HistogramAggregation, Settings, Switches};
 use crate::error::Error;
 use crate::exporter::{Client, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
@@ -20,6 +21,8 @@ use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
 use crate::transport::{Policy, Runtime, Transport};
+
+use late::Late;
 
 pub use builder::ExportersBuilder;
 
@@ -32,7 +35,10 @@ pub use builder::ExportersBuilder;
 pub struct Exporters(Arc<Inner>);
 
 struct Inner {
+    /// The signals that go to a collector.
     lines: BTreeMap<Signal, Line>,
+    late: Late,
+    switches: Switches,
     policy: Policy,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
@@ -129,7 +135,8 @@ impl Exporters {
     /// The rustls configuration that a signal's connections are made with: a snapshot, which does
     /// not rotate. `None` over plaintext, or if the signal's feature is off.
     pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
-        let store = self.0.lines.get(&signal)?.shared.store.as_ref()?;
+        let exporters = self.having(signal).ok()?;
+        let store = exporters.0.lines.get(&signal)?.shared.store.as_ref()?;
         Some(store.current().config)
     }
 
@@ -196,8 +203,13 @@ impl Exporters {
         Some(Failure::new(kind, &self.0.lines.get(&signal)?.settings, None))
     }
 
-    pub(crate) fn resource(&self) -> Resource {
-        self.0.resource.clone().unwrap_or_else(|| Resource::builder().build())
+    /// The resource that the builder was given.
+    pub(crate) fn resource(&self) -> Option<&Resource> {
+        self.0.resource.as_ref()
+    }
+
+    pub(crate) fn switches(&self) -> &Switches {
+        &self.0.switches
     }
 
     /// Whether the caller is on the I/O thread, which must not wait for its own work.
@@ -206,21 +218,30 @@ impl Exporters {
     }
 
     fn client(&self, signal: Signal, delivery: &Arc<Delivery>) -> Result<Client, Error> {
+        let exporters = self.having(signal)?;
         // Every signal whose feature is on has a line, and its exporter is behind that feature.
-        let line = &self.0.lines[&signal];
+        let line = &exporters.0.lines[&signal];
         let mut slot = lock(&line.shared.transport);
         let transport = match slot.upgrade() {
             Some(transport) => transport,
             None => {
-                let (store, policy) = (line.shared.store.clone(), self.0.policy.clone());
+                let (store, policy) = (line.shared.store.clone(), exporters.0.policy.clone());
                 let transport =
-                    Arc::new(Transport::new(self.runtime()?, &line.settings, store, policy));
+                    Arc::new(Transport::new(exporters.runtime()?, &line.settings, store, policy));
                 *slot = Arc::downgrade(&transport);
                 transport
             }
         };
         let (settings, ledger) = (Arc::clone(&line.settings), Arc::clone(&line.ledger));
         Ok(Client::new(settings, transport, Arc::clone(delivery), ledger))
+    }
+
+    /// The exporters that have a signal's line.
+    fn having(&self, signal: Signal) -> Result<Self, Error> {
+        match self.0.late.exporters(signal) {
+            Some(late) => late,
+            None => Ok(self.clone()),
+        }
     }
 
     fn runtime(&self) -> Result<Arc<Runtime>, Error> {

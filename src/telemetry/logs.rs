@@ -4,28 +4,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{LoggerProviderBuilder, SdkLoggerProvider};
 
-use super::{Provider, Telemetry};
+use super::{Provider, Setup, Telemetry};
+use crate::config::Output;
 use crate::error::Error;
-use crate::exporter::Delivery;
-use crate::exporters::Exporters;
 use crate::signal::Signal;
 
-pub(super) fn install(
-    exporters: &Exporters,
-    delivery: &Arc<Delivery>,
-) -> Result<Arc<dyn Provider>, Error> {
-    let provider = SdkLoggerProvider::builder()
-        .with_batch_exporter(exporters.log_exporter_for(delivery)?)
-        .with_resource(exporters.resource())
-        .build();
-    Ok(Arc::new(provider))
+pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
+    let Setup { exporters, delivery, resource, outputs } = setup;
+    let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
+    for output in *outputs {
+        builder = match output {
+            Output::Otlp => builder.with_batch_exporter(exporters.log_exporter_for(delivery)?),
+            Output::Console => console(builder),
+        };
+    }
+    Ok(Arc::new(builder.build()))
+}
+
+/// [One by one](https://opentelemetry.io/docs/specs/otel/logs/sdk_exporters/stdout/), as they come.
+#[cfg(feature = "console")]
+fn console(builder: LoggerProviderBuilder) -> LoggerProviderBuilder {
+    builder.with_simple_exporter(opentelemetry_stdout::LogExporter::default())
+}
+
+/// Refused before.
+#[cfg(not(feature = "console"))]
+fn console(builder: LoggerProviderBuilder) -> LoggerProviderBuilder {
+    builder
 }
 
 impl Telemetry {
     /// The logger provider, for a bridge such as `opentelemetry-appender-tracing`: OpenTelemetry
-    /// has no global one.
+    /// has no global one. `None` if logs are off.
     pub fn logger_provider(&self) -> Option<&SdkLoggerProvider> {
         self.provider()
     }
@@ -35,6 +47,9 @@ impl Provider for SdkLoggerProvider {
     fn signal(&self) -> Signal {
         Signal::Logs
     }
+
+    /// There is none.
+    fn set_global(&self) {}
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {
         self.shutdown_with_timeout(timeout)

@@ -6,30 +6,50 @@ use std::time::Duration;
 use opentelemetry::global;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{
-    Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream,
+    Aggregation, Instrument, InstrumentKind, MeterProviderBuilder, SdkMeterProvider, Stream,
 };
 
-use super::{Provider, Telemetry};
-use crate::config::HistogramAggregation;
+use super::{Provider, Setup, Telemetry};
+use crate::config::{HistogramAggregation, Output};
 use crate::error::Error;
-use crate::exporter::Delivery;
-use crate::exporters::Exporters;
 use crate::signal::Signal;
 
-pub(super) fn install(
-    exporters: &Exporters,
-    delivery: &Arc<Delivery>,
-) -> Result<Arc<dyn Provider>, Error> {
-    let builder = SdkMeterProvider::builder()
-        .with_periodic_exporter(exporters.metric_exporter_for(delivery)?)
-        .with_resource(exporters.resource());
+pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
+    let Setup { exporters, delivery, resource, outputs } = setup;
+    let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
+    for output in *outputs {
+        builder = match output {
+            Output::Otlp => {
+                builder.with_periodic_exporter(exporters.metric_exporter_for(delivery)?)
+            }
+            Output::Console => console(builder),
+        };
+    }
     let builder = match exporters.histogram_aggregation() {
         HistogramAggregation::ExplicitBucket => builder,
         HistogramAggregation::Base2ExponentialBucket => builder.with_view(exponential),
     };
-    let provider = builder.build();
-    global::set_meter_provider(provider.clone());
-    Ok(Arc::new(provider))
+    Ok(Arc::new(builder.build()))
+}
+
+/// [Every ten seconds](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/), unless
+/// the variable that the SDK reads from the process says otherwise.
+#[cfg(feature = "console")]
+fn console(builder: MeterProviderBuilder) -> MeterProviderBuilder {
+    use opentelemetry_sdk::metrics::PeriodicReader;
+
+    let reader = PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default());
+    let reader = match std::env::var_os(crate::signal::METRIC_EXPORT_INTERVAL) {
+        Some(_) => reader,
+        None => reader.with_interval(Duration::from_secs(10)),
+    };
+    builder.with_reader(reader.build())
+}
+
+/// Refused before.
+#[cfg(not(feature = "console"))]
+fn console(builder: MeterProviderBuilder) -> MeterProviderBuilder {
+    builder
 }
 
 /// The [specification's default](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#base2-exponential-bucket-histogram-aggregation):
@@ -48,7 +68,7 @@ fn exponential(instrument: &Instrument) -> Option<Stream> {
 }
 
 impl Telemetry {
-    /// The meter provider, which is also OpenTelemetry's global one.
+    /// The meter provider, which is also OpenTelemetry's global one; `None` if metrics are off.
     pub fn meter_provider(&self) -> Option<&SdkMeterProvider> {
         self.provider()
     }
@@ -57,6 +77,10 @@ impl Telemetry {
 impl Provider for SdkMeterProvider {
     fn signal(&self) -> Signal {
         Signal::Metrics
+    }
+
+    fn set_global(&self) {
+        global::set_meter_provider(self.clone());
     }
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {

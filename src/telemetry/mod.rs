@@ -14,9 +14,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use self::claim::Claim;
+use crate::config::Output;
 use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
@@ -29,33 +32,56 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a longer shutdown is cut to, so that instants can be reckoned with.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// Sets one signal up, and returns its provider.
-type Install = fn(&Exporters, &Arc<Delivery>) -> Result<Arc<dyn Provider>, Error>;
+/// Makes one signal's provider.
+type Make = fn(&Setup<'_>) -> Result<Arc<dyn Provider>, Error>;
 
 /// The signals that are compiled in.
-const SIGNALS: &[Install] = &[
+const SIGNALS: &[(Signal, Make)] = &[
     #[cfg(feature = "trace")]
-    trace::install,
+    (Signal::Traces, trace::provider),
     #[cfg(feature = "metrics")]
-    metrics::install,
+    (Signal::Metrics, metrics::provider),
     #[cfg(feature = "logs")]
-    logs::install,
+    (Signal::Logs, logs::provider),
 ];
+
+/// What a provider is made from.
+struct Setup<'a> {
+    exporters: &'a Exporters,
+    delivery: &'a Arc<Delivery>,
+    resource: Resource,
+    /// Where the signal goes: somewhere.
+    outputs: &'a [Output],
+}
 
 /// A provider of the SDK's.
 trait Provider: Any + Send + Sync {
     fn signal(&self) -> Signal;
 
+    /// Makes it OpenTelemetry's global one.
+    fn set_global(&self);
+
     /// Exports what is left, and ends.
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult;
 }
 
-/// Reads the `OTEL_EXPORTER_OTLP_*` variables, sets OpenTelemetry's globals, and returns the guard
-/// that flushes on drop: the one line.
+/// Reads the `OTEL_*` variables, sets OpenTelemetry's globals, and returns the guard that flushes on
+/// drop: the one line.
+///
+/// Beside the `OTEL_EXPORTER_OTLP_*` variables these are read, as the [specification] has them:
+///
+/// | variable | value | default |
+/// |---|---|---|
+/// | `OTEL_SDK_DISABLED` | `true`: no telemetry at all; propagators work | `false` |
+/// | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`, `OTEL_LOGS_EXPORTER` | a list of `otlp` and `console` (feature `console`), or `none` | `otlp` |
+/// | `OTEL_PROPAGATORS` | a list of `tracecontext` and `baggage`, or `none` | `tracecontext,baggage` |
+///
+/// A value that is not known is ignored with a warning; `none` beside others wins, with a warning.
+/// A signal that is off costs nothing: it has no exporter, no thread and no connection, and its
+/// certificates are not read.
 ///
 /// The SDK reads its own: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`,
-/// `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER`. Not read yet are
-/// `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and `OTEL_PROPAGATORS`.
+/// `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER`.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -68,6 +94,8 @@ trait Provider: Any + Send + Sync {
 /// # Errors
 ///
 /// As [`ExportersBuilder::build`](crate::ExportersBuilder::build) and [`Exporters::install`].
+///
+/// [specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 pub fn init() -> Result<Telemetry, Error> {
     Exporters::from_env()?.install()
 }
@@ -88,26 +116,47 @@ pub struct Telemetry {
 
 impl Exporters {
     /// Makes a provider for each signal, with the SDK's batch processors and periodic reader, and
-    /// sets OpenTelemetry's globals: the tracer and the meter provider, and the propagators
-    /// `tracecontext` and `baggage`.
+    /// sets OpenTelemetry's globals: the tracer and the meter provider, and the propagators. Which
+    /// of them is the environment's to say: see [`init`].
     ///
     /// # Errors
     ///
     /// [`Error::AlreadyInstalled`] while there is another [`Telemetry`]: once that is shut down or
-    /// dropped, there may be the next. [`Error::StartThread`] if the I/O thread cannot be started.
+    /// dropped, there may be the next. [`Error::ConsoleNotCompiled`] if the environment asks for
+    /// `console` and the feature is off. [`Error::StartThread`] if the I/O thread cannot be started.
     pub fn install(&self) -> Result<Telemetry, Error> {
+        let telemetry = self.assemble()?;
+        telemetry.set_globals();
+        Ok(telemetry)
+    }
+
+    /// Makes the providers, of which nobody knows yet.
+    fn assemble(&self) -> Result<Telemetry, Error> {
         let claim = Claim::take()?;
+        let switches = self.switches();
+        switches.check_console(cfg!(feature = "console"))?;
         let delivery = Delivery::new();
-        let providers =
-            SIGNALS.iter().map(|install| install(self, &delivery)).collect::<Result<_, _>>()?;
-        Ok(Telemetry { exporters: self.clone(), delivery, providers, _claim: claim })
+        let mut telemetry =
+            Telemetry { exporters: self.clone(), delivery, providers: Vec::new(), _claim: claim };
+        let on = SIGNALS.iter().map(|(signal, make)| (switches.outputs(*signal), make));
+        let mut on = on.filter(|(outputs, _)| !outputs.is_empty()).peekable();
+        if on.peek().is_none() {
+            return Ok(telemetry);
+        }
+        let resource = self.resource().cloned().unwrap_or_else(|| Resource::builder().build());
+        for (outputs, make) in on {
+            let delivery = &telemetry.delivery;
+            let setup = Setup { exporters: self, delivery, resource: resource.clone(), outputs };
+            telemetry.providers.push(make(&setup)?);
+        }
+        Ok(telemetry)
     }
 }
 
 impl Telemetry {
-    /// The exporters behind it.
+    /// The exporters behind it; `None` if `OTEL_SDK_DISABLED` is `true`.
     pub fn exporters(&self) -> Option<&Exporters> {
-        Some(&self.exporters)
+        (!self.exporters.switches().is_disabled()).then_some(&self.exporters)
     }
 
     /// Exports what is left and shuts all providers down, side by side, by one instant.
@@ -119,6 +168,14 @@ impl Telemetry {
     /// wait.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
         self.finish(timeout)
+    }
+
+    fn set_globals(&self) {
+        // That they are set is told to whoever subscribes, and no telemetry.
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        self.providers.iter().for_each(|provider| provider.set_global());
+        #[cfg(feature = "trace")]
+        trace::set_propagators(self.exporters.switches().propagators());
     }
 
     /// The provider of one kind.
@@ -140,6 +197,7 @@ impl Telemetry {
         for provider in &providers {
             let (provider, report) = (Arc::clone(provider), report.clone());
             let shut_down = move || {
+                let _suppressed = Context::enter_telemetry_suppressed_scope();
                 // Nobody listens once time has run out.
                 let _ = report.send((provider.signal(), provider.shut_down(timeout)));
             };
@@ -197,6 +255,8 @@ impl Drop for Telemetry {
             return;
         }
         if let Err(error) = self.finish(DROP_TIMEOUT) {
+            // The providers are shut down: a bridge to them has no use for it.
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
             tracing::error!(name: "otlp_mtls.shutdown", "{error}");
         }
     }

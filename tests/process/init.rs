@@ -2,10 +2,10 @@
 
 use opentelemetry::global;
 use opentelemetry::trace::{Span, Tracer};
-use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::testing::{Collector, Pki};
 use otlp_mtls::{Exporters, Signal};
 
-use crate::{SOON, in_a_process, is_child};
+use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
 
 /// Runs a service's `main` in a process that has the variables of a mutual TLS set-up.
 fn with_a_collector(name: &str, service: impl FnOnce()) {
@@ -15,24 +15,11 @@ fn with_a_collector(name: &str, service: impl FnOnce()) {
     }
     for protocol in ["grpc", "http/protobuf", "http/json"] {
         let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
-        let collector = Collector::builder()
-            .with_tls(pki.server(Fixture::Good))
-            .with_client_ca(pki.ca_pem())
-            .start()
-            .unwrap();
-        let ca = pki.write_ca_to(directory.path()).unwrap();
-        let client = pki.client(Fixture::Good);
-        let (certificate, key) = client.write_to(directory.path(), "client").unwrap();
-        let endpoint = collector.endpoint();
-        let vars = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.to_str().unwrap()),
-            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.to_str().unwrap()),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.to_str().unwrap()),
-            ("OTEL_SERVICE_NAME", "the-service"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "team=blue"),
-        ];
+        let collector = mtls_collector(&pki);
+        let tls = mtls_vars(&pki, &collector, directory.path(), protocol);
+        let mut vars = tls.each_ref().map(|(name, value)| (*name, value.as_str())).to_vec();
+        vars.push(("OTEL_SERVICE_NAME", "the-service"));
+        vars.push(("OTEL_RESOURCE_ATTRIBUTES", "team=blue"));
         in_a_process(name, &vars, || unreachable!("the parent has no service"));
 
         assert_eq!(collector.spans().len(), 1, "{protocol}");
@@ -47,7 +34,7 @@ fn with_a_collector(name: &str, service: impl FnOnce()) {
 }
 
 /// What a service does, by OpenTelemetry's globals alone.
-fn work() {
+pub(crate) fn work() {
     global::tracer("test").start("work").end();
     global::meter("test").u64_counter("work").build().add(1, &[]);
 }

@@ -102,7 +102,7 @@ fn sockets() -> usize {
 }
 
 /// How many I/O threads this process has.
-fn io_threads() -> usize {
+pub(crate) fn io_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| {
         // A thread may end between the two looks.

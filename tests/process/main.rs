@@ -10,7 +10,9 @@ mod provider;
 mod roots;
 mod rotation;
 mod suppression;
+mod switches;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -30,6 +32,31 @@ fn mtls_builder(pki: &Pki, collector: &Collector, protocol: Protocol) -> Exporte
         .with_client_identity(Pem::bytes(client.certificate_pem()), Pem::bytes(client.key_pem()))
 }
 
+/// A collector that demands mutual TLS.
+fn mtls_collector(pki: &Pki) -> Collector {
+    let collector = Collector::builder().with_tls(pki.server(Fixture::Good));
+    collector.with_client_ca(pki.ca_pem()).start().unwrap()
+}
+
+/// The variables of a service that exports to it, with files in a directory.
+fn mtls_vars(
+    pki: &Pki,
+    collector: &Collector,
+    directory: &Path,
+    protocol: &str,
+) -> [(&'static str, String); 5] {
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let ca = pki.write_ca_to(directory).unwrap();
+    let (certificate, key) = pki.client(Fixture::Good).write_to(directory, "client").unwrap();
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", path(&ca)),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", path(&certificate)),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", path(&key)),
+    ]
+}
+
 /// Names the test that a child process is to run.
 const CHILD: &str = "OTLP_MTLS_TEST_CHILD";
 
@@ -38,16 +65,23 @@ fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs a test's body in a process of its own that has these variables, and no other `OTEL_*`.
+/// Runs a test's body in a process of its own that has these variables, and no other `OTEL_*` or
+/// `RUST_LOG`.
 ///
 /// `name` is the test's own, with its module. What the child prints is shown if it fails.
 fn in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) {
+    print_in_a_process(name, vars, body);
+}
+
+/// The same, and says what the child printed to standard output; `None` in the child.
+fn print_in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) -> Option<String> {
     if std::env::var(CHILD).as_deref() == Ok(name) {
-        return body();
+        body();
+        return None;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("OTEL_") {
+        if name.to_string_lossy().starts_with("OTEL_") || name == "RUST_LOG" {
             child.env_remove(name);
         }
     }
@@ -57,4 +91,5 @@ fn in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) {
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(stdout.contains("1 passed"), "no test is called {name}: {stdout}");
+    Some(stdout)
 }

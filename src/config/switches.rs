@@ -1,0 +1,242 @@
+//! What `init` is to set up: whether anything, where each signal goes, and which propagators.
+
+use std::collections::BTreeMap;
+
+use super::env::Env;
+use super::origin::Sourced;
+use super::settings::{Warning, accept, boolean};
+use crate::error::Error;
+use crate::signal::{PROPAGATORS, SDK_DISABLED, Signal, exporter_variable};
+
+/// Where a signal goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// To its collector.
+    Otlp,
+    /// To standard output.
+    Console,
+}
+
+/// How the context of a trace travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagator {
+    TraceContext,
+    Baggage,
+}
+
+/// The [general variables of the specification][spec] that are not the SDK's own to read.
+///
+/// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
+#[derive(Clone, Debug)]
+pub(crate) struct Switches {
+    disabled: bool,
+    /// Empty where all is disabled.
+    outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
+    propagators: Vec<Propagator>,
+}
+
+impl Switches {
+    pub(crate) fn resolve(env: &Env, warnings: &mut Vec<Warning>) -> Result<Self, Error> {
+        let disabled = match env.text(SDK_DISABLED)? {
+            Some(found) => boolean(found, warnings),
+            None => false,
+        };
+        let mut outputs = BTreeMap::new();
+        for signal in Signal::ALL.into_iter().filter(|_| !disabled) {
+            let variable = exporter_variable(signal);
+            let expected = "otlp, console or none";
+            let found =
+                list(env, variable, &[Output::Otlp], expected, warnings, |name| {
+                    match name.to_ascii_lowercase().as_str() {
+                        "otlp" => Some(Output::Otlp),
+                        "console" => Some(Output::Console),
+                        _ => None,
+                    }
+                })?;
+            outputs.insert(signal, found);
+        }
+        let defaults = [Propagator::TraceContext, Propagator::Baggage];
+        let expected = "tracecontext, baggage or none";
+        let propagators = list(env, PROPAGATORS, &defaults, expected, warnings, |name| match name
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "tracecontext" => Some(Propagator::TraceContext),
+            "baggage" => Some(Propagator::Baggage),
+            _ => None,
+        })?;
+        Ok(Self { disabled, outputs, propagators: propagators.value })
+    }
+
+    /// Whether there is to be no telemetry at all. Propagators are not concerned.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
+    /// Where a signal goes; nowhere, if it is off.
+    pub(crate) fn outputs(&self, signal: Signal) -> &[Output] {
+        self.outputs.get(&signal).map_or(&[], |outputs| &outputs.value)
+    }
+
+    pub(crate) fn propagators(&self) -> &[Propagator] {
+        &self.propagators
+    }
+
+    /// Whether every output is there in a build with or without the feature `console`.
+    pub(crate) fn check_console(&self, is_compiled: bool) -> Result<(), Error> {
+        let wanting = self.outputs.iter().find(|(signal, outputs)| {
+            signal.is_compiled() && !is_compiled && outputs.value.contains(&Output::Console)
+        });
+        match wanting {
+            Some((_, outputs)) => Err(Error::ConsoleNotCompiled { origin: outputs.origin.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The values of a comma-separated list, each once. One that is not understood is [warned of and
+/// ignored][enum], and so is the variable if none of them is.
+///
+/// Of `none` beside others the specification does not speak: Java refuses it, JavaScript takes its
+/// default. Here it wins, for whoever wrote it wants less.
+///
+/// [enum]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#enum
+fn list<T: Copy + PartialEq>(
+    env: &Env,
+    variable: &str,
+    default: &[T],
+    expected: &'static str,
+    warnings: &mut Vec<Warning>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Sourced<Vec<T>>, Error> {
+    let Some(Sourced { value, origin }) = env.text(variable)? else {
+        return Ok(Sourced::default(default.to_vec()));
+    };
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let (none, names): (Vec<_>, Vec<_>) = names.partition(|name| name.eq_ignore_ascii_case("none"));
+    let mut values = Vec::new();
+    for name in &names {
+        let name = Sourced { value: (*name).to_owned(), origin: origin.clone() };
+        match accept(name, expected, warnings, &parse) {
+            Some(found) if !values.contains(&found.value) => values.push(found.value),
+            _ => {}
+        }
+    }
+    if !none.is_empty() {
+        if !values.is_empty() {
+            warnings.push(Warning::NoneBesideOthers { origin: origin.clone(), value });
+        }
+        return Ok(Sourced { value: Vec::new(), origin });
+    }
+    if values.is_empty() {
+        return Ok(Sourced::default(default.to_vec()));
+    }
+    Ok(Sourced { value: values, origin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACES: &str = "OTEL_TRACES_EXPORTER";
+
+    fn resolve(vars: &[(&str, &str)]) -> (Switches, Vec<String>) {
+        let vars: Vec<(String, String)> =
+            vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let env = Env::new(move |name| {
+            vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into())
+        });
+        let mut warnings = Vec::new();
+        let switches = Switches::resolve(&env, &mut warnings).unwrap();
+        (switches, warnings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn exporters() {
+        use Output::{Console, Otlp};
+        let rows: &[(&str, &str, &[Output], &[&str])] = &[
+            ("empty is unset", " ", &[Otlp], &[]),
+            ("otlp", "otlp", &[Otlp], &[]),
+            ("in any case", "OTLP", &[Otlp], &[]),
+            ("none", "none", &[], &[]),
+            ("console", "console", &[Console], &[]),
+            ("a list", " otlp , console,", &[Otlp, Console], &[]),
+            ("each once", "otlp,otlp", &[Otlp], &[]),
+            ("commas alone are empty", ",", &[Otlp], &[]),
+            (
+                "what is not known is ignored",
+                "zipkin",
+                &[Otlp],
+                &["OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none"],
+            ),
+            (
+                "and the rest of the list is not",
+                "zipkin,console",
+                &[Console],
+                &["OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none"],
+            ),
+            (
+                "none wins over others",
+                "otlp,none",
+                &[],
+                &["OTEL_TRACES_EXPORTER: `otlp,none` has `none` beside others, and `none` wins"],
+            ),
+        ];
+        for (rule, value, expected, said) in rows {
+            let (switches, warnings) = resolve(&[(TRACES, value)]);
+            assert_eq!(switches.outputs(Signal::Traces), *expected, "{rule}");
+            assert_eq!(switches.outputs(Signal::Logs), [Otlp], "{rule}: of one signal alone");
+            assert_eq!(warnings, *said, "{rule}");
+        }
+    }
+
+    #[test]
+    fn propagators() {
+        use Propagator::{Baggage, TraceContext};
+        let rows: &[(&str, &str, &[Propagator], usize)] = &[
+            ("empty is unset", "", &[TraceContext, Baggage], 0),
+            ("one", "baggage", &[Baggage], 0),
+            ("each once", "baggage,tracecontext,Baggage", &[Baggage, TraceContext], 0),
+            ("none", "none", &[], 0),
+            ("none wins over others", "none,baggage", &[], 1),
+            ("what is not known is ignored", "b3,baggage", &[Baggage], 1),
+            ("and as if unset if all is", "b3,jaeger", &[TraceContext, Baggage], 2),
+        ];
+        for (rule, value, expected, said) in rows {
+            let (switches, warnings) = resolve(&[("OTEL_PROPAGATORS", value)]);
+            assert_eq!(switches.propagators(), *expected, "{rule}");
+            assert_eq!(warnings.len(), *said, "{rule}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn disabled() {
+        for (value, disabled, said) in
+            [("true", true, 0), ("TRUE", true, 0), ("false", false, 0), ("1", false, 1)]
+        {
+            let vars = [("OTEL_SDK_DISABLED", value), ("OTEL_PROPAGATORS", "baggage")];
+            let (switches, warnings) = resolve(&vars);
+            assert_eq!(switches.is_disabled(), disabled, "{value}");
+            for signal in Signal::ALL {
+                assert_eq!(switches.outputs(signal).is_empty(), disabled, "{value}: {signal}");
+            }
+            assert_eq!(switches.propagators(), [Propagator::Baggage], "{value}");
+            assert_eq!(warnings.len(), said, "{value}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn console_needs_a_feature() {
+        let (switches, _) = resolve(&[(TRACES, "otlp,console")]);
+        switches.check_console(true).unwrap();
+        let refusal = switches.check_console(false).map_err(|error| error.to_string());
+        let expected = "OTEL_TRACES_EXPORTER: `console` needs the feature `console` of otlp-mtls, \
+                        which this build does not have";
+        // A signal that is not compiled in has no use for an output.
+        match Signal::Traces.is_compiled() {
+            true => assert_eq!(refusal.unwrap_err(), expected),
+            false => refusal.unwrap(),
+        }
+        resolve(&[]).0.check_console(false).unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! What is read only if somebody asks for it.
+
+use std::sync::Mutex;
+
+use super::{Exporters, ExportersBuilder};
+use crate::error::Error;
+use crate::lock::lock;
+use crate::signal::Signal;
+
+/// The signals that the environment does not send by OTLP.
+///
+/// Its switches are for `init` and `install`: who makes providers of his own, and asks for such a
+/// signal's exporter, gets it, as in the other languages. For all others it costs nothing.
+#[derive(Default)]
+pub(super) struct Late {
+    signals: Vec<Signal>,
+    builder: Option<Box<ExportersBuilder>>,
+    exporters: Mutex<Option<Exporters>>,
+}
+
+impl Late {
+    pub(super) fn new(signals: Vec<Signal>, builder: ExportersBuilder) -> Self {
+        let builder = (!signals.is_empty()).then(|| Box::new(builder));
+        Self { signals, builder, exporters: Mutex::default() }
+    }
+
+    /// The exporters of a signal that is one of these, read by now.
+    pub(super) fn exporters(&self, signal: Signal) -> Option<Result<Exporters, Error>> {
+        let builder = self.builder.as_ref().filter(|_| self.signals.contains(&signal))?;
+        let mut slot = lock(&self.exporters);
+        if slot.is_none() {
+            match (**builder).clone().build_late(self.signals.clone()) {
+                Ok(exporters) => *slot = Some(exporters),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        slot.clone().map(Ok)
+    }
+}

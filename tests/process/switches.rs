@@ -1,0 +1,306 @@
+//! What `init` sets up, and what it leaves alone.
+
+use std::collections::BTreeMap;
+
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};
+use opentelemetry::trace::{
+    Span, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
+};
+use opentelemetry::{Context, KeyValue, global};
+use otlp_mtls::testing::Collector;
+use otlp_mtls::{Error, Exporters, Signal, Telemetry};
+
+use crate::init::work;
+use crate::{SOON, in_a_process, is_child, print_in_a_process};
+
+const DISABLED: (&str, &str) = ("OTEL_SDK_DISABLED", "true");
+
+/// The variables that say where each signal goes.
+const EXPORTERS: [&str; 3] =
+    ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"];
+
+/// The same for every signal.
+fn all(value: &str) -> [(&str, &str); 3] {
+    EXPORTERS.map(|name| (name, value))
+}
+
+/// Variables that are an error wherever they are read.
+const BROKEN: [(&str, &str); 4] = [
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.crt"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/client.key"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "nonsense"),
+];
+
+/// The three signals, by the providers of the guard.
+fn on(telemetry: &Telemetry) -> [bool; 3] {
+    [
+        telemetry.tracer_provider().is_some(),
+        telemetry.meter_provider().is_some(),
+        telemetry.logger_provider().is_some(),
+    ]
+}
+
+/// The work of a service, and a log record if there is where to.
+fn work_and_log(telemetry: &Telemetry) {
+    work();
+    if let Some(provider) = telemetry.logger_provider() {
+        let logger = provider.logger("test");
+        let mut record = logger.create_log_record();
+        record.set_body(AnyValue::from("said"));
+        logger.emit(record);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Runs a service with everything off, and broken variables of what is off.
+#[cfg(target_os = "linux")]
+fn costs_nothing(name: &str, vars: &[(&str, &str)], has_exporters: bool) {
+    in_a_process(name, &[vars, &BROKEN].concat(), || {
+        let before = threads();
+        let telemetry = otlp_mtls::init().unwrap();
+        assert_eq!(on(&telemetry), [false; 3]);
+        assert_eq!(telemetry.exporters().is_some(), has_exporters);
+        work_and_log(&telemetry);
+        assert!(!global::tracer("test").start("a span").is_recording());
+        assert_eq!(threads(), before);
+        telemetry.shutdown(SOON).unwrap();
+    });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disabled_sdk_costs_nothing() {
+    costs_nothing("switches::a_disabled_sdk_costs_nothing", &[DISABLED], false);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn signals_that_are_off_cost_nothing() {
+    costs_nothing("switches::signals_that_are_off_cost_nothing", &all("none"), true);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn signals_that_are_printed_need_no_collector() {
+    let name = "switches::signals_that_are_printed_need_no_collector";
+    let vars = [&all("console")[..], &BROKEN].concat();
+    let printed = print_in_a_process(name, &vars, || {
+        let telemetry = otlp_mtls::init().unwrap();
+        assert_eq!(on(&telemetry), [true; 3]);
+        work_and_log(&telemetry);
+        assert_eq!(crate::leaks::io_threads(), 0);
+        telemetry.shutdown(SOON).unwrap();
+    });
+    if let Some(printed) = printed {
+        for expected in ["Spans\n", "\t\tType         : Sum", "Body: String(Static(\"said\"))"] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    }
+}
+
+/// Runs a service that has a collector in its own process, and says how much of each signal arrives.
+fn delivered(telemetry: &Telemetry, collector: &Collector) -> [usize; 3] {
+    work_and_log(telemetry);
+    if let Some(provider) = telemetry.tracer_provider() {
+        provider.force_flush().unwrap();
+    }
+    if let Some(provider) = telemetry.meter_provider() {
+        provider.force_flush().unwrap();
+    }
+    if let Some(provider) = telemetry.logger_provider() {
+        provider.force_flush().unwrap();
+    }
+    [collector.spans().len(), collector.metric_points(), collector.log_records().len()]
+}
+
+#[test]
+fn a_signal_that_is_off_leaves_the_others() {
+    let name = "switches::a_signal_that_is_off_leaves_the_others";
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE"),
+    ];
+    for (off, (endpoint, certificate)) in variables.into_iter().enumerate() {
+        let vars = [
+            (EXPORTERS[off], "none"),
+            // What only that signal reads is not read.
+            (endpoint, "https://localhost:4317"),
+            (certificate, "/nowhere/ca.crt"),
+        ];
+        in_a_process(name, &vars, || {
+            let collector = Collector::builder().start().unwrap();
+            let endpoint = collector.endpoint();
+            let exporters = Exporters::builder().with_env(move |name| match name {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.clone().into()),
+                name => std::env::var_os(name),
+            });
+            let telemetry = exporters.build().unwrap().install().unwrap();
+            let on = on(&telemetry);
+            assert_eq!(on.iter().filter(|on| **on).count(), 2);
+            assert_eq!(delivered(&telemetry, &collector), on.map(usize::from));
+        });
+        if is_child() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_list_goes_to_both() {
+    let name = "switches::a_list_goes_to_both";
+    let printed = print_in_a_process(name, &all("console, otlp"), || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        assert_eq!(delivered(&telemetry, &collector), [1; 3]);
+    });
+    if let Some(printed) = printed {
+        for expected in ["Spans\n", "Metrics\n", "Logs\n"] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn values_that_are_not_known_are_ignored() {
+    let name = "switches::values_that_are_not_known_are_ignored";
+    let vars = [all("zipkin").as_slice(), &[("OTEL_SDK_DISABLED", "1")]].concat();
+    in_a_process(name, &vars, || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        assert_eq!(delivered(&telemetry, &collector), [1; 3]);
+    });
+}
+
+#[test]
+fn an_injected_environment_has_the_switches_too() {
+    // The process has the opposite.
+    let vars = [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_PROPAGATORS", "baggage")];
+    in_a_process("switches::an_injected_environment_has_the_switches_too", &vars, || {
+        let collector = Collector::builder().start().unwrap();
+        let vars = [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_PROPAGATORS", "tracecontext")];
+        let vars = BTreeMap::from(vars);
+        let exporters = Exporters::builder()
+            .with_endpoint(collector.endpoint())
+            .with_env(move |name| vars.get(name).map(Into::into))
+            .build()
+            .unwrap();
+        let telemetry = exporters.install().unwrap();
+        assert_eq!(on(&telemetry), [false, true, true]);
+        assert_eq!(injected(), ["traceparent", "tracestate"]);
+    });
+}
+
+/// Who asks for an exporter by its name means it: the switches are `init`'s.
+#[test]
+fn the_pieces_are_there_for_a_signal_that_is_off() {
+    use opentelemetry_sdk::trace::SpanExporter;
+
+    let name = "switches::the_pieces_are_there_for_a_signal_that_is_off";
+    in_a_process(name, &[DISABLED], || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        futures_executor::block_on(exporter.export(Vec::new())).unwrap();
+        assert_eq!(collector.requests().len(), 1);
+
+        let broken = BTreeMap::from(BROKEN);
+        let broken = move |name: &str| match name {
+            "OTEL_METRICS_EXPORTER" => Some("none".into()),
+            name => Some(broken.get(name)?.into()),
+        };
+        Exporters::builder().with_env(broken.clone()).build().unwrap_err();
+        let all_off = move |name: &str| match name {
+            "OTEL_SDK_DISABLED" => Some("true".into()),
+            name => broken(name),
+        };
+        let exporters = Exporters::builder().with_env(all_off).build().unwrap();
+        let words = exporters.metric_exporter().unwrap_err().to_string();
+        assert!(words.starts_with("OTEL_EXPORTER_OTLP_CLIENT_KEY is set"), "{words}");
+        assert!(exporters.client_config(Signal::Traces).is_none());
+    });
+}
+
+/// The headers that the global propagator makes of a span and baggage.
+fn injected() -> Vec<String> {
+    let span = SpanContext::new(
+        TraceId::from(1),
+        SpanId::from(1),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::default(),
+    );
+    let context = Context::new()
+        .with_remote_span_context(span)
+        .with_baggage([KeyValue::new("customer", "1")]);
+    let mut carrier = std::collections::HashMap::new();
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut carrier);
+    });
+    let mut headers: Vec<_> = carrier.into_keys().collect();
+    headers.sort();
+    headers
+}
+
+#[test]
+fn propagators() {
+    let name = "switches::propagators";
+    let both = "baggage traceparent tracestate";
+    for (value, expected) in [
+        ("", both),
+        ("tracecontext", "traceparent tracestate"),
+        ("baggage", "baggage"),
+        ("Baggage, tracecontext, baggage", both),
+        ("none", ""),
+        ("none,baggage", ""),
+        ("b3", both),
+        ("b3,baggage", "baggage"),
+    ] {
+        // They do not ask whether there is telemetry.
+        for rest in [&[][..], &[DISABLED], &all("none")] {
+            let vars = [&[("OTEL_PROPAGATORS", value), ("EXPECTED", expected)], rest].concat();
+            in_a_process(name, &vars, || {
+                let _telemetry = otlp_mtls::init().unwrap();
+                assert_eq!(injected().join(" "), std::env::var("EXPECTED").unwrap());
+            });
+            if is_child() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn there_is_one_at_a_time() {
+    in_a_process("switches::there_is_one_at_a_time", &[], || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let first = exporters.install().unwrap();
+        // The refusal of one does not let in the next.
+        for _ in 0..2 {
+            let error = exporters.install().unwrap_err();
+            assert!(matches!(error, Error::AlreadyInstalled), "{error}");
+            assert!(error.to_string().starts_with("telemetry is installed already"), "{error}");
+            assert!(matches!(otlp_mtls::init(), Err(Error::AlreadyInstalled)));
+        }
+        work();
+        first.shutdown(SOON).unwrap();
+        assert_eq!((collector.spans().len(), collector.metric_points()), (1, 1));
+
+        let second = exporters.install().unwrap();
+        work();
+        drop(second);
+        assert_eq!((collector.spans().len(), collector.metric_points()), (2, 2));
+
+        let third = exporters.install().unwrap();
+        assert_eq!(delivered(&third, &collector), [3, 3, 1]);
+    });
+}
