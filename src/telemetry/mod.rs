@@ -5,6 +5,7 @@ mod claim;
 mod logs;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod resource;
 #[cfg(feature = "trace")]
 mod trace;
 
@@ -81,7 +82,9 @@ trait Provider: Any + Send + Sync {
 /// certificates are not read.
 ///
 /// The SDK reads its own: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`,
-/// `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER`.
+/// `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER`. The resource has besides
+/// `process.pid`, `process.executable.name`, `os.type` and, on Linux, `host.name`, unless
+/// `OTEL_RESOURCE_ATTRIBUTES` says otherwise.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -143,7 +146,7 @@ impl Exporters {
         if on.peek().is_none() {
             return Ok(telemetry);
         }
-        let resource = self.resource().cloned().unwrap_or_else(|| Resource::builder().build());
+        let resource = self.resource().cloned().unwrap_or_else(resource::detect);
         for (outputs, make) in on {
             let delivery = &telemetry.delivery;
             let setup = Setup { exporters: self, delivery, resource: resource.clone(), outputs };

@@ -304,3 +304,23 @@ fn there_is_one_at_a_time() {
         assert_eq!(delivered(&third, &collector), [3, 3, 1]);
     });
 }
+
+#[test]
+fn the_resource_tells_of_the_process() {
+    let vars = [("OTEL_RESOURCE_ATTRIBUTES", "os.type=mine")];
+    in_a_process("switches::the_resource_tells_of_the_process", &vars, || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        delivered(&telemetry, &collector);
+
+        let executable = std::env::current_exe().unwrap();
+        let executable = executable.file_name().unwrap().to_str();
+        let attribute = |key| collector.resource_attribute(key);
+        assert_eq!(attribute("process.pid"), Some(std::process::id().to_string()));
+        assert_eq!(attribute("process.executable.name").as_deref(), executable);
+        assert_eq!(attribute("host.name").is_some(), cfg!(target_os = "linux"));
+        assert_eq!(attribute("os.type").as_deref(), Some("mine"));
+        assert_eq!(attribute("telemetry.sdk.language").as_deref(), Some("rust"));
+    });
+}

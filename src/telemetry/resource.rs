@@ -1,0 +1,53 @@
+//! What the resource says unless the builder has one.
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{
+    EnvResourceDetector, SdkProvidedResourceDetector, TelemetryResourceDetector,
+};
+
+/// What the SDK detects, and what the other languages tell of a process and the standard library
+/// knows, by the names of the [semantic conventions](https://opentelemetry.io/docs/specs/semconv/resource/).
+/// The environment has the last word.
+pub(super) fn detect() -> Resource {
+    Resource::builder_empty()
+        .with_attributes(process())
+        .with_detectors(&[
+            Box::new(SdkProvidedResourceDetector),
+            Box::new(TelemetryResourceDetector),
+            Box::new(EnvResourceDetector::new()),
+        ])
+        .build()
+}
+
+fn process() -> impl Iterator<Item = KeyValue> {
+    let executable = std::env::current_exe().ok().and_then(|path| {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        Some(KeyValue::new("process.executable.name", name))
+    });
+    let host = host_name().map(|name| KeyValue::new("host.name", name));
+    [
+        KeyValue::new("process.pid", i64::from(std::process::id())),
+        KeyValue::new("os.type", os_type(std::env::consts::OS)),
+    ]
+    .into_iter()
+    .chain(executable)
+    .chain(host)
+}
+
+/// Rust's name for a system, or the conventions' where they have another.
+fn os_type(os: &'static str) -> &'static str {
+    match os {
+        "macos" | "ios" => "darwin",
+        "android" => "linux",
+        "dragonfly" => "dragonflybsd",
+        os => os,
+    }
+}
+
+/// The standard library does not know it; Linux tells it in a file.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
