@@ -138,6 +138,9 @@ pub enum Error {
     /// There is a [`Telemetry`](crate::Telemetry) already.
     AlreadyInstalled,
 
+    /// `tracing` has a global subscriber already.
+    SubscriberAlreadySet,
+
     /// One of upstream's exporters could not be built.
     Exporter {
         /// The signal.
@@ -221,6 +224,10 @@ impl fmt::Display for Error {
             Self::AlreadyInstalled => f.write_str(
                 "telemetry is installed already, and a second set of OpenTelemetry's globals would \
                  cut off the first: keep one `Telemetry`, or shut it down before there is another",
+            ),
+            Self::SubscriberAlreadySet => f.write_str(
+                "`tracing` has a global subscriber already: call init_tracing() in its place, or \
+                 init() before it, and add Telemetry::tracing_layer() to it",
             ),
             Self::Exporter { signal, .. } => {
                 write!(f, "the exporter for {signal} could not be built")

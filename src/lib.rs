@@ -65,6 +65,8 @@
 //! - `trace`, `metrics`, `logs` (default): the signals
 //! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
 //! - `gzip`, `zstd`: compression
+//! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
+//!   `tracing`
 //! - `console`: signals on standard output
 //! - `testing`: a throw-away PKI and an in-process collector
 //!
@@ -119,6 +121,8 @@ pub use observation::Spoken;
 pub use rustls;
 pub use signal::Signal;
 pub use status::{CredentialStatus, ExportStatus, Refusal, Status};
+#[cfg(feature = "tracing")]
+pub use telemetry::init_tracing;
 pub use telemetry::{Telemetry, init};
 pub use tls::{CertificateFacts, CredentialSource, Credentials};
 

@@ -8,6 +8,8 @@ mod metrics;
 mod resource;
 #[cfg(feature = "trace")]
 mod trace;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -26,6 +28,9 @@ use crate::exporter::Delivery;
 use crate::exporters::Exporters;
 use crate::failure::FailureKind;
 use crate::signal::Signal;
+
+#[cfg(feature = "tracing")]
+pub use self::tracing::init_tracing;
 
 /// How long a dropped guard may take.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -260,7 +265,7 @@ impl Drop for Telemetry {
         if let Err(error) = self.finish(DROP_TIMEOUT) {
             // The providers are shut down: a bridge to them has no use for it.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
-            tracing::error!(name: "otlp_mtls.shutdown", "{error}");
+            ::tracing::error!(name: "otlp_mtls.shutdown", "{error}");
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod init;
+mod init_tracing;
 #[cfg(target_os = "linux")]
 mod leaks;
 mod provider;
