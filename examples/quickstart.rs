@@ -73,7 +73,8 @@ fn report(protocol: &str, collector: &Collector) {
         "{protocol}: {} span, {} metric point, {} log record on {} connection with {} handshake; \
          client certificate: {}",
         collector.spans().len(),
-        collector.metric_points(),
+        // Without those about the exporters themselves.
+        collector.metrics().iter().filter(|metric| metric.name == "orders").count(),
         collector.log_records().len(),
         collector.connections(),
         collector.handshakes(),

@@ -84,6 +84,7 @@
     allow(dead_code)
 )]
 
+mod check;
 mod config;
 mod error;
 mod exporter;
@@ -91,6 +92,8 @@ mod exporters;
 mod failure;
 mod lock;
 mod observation;
+#[cfg(feature = "serde")]
+mod serialise;
 mod signal;
 mod status;
 mod telemetry;
@@ -100,6 +103,7 @@ mod transport;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
     Compression, HistogramAggregation, Origin, Overrides, Pem, Protocol, Retry, TlsVersion,
 };

@@ -8,6 +8,7 @@ use crate::tls::CertificateFacts;
 
 /// What [`Exporters::status`](crate::Exporters::status) shows.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
     /// The credentials in use: one entry per connection that the signals share, none over plaintext.
@@ -18,6 +19,7 @@ pub struct Status {
 
 /// What has become of one signal's exports since the exporters were built.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ExportStatus {
     /// The signal.
@@ -35,13 +37,18 @@ pub struct ExportStatus {
     /// Those of exports that failed: they are lost.
     pub dropped: u64,
     /// When an export last succeeded.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
     pub last_success: Option<SystemTime>,
-    /// When an export last failed, or was accepted in part, and why.
-    pub last_failure: Option<(SystemTime, Failure)>,
+    /// When an export last failed, or was accepted in part.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
+    pub last_failed: Option<SystemTime>,
+    /// Why.
+    pub last_failure: Option<Failure>,
 }
 
 /// The credentials in use on one connection.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CredentialStatus {
     /// The signals that use them.
@@ -49,6 +56,7 @@ pub struct CredentialStatus {
     /// Counts the replacements since the exporters were built.
     pub generation: u64,
     /// When they were loaded.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::utc"))]
     pub loaded: SystemTime,
     /// The client's certificate and those that vouch for it, leaf first. Empty without a client
     /// certificate, and with [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
@@ -68,9 +76,11 @@ pub struct CredentialStatus {
 
 /// A replacement that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Refusal {
     /// When it was first seen.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::utc"))]
     pub at: SystemTime,
     /// What is wrong with it, in the words of [`Error`](crate::Error)'s `Debug`.
     pub reason: String,

@@ -10,12 +10,13 @@ mod settings;
 mod switches;
 mod values;
 
+pub(crate) use endpoint::Endpoint;
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use origin::Sourced;
 pub(crate) use proxy::Proxy;
 pub(crate) use settings::{
-    Inputs, Settings, TlsSettings, histogram_aggregation, reload_interval, temporality,
+    Inputs, Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
 };
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;

@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) signal: Signal,
     pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
+    pub(crate) protocol_origin: Origin,
     /// `None` where nothing stands between us and the collector.
     pub(crate) proxy: Option<Proxy>,
     /// `None` over plaintext.
@@ -89,14 +90,24 @@ impl Settings {
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
         let mut resolver = Resolver { signal, inputs, warnings };
-        let protocol = resolver.protocol()?;
+        let Sourced { value: protocol, origin: protocol_origin } = resolver.protocol()?;
         let endpoint = resolver.endpoint(protocol)?;
         let proxy = proxy(resolver.inputs.env, &endpoint)?;
         let tls = resolver.tls(&endpoint)?;
         let headers = resolver.headers()?;
         let compression = resolver.compression()?;
         let timeout = resolver.timeout()?;
-        Ok(Self { signal, endpoint, protocol, proxy, tls, headers, compression, timeout })
+        Ok(Self {
+            signal,
+            endpoint,
+            protocol,
+            protocol_origin,
+            proxy,
+            tls,
+            headers,
+            compression,
+            timeout,
+        })
     }
 
     /// Whether both signals can use one connection: path, headers, compression and timeout do not
@@ -184,7 +195,7 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    fn protocol(&mut self) -> Result<Protocol, Error> {
+    fn protocol(&mut self) -> Result<Sourced<Protocol>, Error> {
         let built = self.built(|given| given.protocol);
         let protocol = match built {
             Some(protocol) => Sourced::builder("with_protocol", protocol),
@@ -197,7 +208,7 @@ impl Resolver<'_> {
                 .unwrap_or(Sourced::default(Protocol::HttpProtobuf)),
         };
         match protocol.value.feature() {
-            (_, true) => Ok(protocol.value),
+            (_, true) => Ok(protocol),
             (feature, false) => Err(Error::ProtocolNotCompiled {
                 origin: protocol.origin,
                 protocol: protocol.value,
@@ -406,5 +417,7 @@ impl fmt::Display for Warning {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

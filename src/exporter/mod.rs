@@ -13,7 +13,7 @@ mod trace;
 
 pub(crate) use client::Client;
 pub(crate) use delivery::Delivery;
-pub(crate) use ledger::{Handler, Herald, Ledger};
+pub(crate) use ledger::{Counts, Handler, Herald, Ledger};
 #[cfg(feature = "logs")]
 pub use logs::LogExporter;
 #[cfg(feature = "metrics")]

@@ -12,13 +12,13 @@ use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
-use crate::config::{HistogramAggregation, Settings, Switches};
+use crate::config::{Endpoint, HistogramAggregation, Protocol, Retry, Settings, Switches};
 use crate::error::Error;
-use crate::exporter::{Client, Delivery, Ledger};
+use crate::exporter::{Client, Counts, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::signal::Signal;
-use crate::status::{ExportStatus, Status};
+use crate::status::{CredentialStatus, ExportStatus, Status};
 use crate::tls::Store;
 use crate::transport::{Policy, Runtime, Transport};
 
@@ -60,6 +60,32 @@ struct Shared {
     /// `None` over plaintext.
     store: Option<Arc<Store>>,
     transport: Mutex<Weak<Transport>>,
+}
+
+/// What is counted of one set of credentials, for metrics.
+#[cfg(feature = "metrics")]
+pub(crate) struct StoreBooks {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) status: CredentialStatus,
+    pub(crate) handshakes: BTreeMap<Option<&'static str>, u64>,
+}
+
+/// What is counted of one signal, for metrics.
+#[cfg(feature = "metrics")]
+pub(crate) struct SignalBooks {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) protocol: Protocol,
+    pub(crate) counts: Counts,
+}
+
+/// One signal's way, for a check.
+#[derive(Clone)]
+pub(crate) struct Probe {
+    pub(crate) settings: Arc<Settings>,
+    /// `None` over plaintext.
+    pub(crate) store: Option<Arc<Store>>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) client: Client,
 }
 
 impl Exporters {
@@ -159,7 +185,8 @@ impl Exporters {
                 rejected: counts.rejected,
                 dropped: counts.dropped.iter().map(|(_, items)| items).sum(),
                 last_success: counts.last_success,
-                last_failure: counts.last_failure,
+                last_failed: counts.last_failure.as_ref().map(|(at, _)| *at),
+                last_failure: counts.last_failure.map(|(_, failure)| failure),
             }
         });
         Status { credentials: credentials.collect(), exports: exports.collect() }
@@ -176,6 +203,26 @@ impl Exporters {
     pub fn reload(&self) -> Result<(), Error> {
         let looks: Vec<_> = self.stores().map(|(_, store)| store.look(true)).collect();
         looks.into_iter().collect()
+    }
+
+    /// What is counted of each set of credentials.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn store_books(&self) -> Vec<StoreBooks> {
+        let books = self.stores().map(|(signals, store)| StoreBooks {
+            // The first of the signals that share it: they share the collector too.
+            endpoint: self.0.lines[&signals[0]].settings.endpoint.clone(),
+            status: store.status(),
+            handshakes: store.handshakes(),
+        });
+        books.collect()
+    }
+
+    /// What is counted of a signal; `None` if it does not go to a collector.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn signal_books(&self, signal: Signal) -> Option<SignalBooks> {
+        let Line { settings, ledger, .. } = self.0.lines.get(&signal)?;
+        let (endpoint, protocol) = (settings.endpoint.clone(), settings.protocol);
+        Some(SignalBooks { endpoint, protocol, counts: ledger.counts() })
     }
 
     /// The stores, each with the signals that share it.
@@ -236,6 +283,35 @@ impl Exporters {
         Ok(Client::new(settings, transport, Arc::clone(delivery), ledger))
     }
 
+    /// All that a check needs to go every signal's way, by connections that nobody else has.
+    pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
+        let mut transports = Vec::<(&Arc<Shared>, Arc<Transport>)>::new();
+        let policy = Policy { retry: Retry::disabled(), ..self.0.policy.clone() };
+        let probes = self.0.lines.values().map(|line| {
+            let same = transports.iter().find(|(shared, _)| Arc::ptr_eq(shared, &line.shared));
+            let transport = match same {
+                Some((_, transport)) => Arc::clone(transport),
+                None => {
+                    let (settings, store) = (&line.settings, line.shared.store.clone());
+                    let runtime = Arc::clone(runtime);
+                    Arc::new(Transport::new(runtime, settings, store, policy.clone()))
+                }
+            };
+            transports.push((&line.shared, Arc::clone(&transport)));
+            let (settings, ledger) = (Arc::clone(&line.settings), Arc::clone(&line.ledger));
+            let store = line.shared.store.clone();
+            let client =
+                Client::new(Arc::clone(&settings), Arc::clone(&transport), Delivery::new(), ledger);
+            Probe { settings, store, transport, client }
+        });
+        probes.collect()
+    }
+
+    /// Every signal's settings.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = &Settings> {
+        self.0.lines.values().map(|line| &*line.settings)
+    }
+
     /// The exporters that have a signal's line.
     fn having(&self, signal: Signal) -> Result<Self, Error> {
         match self.0.late.exporters(signal) {
@@ -244,7 +320,7 @@ impl Exporters {
         }
     }
 
-    fn runtime(&self) -> Result<Arc<Runtime>, Error> {
+    pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Error> {
         let mut slot = lock(&self.0.runtime);
         if let Some(runtime) = slot.upgrade() {
             return Ok(runtime);

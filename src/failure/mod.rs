@@ -71,6 +71,11 @@ impl Failure {
         format!("{signal} export to {endpoint} failed: {cause}")
     }
 
+    /// The first line, without signal and endpoint.
+    pub(crate) fn cause(&self) -> &str {
+        &self.0.cause
+    }
+
     /// What either side showed: names, issuers, dates.
     pub fn facts(&self) -> &[String] {
         &self.0.facts

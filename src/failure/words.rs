@@ -14,10 +14,7 @@ use crate::config::{Origin, Settings};
 use crate::error::located;
 use crate::observation::Spoken;
 use crate::signal::{Signal, Variable};
-use crate::tls::{CertificateFacts, Snapshot, distinguished_name, utc};
-
-/// How many names are shown of a list.
-const SHOWN: usize = 4;
+use crate::tls::{Snapshot, distinguished_name, list, utc};
 
 /// What is meant to listen where.
 const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
@@ -275,7 +272,7 @@ impl<'a> Context<'a> {
                 let suites = &credentials.config.crypto_provider().cipher_suites;
                 let suites: Vec<String> =
                     suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
-                vec![format!("we offer: {}", list(&suites, 9))]
+                vec![format!("we offer: {}", suites.join(", "))]
             }
             // What with_min_tls_version() took away does not show.
             _ => Vec::new(),
@@ -300,7 +297,7 @@ impl<'a> Context<'a> {
     fn server_certificate(&self, refused: &ServerCertificate) -> Words {
         use ServerCertificateProblem as Problem;
         let leaf = refused.chain.first();
-        let names = leaf.map(|leaf| list(&leaf.names, SHOWN)).unwrap_or_default();
+        let names = leaf.map(|leaf| list(&leaf.names)).unwrap_or_default();
         let issuer = leaf.map(|leaf| leaf.issuer.as_str()).unwrap_or_default();
         let host = self.server_name();
         // Whose time it is that is over may be an intermediate's.
@@ -336,7 +333,7 @@ impl<'a> Context<'a> {
                 .to_owned(),
             Problem::WrongUsage => format!(
                 "it is not for servers, but for {}",
-                leaf.map(|leaf| list(&leaf.usages, SHOWN)).unwrap_or_default()
+                leaf.map(|leaf| list(&leaf.usages)).unwrap_or_default()
             ),
             Problem::BadSignature => {
                 format!("its signature is not by the {issuer} that we trust")
@@ -346,7 +343,7 @@ impl<'a> Context<'a> {
         };
         let mut facts = Vec::new();
         if let Some(leaf) = leaf {
-            facts.push(format!("server: {}", certificate(leaf)));
+            facts.push(format!("server: {leaf}"));
         }
         let ca = self.ca();
         let san = "`-extfile <(printf \"subjectAltName=DNS:NAME\")`";
@@ -439,14 +436,14 @@ impl<'a> Context<'a> {
             Problem::Revoked => "our client certificate is revoked".to_owned(),
             Problem::WrongUsage => format!(
                 "our client certificate is not for clients, but for {}",
-                leaf.map(|leaf| list(&leaf.usages, SHOWN)).unwrap_or_default()
+                leaf.map(|leaf| list(&leaf.usages)).unwrap_or_default()
             ),
             Problem::Unsupported => "it does not take our kind of client certificate".to_owned(),
             Problem::Unexplained => "it does not accept our client certificate".to_owned(),
         };
         let mut facts = Vec::new();
         if let Some(leaf) = leaf {
-            facts.push(format!("ours: {}, in {}", certificate(leaf), self.identity()));
+            facts.push(format!("ours: {leaf}, in {}", self.identity()));
         }
         if let Some(accepted) = self.acceptable_issuers() {
             facts.push(format!("the server takes: those issued by {accepted}"));
@@ -543,7 +540,7 @@ impl<'a> Context<'a> {
             Some(validated) if validated.names_a_ca() => {
                 let subjects: Vec<String> =
                     validated.trust_anchors.iter().map(|facts| facts.subject.clone()).collect();
-                format!("we trust: {}, by {}", list(&subjects, SHOWN), self.ca())
+                format!("we trust: {}, by {}", list(&subjects), self.ca())
             }
             Some(_) => format!(
                 "we trust: the platform's roots, for {} is not set",
@@ -567,7 +564,7 @@ impl<'a> Context<'a> {
         let handshake = self.credentials?.notes.read();
         let names: Vec<String> =
             handshake.acceptable_issuers.iter().filter_map(|der| distinguished_name(der)).collect();
-        (!names.is_empty()).then(|| list(&names, SHOWN))
+        (!names.is_empty()).then(|| list(&names))
     }
 }
 
@@ -576,28 +573,6 @@ fn who(refused: Side) -> &'static str {
         Side::Us => "we refused the server",
         Side::Server => "the server refused us",
     }
-}
-
-/// A certificate in one line.
-fn certificate(facts: &CertificateFacts) -> String {
-    let CertificateFacts { subject, issuer, names, not_before, not_after, .. } = facts;
-    let names = match names.as_slice() {
-        [] => String::new(),
-        names => format!(" for {}", list(names, SHOWN)),
-    };
-    format!(
-        "{subject}{names}, issued by {issuer}, valid from {} to {}",
-        utc(*not_before),
-        utc(*not_after)
-    )
-}
-
-fn list(items: &[String], shown: usize) -> String {
-    let rest = match items.len().saturating_sub(shown) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{rest}", items[..items.len().min(shown)].join(", "))
 }
 
 fn alert_words(alert: Option<AlertDescription>) -> String {

@@ -9,7 +9,7 @@ use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, InstrumentKind, MeterProviderBuilder, SdkMeterProvider, Stream,
 };
 
-use super::{Provider, Setup, Telemetry};
+use super::{Provider, Setup, Telemetry, instruments};
 use crate::config::{HistogramAggregation, Output};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -29,7 +29,9 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
         HistogramAggregation::ExplicitBucket => builder,
         HistogramAggregation::Base2ExponentialBucket => builder.with_view(exponential),
     };
-    Ok(Arc::new(builder.build()))
+    let provider = builder.build();
+    instruments::register(&provider, exporters);
+    Ok(Arc::new(provider))
 }
 
 /// [Every ten seconds](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/), unless

@@ -1,6 +1,8 @@
 //! The one line: providers, globals, and the guard that flushes them.
 
 mod claim;
+#[cfg(feature = "metrics")]
+mod instruments;
 #[cfg(feature = "logs")]
 mod logs;
 #[cfg(feature = "metrics")]

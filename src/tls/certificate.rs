@@ -1,6 +1,7 @@
 //! The facts worth knowing of a certificate.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use x509_parser::x509::{X509Name, X509Version};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CertificateFacts {
     /// The subject's distinguished name.
@@ -25,8 +27,10 @@ pub struct CertificateFacts {
     /// SHA-256.
     pub fingerprint: String,
     /// From when on it is valid.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::utc"))]
     pub not_before: SystemTime,
     /// Until when it is valid.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::utc"))]
     pub not_after: SystemTime,
     /// What it may be used for, by its extended key usage: `serverAuth`, `clientAuth` … Empty if it
     /// does not say, which allows everything.
@@ -36,6 +40,7 @@ pub struct CertificateFacts {
     /// Whether it is a certificate authority's.
     pub is_ca: bool,
     /// The `SubjectPublicKeyInfo` in DER.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) public_key: Vec<u8>,
 }
 
@@ -63,6 +68,29 @@ impl CertificateFacts {
             is_ca: certificate.is_ca(),
             public_key: certificate.public_key().raw.to_vec(),
         })
+    }
+}
+
+/// In one line.
+impl fmt::Display for CertificateFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, issuer, names, not_before, not_after, .. } = self;
+        f.write_str(subject)?;
+        if !names.is_empty() {
+            write!(f, " for {}", list(names))?;
+        }
+        let (from, to) = (utc(*not_before), utc(*not_after));
+        write!(f, ", issued by {issuer}, valid from {from} to {to}")
+    }
+}
+
+/// The first few of a list: a certificate may have a hundred names, and a file as many CAs.
+pub(crate) fn list(items: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = items[..items.len().min(SHOWN)].join(", ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

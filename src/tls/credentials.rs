@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::certificate::{CertificateFacts, utc};
@@ -208,6 +209,22 @@ impl Validated {
     /// Whether a CA was named, in place of the platform's.
     pub(crate) fn names_a_ca(&self) -> bool {
         self.credentials.trust_anchors.is_some()
+    }
+
+    /// Whether a server that trusts the CAs that we do would take our certificate; `None` where
+    /// there is no certificate, or no CA is named.
+    pub(crate) fn verify_client(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Option<Result<(), rustls::Error>> {
+        let identity = self.credentials.identity.as_ref()?;
+        let (leaf, intermediates) = identity.chain.split_first()?;
+        let roots = Arc::new(self.roots.clone());
+        // It has no verifier for no roots.
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .build()
+            .ok()?;
+        Some(verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).map(drop))
     }
 
     /// Why these must not take the place of others that work: their time is over, or yet to come.

@@ -26,16 +26,21 @@ impl Expiry {
         Self { threshold, told: Mutex::default() }
     }
 
-    pub(super) fn look(&self, whose: &str, facts: &CertificateFacts, place: &str) {
-        let CertificateFacts { subject, fingerprint, not_before, not_after, .. } = facts;
+    /// Whether it is time to warn.
+    pub(super) fn is_near(&self, facts: &CertificateFacts) -> bool {
         let threshold = self.threshold.unwrap_or_else(|| {
-            let life = not_after.duration_since(*not_before).unwrap_or_default();
+            let life = facts.not_after.duration_since(facts.not_before).unwrap_or_default();
             IN_ADVANCE.min(life / 4)
         });
-        let left = not_after.duration_since(SystemTime::now()).unwrap_or_default();
-        if left >= threshold {
+        left(facts) < threshold
+    }
+
+    pub(super) fn look(&self, whose: &str, facts: &CertificateFacts, place: &str) {
+        if !self.is_near(facts) {
             return;
         }
+        let CertificateFacts { subject, fingerprint, not_after, .. } = facts;
+        let left = left(facts);
         let days = left.as_secs() / DAY;
         let told = lock(&self.told).insert(format!("{whose} {fingerprint}"), days);
         if told == Some(days) {
@@ -56,4 +61,9 @@ impl Expiry {
             "the {whose} certificate ({subject}) {when}, at {not_after}: renew it in {place}"
         );
     }
+}
+
+/// What is left of a certificate's life.
+fn left(facts: &CertificateFacts) -> Duration {
+    facts.not_after.duration_since(SystemTime::now()).unwrap_or_default()
 }

@@ -9,7 +9,8 @@ mod provider;
 mod source;
 mod store;
 
-pub(crate) use certificate::{distinguished_name, utc};
+pub(crate) use certificate::{distinguished_name, list, utc};
+pub(crate) use credentials::Validated;
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Loading, Snapshot, Store};
 

@@ -256,6 +256,11 @@ impl Store {
         self.state().handshakes.clone()
     }
 
+    /// Whether a certificate's time is soon over.
+    pub(crate) fn is_expiring(&self, facts: &CertificateFacts) -> bool {
+        self.expiry.is_near(facts)
+    }
+
     fn warn_of_expiry(&self) {
         let (validated, server) = {
             let state = self.state();

@@ -40,7 +40,7 @@ use crate::observation::{Observation, contains};
 use crate::signal::Signal;
 use crate::tls::{Snapshot, Store};
 
-pub(crate) use runtime::Runtime;
+pub(crate) use runtime::{Runtime, blocking};
 
 /// How many connections one attempt may lose that never answered anything: a server that closes all
 /// of them at once is not worth more. One that has answered others may end at any time.
@@ -254,7 +254,7 @@ impl Transport {
         };
         let turn = Arc::clone(&self.asking).lock_owned().await;
         // It may well do I/O of its own.
-        let asked = runtime::blocking(move || {
+        let asked = blocking(move || {
             let _turn = turn;
             provider(signal)
         });

@@ -195,7 +195,7 @@ impl Drop for OutsideSpans {
 }
 
 /// Blocking work of our own I/O.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let work = move || {

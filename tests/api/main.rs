@@ -3,6 +3,8 @@
 
 mod support;
 
+mod books;
+mod check;
 mod credentials;
 mod deadlines;
 mod delivery;

@@ -179,7 +179,10 @@ fn do_on_the_io_thread(
         .with_rustls_config(Arc::new(config))
         .build()
         .unwrap();
-    *task.lock().unwrap() = Some(prepare(exporters));
+    // Held meanwhile: the first handshake may be quicker than we are, and waits for its task.
+    let mut slot = task.lock().unwrap();
+    *slot = Some(prepare(exporters));
+    drop(slot);
     (collector, is_done)
 }
 

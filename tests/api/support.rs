@@ -17,7 +17,8 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{
-    Exporters, ExportersBuilder, Failure, LogExporter, Pem, Protocol, Retry, Signal, SpanExporter,
+    Exporters, ExportersBuilder, Failure, LogExporter, Lost, Pem, Protocol, Retry, Signal,
+    SpanExporter,
 };
 
 /// Longer than anything here takes; a test that waits it out has failed.
@@ -168,7 +169,10 @@ pub(crate) fn span(name: &'static str) -> SpanData {
 pub(crate) fn items(collector: &Collector, signal: Signal) -> usize {
     match signal {
         Signal::Traces => collector.spans().len(),
-        Signal::Metrics => collector.metric_points(),
+        // Each has one point.
+        Signal::Metrics => {
+            collector.metrics().iter().filter(|metric| !is_own(&metric.name)).count()
+        }
         Signal::Logs => collector.log_records().len(),
     }
 }
@@ -177,5 +181,19 @@ pub(crate) fn items(collector: &Collector, signal: Signal) -> usize {
 pub(crate) fn last_failure(exporters: &Exporters, signal: Signal) -> Failure {
     let status = exporters.status();
     let export = status.exports.into_iter().find(|export| export.signal == signal).unwrap();
-    export.last_failure.expect("a failure").1
+    export.last_failure.expect("a failure")
+}
+
+/// Whether a metric is about the exporters themselves.
+pub(crate) fn is_own(name: &str) -> bool {
+    name.starts_with("otlp_mtls.") || name.starts_with("otel.sdk.")
+}
+
+/// The items that each signal has lost, without the metrics about the exporters themselves.
+pub(crate) fn lost_items(lost: &[Lost]) -> Vec<(Signal, u64)> {
+    let items = |lost: &Lost| match lost.signal {
+        Signal::Metrics => lost.items.min(1),
+        _ => lost.items,
+    };
+    lost.iter().map(|lost| (lost.signal, items(lost))).collect()
 }

@@ -32,10 +32,15 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
 }
 
 fn warnings(build: impl FnOnce() -> Result<Exporters, Error>) -> Vec<String> {
+    warnings_of(|| drop(build().unwrap()))
+}
+
+/// What is said on the caller's thread.
+pub(crate) fn warnings_of(work: impl FnOnce()) -> Vec<String> {
     let warnings = Warnings::default();
     let subscriber = tracing_subscriber::registry().with(warnings.clone());
-    tracing::subscriber::with_default(subscriber, build).unwrap();
-    Arc::try_unwrap(warnings.0).unwrap().into_inner().unwrap()
+    tracing::subscriber::with_default(subscriber, work);
+    std::mem::take(&mut warnings.0.lock().unwrap())
 }
 
 #[test]

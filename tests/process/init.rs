@@ -100,3 +100,32 @@ fn a_wrong_configuration_is_an_error_of_main() {
         assert!(words.starts_with(expected), "{words}");
     });
 }
+
+/// Where nobody subscribes to the SDK's log, a service would never know.
+#[test]
+fn the_first_failure_of_each_kind_is_on_standard_error_where_nobody_subscribes() {
+    let name = "init::the_first_failure_of_each_kind_is_on_standard_error_where_nobody_subscribes";
+    let vars = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")];
+    let run = |subscribes: &str| {
+        let vars = [vars.as_slice(), &[("SUBSCRIBES", subscribes)]].concat();
+        crate::output_of_a_process(name, &vars, || {
+            if std::env::var("SUBSCRIBES").as_deref() == Ok("yes") {
+                let subscriber = tracing_subscriber::registry();
+                tracing::subscriber::set_global_default(subscriber).unwrap();
+            }
+            let exporters = Exporters::builder().with_retry(otlp_mtls::Retry::disabled());
+            let telemetry = exporters.build().unwrap().install().unwrap();
+            let tracer = telemetry.tracer_provider().unwrap();
+            for _ in 0..3 {
+                global::tracer("test").start("work").end();
+                tracer.force_flush().unwrap_err();
+            }
+        })
+    };
+    let Some([_, stderr]) = run("no") else { return };
+    let words = "otlp-mtls: traces export to http://127.0.0.1:1 failed: nothing listens there";
+    assert_eq!(stderr.matches(words).count(), 1, "{stderr}");
+    assert!(stderr.contains("\n  to do: start the collector"), "{stderr}");
+    let Some([_, stderr]) = run("yes") else { return };
+    assert!(!stderr.contains("otlp-mtls: "), "{stderr}");
+}

@@ -245,7 +245,8 @@ fn a_subscriber_that_is_set_stays_and_nothing_is_installed() {
             assert!(std::time::Instant::now() < end);
             std::thread::yield_now();
         }
-        otlp_mtls::init().unwrap().shutdown(SOON).unwrap();
+        // Nobody listens, and metrics about the exporters are lost.
+        let _lost = otlp_mtls::init().unwrap().shutdown(std::time::Duration::ZERO);
     });
 }
 

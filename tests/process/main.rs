@@ -76,6 +76,15 @@ fn in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) {
 
 /// The same, and says what the child printed to standard output; `None` in the child.
 fn print_in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) -> Option<String> {
+    output_of_a_process(name, vars, body).map(|[stdout, _]| stdout)
+}
+
+/// The same, with what it printed to standard error.
+fn output_of_a_process(
+    name: &str,
+    vars: &[(&str, &str)],
+    body: impl FnOnce(),
+) -> Option<[String; 2]> {
     if std::env::var(CHILD).as_deref() == Ok(name) {
         body();
         return None;
@@ -92,5 +101,5 @@ fn print_in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) ->
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(stdout.contains("1 passed"), "no test is called {name}: {stdout}");
-    Some(stdout)
+    Some([stdout, stderr])
 }

@@ -1,0 +1,253 @@
+//! The doctor: looks at what was configured, then goes the whole way once.
+
+mod offline;
+mod report;
+
+use std::net::ToSocketAddrs;
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+
+use crate::config::Protocol;
+use crate::error::Error;
+use crate::exporters::{Exporters, Probe};
+use crate::failure::{Failure, FailureKind};
+use crate::observation::{Observation, Session};
+use crate::tls::{CertificateFacts, distinguished_name};
+use crate::transport::{Runtime, blocking};
+
+pub use report::{Finding, Outcome, Report, SignalReport, Topic};
+
+impl Exporters {
+    /// Checks every signal: what was configured, and then the whole way to the collector, by a
+    /// connection of its own and an empty export that is not tried again.
+    ///
+    /// It can be awaited on any executor, and takes as long as connecting and one export may take:
+    /// see [`with_connect_timeout`](crate::ExportersBuilder::with_connect_timeout) and
+    /// [`with_timeout`](crate::ExportersBuilder::with_timeout).
+    ///
+    /// ```no_run
+    /// # async fn start() -> Result<(), otlp_mtls::Error> {
+    /// let exporters = otlp_mtls::Exporters::from_env()?;
+    /// let report = exporters.check().await;
+    /// if !report.is_delivered() {
+    ///     eprintln!("{report}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn check(&self) -> Report {
+        match self.runtime() {
+            Ok(runtime) => self.check_on(runtime).await,
+            Err(error) => self.unchecked(&error),
+        }
+    }
+
+    /// [`check`](Self::check) for where nothing can be awaited. It blocks the thread, and does its
+    /// I/O on one of its own, whatever runtime the caller is in.
+    pub fn check_blocking(&self) -> Report {
+        let runtime = match Runtime::start() {
+            Ok(runtime) => runtime,
+            Err(source) => return self.unchecked(&Error::StartThread { source }),
+        };
+        let (report, reports) = mpsc::sync_channel(1);
+        let (exporters, checking) = (self.clone(), Arc::clone(&runtime));
+        let check = runtime.run(async move {
+            // Received below, unless that thread has panicked.
+            let _ = report.send(exporters.check_on(checking).await);
+        });
+        let report = reports.recv();
+        drop(check);
+        report.unwrap_or_else(|source| {
+            self.unchecked(&Error::StartThread { source: std::io::Error::other(source) })
+        })
+    }
+
+    async fn check_on(&self, runtime: Arc<Runtime>) -> Report {
+        // Side by side, as exports are: signals that share a collector share the dial.
+        let checks: Vec<_> = self
+            .probes(&runtime)
+            .into_iter()
+            .map(|probe| (runtime.run(Live::go(probe.clone())), probe))
+            .collect();
+        let mut signals = Vec::new();
+        for (live, probe) in checks {
+            let live = live.await.unwrap_or_else(|_panicked| Live::lost(&probe));
+            signals.push(live.report(&probe));
+        }
+        Report { signals }
+    }
+
+    /// The report where there is nothing to check with.
+    fn unchecked(&self, error: &Error) -> Report {
+        let signals = self.settings().map(|settings| {
+            let findings = vec![Finding::failed(Topic::Export, format!("{error:?}"))];
+            SignalReport::new(settings, findings)
+        });
+        Report { signals: signals.collect() }
+    }
+}
+
+/// What the way to a collector showed.
+struct Live {
+    dns: Result<String, String>,
+    seen: Observation,
+    answer: Result<(), Failure>,
+}
+
+impl Live {
+    async fn go(probe: Probe) -> Self {
+        let dns = resolve(&probe).await;
+        let empty = match probe.settings.protocol {
+            Protocol::HttpJson => Bytes::from_static(b"{}"),
+            // An empty message has no bytes.
+            Protocol::Grpc | Protocol::HttpProtobuf => Bytes::new(),
+        };
+        let answer = probe.client.send(None, empty).await.map(drop);
+        Self { dns, seen: probe.transport.observed().unwrap_or_default(), answer }
+    }
+
+    fn lost(probe: &Probe) -> Self {
+        Self {
+            dns: Err("the check was lost in a panic".to_owned()),
+            seen: Observation::default(),
+            answer: Err(Failure::new(FailureKind::Runtime, &probe.settings, None)),
+        }
+    }
+
+    fn report(self, probe: &Probe) -> SignalReport {
+        let credentials = probe.store.as_ref().map(|store| store.current());
+        let mut findings = offline::findings(&probe.settings, probe.store.as_deref());
+        findings.push(match &self.dns {
+            Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
+            Err(words) => Finding::failed(Topic::Dns, words.clone()),
+        });
+        let server_chain: Vec<CertificateFacts> = match (&self.seen.handshake, &credentials) {
+            (Some(handshake), Some(credentials)) => handshake
+                .server_chain
+                .iter()
+                .filter_map(|der| {
+                    CertificateFacts::parse(der, credentials.config.crypto_provider()).ok()
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        self.way(probe, &server_chain, &mut findings);
+        findings.push(match &self.answer {
+            Ok(()) => Finding::good(Topic::Export, "an empty export was answered".to_owned()),
+            Err(failure) => Finding::failed(Topic::Export, failure.cause().to_owned()),
+        });
+
+        let validated = credentials.and_then(|credentials| credentials.validated);
+        SignalReport {
+            trust_anchors: validated.as_ref().map_or(Vec::new(), |v| v.trust_anchors.clone()),
+            client_chain: validated.as_ref().map_or(Vec::new(), |v| v.chain.clone()),
+            server_chain,
+            failure: self.answer.err(),
+            ..SignalReport::new(&probe.settings, findings)
+        }
+    }
+
+    /// The steps of the dial, as far as it came.
+    fn way(&self, probe: &Probe, server_chain: &[CertificateFacts], to: &mut Vec<Finding>) {
+        let kind = self.answer.as_ref().err().map(Failure::kind);
+        if let Some(proxy) = &probe.settings.proxy {
+            let words = format!("{proxy}, asked to connect us");
+            to.push(match kind {
+                Some(FailureKind::ProxyRefused { .. }) => Finding::failed(Topic::Proxy, words),
+                _ => Finding::good(Topic::Proxy, words),
+            });
+        }
+        let Some(peer) = self.seen.peer else {
+            to.push(Finding::failed(Topic::Tcp, "no connection".to_owned()));
+            return;
+        };
+        to.push(Finding::good(Topic::Tcp, format!("connected to {peer}")));
+        if !probe.settings.endpoint.secure {
+            return;
+        }
+        to.push(match &self.seen.session {
+            Some(session) => Finding::good(Topic::Tls, agreed(session)),
+            None => Finding::failed(Topic::Tls, "the handshake failed".to_owned()),
+        });
+        if let Some(leaf) = server_chain.first() {
+            let store = probe.store.as_ref();
+            to.push(match kind {
+                Some(FailureKind::ServerCertificate(_)) => {
+                    Finding::failed(Topic::ServerCertificate, leaf.to_string())
+                }
+                _ if store.is_some_and(|store| store.is_expiring(leaf)) => {
+                    Finding::doubtful(Topic::ServerCertificate, leaf.to_string())
+                }
+                _ => Finding::good(Topic::ServerCertificate, leaf.to_string()),
+            });
+        }
+        to.extend(self.client_authentication(probe, kind));
+    }
+
+    /// Whether the server asked who we are, and took the answer.
+    fn client_authentication(&self, probe: &Probe, kind: Option<&FailureKind>) -> Option<Finding> {
+        let handshake = self.seen.handshake.as_ref()?;
+        let names = handshake.acceptable_issuers.iter().filter_map(|der| distinguished_name(der));
+        let names: Vec<String> = names.collect();
+        let of = match names.as_slice() {
+            [] => String::new(),
+            names => format!(", of {}", names.join(" or ")),
+        };
+        let resolver = probe.store.as_ref()?.current().config.client_auth_cert_resolver.clone();
+        let topic = Topic::ClientAuthentication;
+        Some(match (handshake.certificate_requested, resolver.has_certs(), kind) {
+            (_, _, Some(FailureKind::ClientCertificate { .. })) => {
+                Finding::failed(topic, format!("the server wants a certificate{of}"))
+            }
+            // Whether it takes ours is not known before it answers.
+            (_, _, Some(_)) => return None,
+            (true, true, None) => {
+                Finding::good(topic, format!("the server wanted a certificate{of}, and took ours"))
+            }
+            (true, false, None) => Finding::good(
+                topic,
+                format!("the server wanted a certificate{of}, and went on without"),
+            ),
+            (false, true, None) => Finding::doubtful(
+                topic,
+                "the server did not ask for our certificate: it does not know who we are"
+                    .to_owned(),
+            ),
+            (false, false, None) => return None,
+        })
+    }
+}
+
+/// The addresses of whom we dial.
+async fn resolve(probe: &Probe) -> Result<String, String> {
+    let (host, port) = match &probe.settings.proxy {
+        Some(proxy) => {
+            (proxy.uri.host().unwrap_or_default().to_owned(), proxy.uri.port_u16().unwrap_or(80))
+        }
+        None => (probe.settings.endpoint.host.clone(), probe.settings.endpoint.port),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = host.clone();
+    let found = blocking(move || (name.as_str(), port).to_socket_addrs()).await;
+    let addresses = found.and_then(|found| found).map_err(|error| format!("{host}: {error}"))?;
+    let mut addresses: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
+    addresses.dedup();
+    Ok(format!("{host} is {}", addresses.join(", ")))
+}
+
+fn agreed(session: &Session) -> String {
+    let Session { version, cipher_suite, key_exchange, alpn } = session;
+    let version = match version {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
+        version => format!("{version:?}"),
+    };
+    let suite = cipher_suite.map(|suite| format!(", {suite:?}")).unwrap_or_default();
+    let group = key_exchange.map(|group| format!(", {group:?}")).unwrap_or_default();
+    let alpn = match alpn {
+        Some(alpn) => format!(", ALPN {}", String::from_utf8_lossy(alpn)),
+        None => ", no ALPN".to_owned(),
+    };
+    format!("{version}{suite}{group}{alpn}")
+}

@@ -1,0 +1,184 @@
+//! Metrics of the exporters themselves, on the provider that `install` makes: see `docs/metrics.md`.
+
+use std::time::SystemTime;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+
+use crate::config::{Endpoint, Protocol};
+use crate::exporters::{Exporters, SignalBooks, StoreBooks};
+use crate::signal::Signal;
+use crate::tls::CertificateFacts;
+
+/// Registers all of them. They read the books when the provider collects, and nothing else.
+pub(super) fn register(provider: &SdkMeterProvider, exporters: &Exporters) {
+    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
+    let meter = provider.meter_with_scope(scope);
+    certificates(&meter, exporters);
+    credentials(&meter, exporters);
+    for signal in Signal::ALL {
+        exports(&meter, exporters, signal);
+    }
+}
+
+/// When certificates expire. The semantic conventions have no such metric.
+fn certificates(meter: &Meter, exporters: &Exporters) {
+    let exporters = exporters.clone();
+    meter
+        .u64_observable_gauge("otlp_mtls.certificate.not_after")
+        .with_unit("s")
+        .with_description("When a certificate expires, in seconds since 1970")
+        .with_callback(move |gauge| {
+            for StoreBooks { endpoint, status, .. } in exporters.store_books() {
+                let observe = |role: &'static str, facts: &CertificateFacts| {
+                    let mut attributes = server(&endpoint).to_vec();
+                    attributes.push(KeyValue::new("otlp_mtls.certificate.role", role));
+                    let subject = facts.subject.clone();
+                    attributes.push(KeyValue::new("otlp_mtls.certificate.subject", subject));
+                    gauge.observe(seconds(facts.not_after), &attributes);
+                };
+                status.chain.first().iter().for_each(|leaf| observe("client", leaf));
+                status.trust_anchors.iter().for_each(|anchor| observe("ca", anchor));
+                status.server.iter().for_each(|leaf| observe("server", leaf));
+            }
+        })
+        .build();
+}
+
+/// Rotations, refused replacements, handshakes. The semantic conventions have none of them.
+fn credentials(meter: &Meter, exporters: &Exporters) {
+    let count = |name, unit, description, value: fn(&StoreBooks) -> u64| {
+        let exporters = exporters.clone();
+        meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(description)
+            .with_callback(move |counter| {
+                for books in exporters.store_books() {
+                    counter.observe(value(&books), &server(&books.endpoint));
+                }
+            })
+            .build();
+    };
+    count(
+        "otlp_mtls.credentials.rotations",
+        "{rotation}",
+        "New credentials that were taken up",
+        |books| books.status.generation,
+    );
+    count(
+        "otlp_mtls.credentials.refusals",
+        "{refusal}",
+        "New credentials that cannot be used",
+        |books| books.status.refusals,
+    );
+    let exporters = exporters.clone();
+    meter
+        .u64_observable_counter("otlp_mtls.tls.handshakes")
+        .with_unit("{handshake}")
+        .with_description("TLS handshakes, with `error.type` those that failed")
+        .with_callback(move |counter| {
+            for StoreBooks { endpoint, handshakes, .. } in exporters.store_books() {
+                for (error, handshakes) in handshakes {
+                    let mut attributes = server(&endpoint).to_vec();
+                    attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
+                    counter.observe(handshakes, &attributes);
+                }
+            }
+        })
+        .build();
+}
+
+/// What became of items, by the [semantic conventions][semconv] for SDKs.
+///
+/// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
+fn exports(meter: &Meter, exporters: &Exporters, signal: Signal) {
+    let (exported, inflight, unit) = match signal {
+        Signal::Traces => {
+            ("otel.sdk.exporter.span.exported", "otel.sdk.exporter.span.inflight", "{span}")
+        }
+        Signal::Metrics => (
+            "otel.sdk.exporter.metric_data_point.exported",
+            "otel.sdk.exporter.metric_data_point.inflight",
+            "{data_point}",
+        ),
+        Signal::Logs => {
+            ("otel.sdk.exporter.log.exported", "otel.sdk.exporter.log.inflight", "{log_record}")
+        }
+    };
+    let books = exporters.clone();
+    meter
+        .u64_observable_counter(exported)
+        .with_unit(unit)
+        .with_description("Items whose export has ended, with `error.type` those that were lost")
+        .with_callback(move |counter| {
+            let Some(SignalBooks { endpoint, protocol, counts }) = books.signal_books(signal)
+            else {
+                return;
+            };
+            let component = component(signal, protocol, &endpoint);
+            observe(counter, counts.delivered, &component, None);
+            observe(counter, counts.rejected, &component, Some("rejected"));
+            for (error, dropped) in counts.dropped {
+                observe(counter, dropped, &component, Some(error));
+            }
+        })
+        .build();
+    let books = exporters.clone();
+    meter
+        .i64_observable_up_down_counter(inflight)
+        .with_unit(unit)
+        .with_description("Items whose export has not ended")
+        .with_callback(move |counter| {
+            if let Some(SignalBooks { endpoint, protocol, counts }) = books.signal_books(signal) {
+                let in_flight = i64::try_from(counts.in_flight).unwrap_or(i64::MAX);
+                counter.observe(in_flight, &component(signal, protocol, &endpoint));
+            }
+        })
+        .build();
+}
+
+fn observe(
+    counter: &dyn AsyncInstrument<u64>,
+    items: u64,
+    component: &[KeyValue],
+    error: Option<&'static str>,
+) {
+    if items > 0 {
+        let mut attributes = component.to_vec();
+        attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
+        counter.observe(items, &attributes);
+    }
+}
+
+fn component(signal: Signal, protocol: Protocol, endpoint: &Endpoint) -> Vec<KeyValue> {
+    let signal = match signal {
+        Signal::Traces => "span",
+        Signal::Metrics => "metric",
+        Signal::Logs => "log",
+    };
+    let transport = match protocol {
+        Protocol::Grpc => "grpc",
+        Protocol::HttpProtobuf => "http",
+        Protocol::HttpJson => "http_json",
+    };
+    let kind = format!("otlp_{transport}_{signal}_exporter");
+    let mut attributes = server(endpoint).to_vec();
+    attributes.push(KeyValue::new("otel.component.name", format!("{kind}/0")));
+    attributes.push(KeyValue::new("otel.component.type", kind));
+    attributes
+}
+
+fn server(endpoint: &Endpoint) -> [KeyValue; 2] {
+    [
+        KeyValue::new("server.address", endpoint.host.clone()),
+        KeyValue::new("server.port", i64::from(endpoint.port)),
+    ]
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,229 @@
+//! The doctor: what it says where all is well, and where it is not.
+
+use std::fs;
+use std::time::Duration;
+
+use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
+use otlp_mtls::{ExportersBuilder, Outcome, Protocol, Report, Signal, Topic};
+
+use crate::support::{
+    PROTOCOLS, SOON, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder,
+    plaintext_collector, with_vars,
+};
+
+/// As the environment of most services has it.
+fn from_files(
+    pki: &Pki,
+    endpoint: String,
+    protocol: Protocol,
+) -> (ExportersBuilder, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) =
+        pki.client(Fixture::Good).write_to(directory.path(), "client").unwrap();
+    let ca = pki.write_ca_to(directory.path()).unwrap();
+    let vars = vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.into()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_string().into()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.into_os_string()),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.into_os_string()),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.into_os_string()),
+    ];
+    (with_vars(vars).with_failure_handler(|_| {}), directory)
+}
+
+fn outcome(report: &Report, topic: Topic) -> Vec<Outcome> {
+    let findings = report.signals[0].findings.iter();
+    findings.filter(|finding| finding.topic == topic).map(|finding| finding.outcome).collect()
+}
+
+#[test]
+fn all_is_well() {
+    for protocol in PROTOCOLS {
+        let (pki, collector) = mtls_collector();
+        let (builder, directory) = from_files(&pki, collector.endpoint(), protocol);
+        let exporters = builder.build().unwrap();
+        let report = exporters.check_blocking();
+        let words = report.to_string();
+        assert!(report.is_delivered(), "{words}");
+        assert_eq!(report.signals.len(), 3);
+        let directory = directory.path().to_str().unwrap();
+        for part in [
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            &format!("{directory}/ca.crt (OTEL_EXPORTER_OTLP_CERTIFICATE)"),
+            &format!("{directory}/client.crt (OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE)"),
+            &format!("{directory}/client.key (OTEL_EXPORTER_OTLP_CLIENT_KEY)"),
+            "SHA-256 ",
+            "leads to a CA that we trust",
+            "localhost is ",
+            "connected to 127.0.0.1:",
+            "TLS 1.3, TLS13_",
+            "X25519MLKEM768",
+            "ALPN h2",
+            "CN=localhost for localhost, 127.0.0.1, ::1, issued by CN=otlp-mtls test ca, valid from ",
+            "the server wanted a certificate, of CN=otlp-mtls test ca, and took ours",
+            "an empty export was answered",
+        ] {
+            assert!(words.contains(part), "{protocol}: no {part} in\n{words}");
+        }
+        for signal in &report.signals {
+            assert!(signal.findings.iter().all(|finding| finding.outcome == Outcome::Good));
+            assert_eq!(signal.server_chain[0].subject, "CN=localhost");
+            assert_eq!(signal.client_chain[0].subject, "CN=test-client");
+            assert!(signal.failure.is_none());
+        }
+        // One dial for three signals, and nothing that anybody would take for telemetry.
+        assert_eq!((collector.connections(), collector.handshakes()), (1, 1), "{protocol}");
+        assert_eq!(collector.requests().len(), 3);
+        assert!(collector.requests().iter().all(|request| request.items() == 0));
+        // It is no export.
+        assert!(exporters.status().exports.iter().all(|exports| exports.succeeded == 0));
+        assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 0), "{protocol}");
+    }
+}
+
+#[test]
+fn it_can_be_awaited_anywhere_and_called_in_tokio() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
+        assert!(futures_executor::block_on(exporters.check()).is_delivered());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            assert!(exporters.check().await.is_delivered());
+            assert!(exporters.check_blocking().is_delivered());
+        });
+        // Whose thread is the one that waits.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_runtime(runtime.handle().clone())
+            .build()
+            .unwrap();
+        runtime.block_on(async { assert!(exporters.check_blocking().is_delivered()) });
+    }
+}
+
+#[test]
+fn it_says_where_the_way_ends() {
+    for protocol in TRANSPORTS {
+        // Nothing listens.
+        let pki = Pki::new();
+        let gone =
+            plaintext_collector().endpoint().replace("http://127.0.0.1", "https://localhost");
+        let (builder, _files) = from_files(&pki, gone, protocol);
+        let report = builder.build().unwrap().check_blocking();
+        assert!(!report.is_delivered());
+        assert_eq!(outcome(&report, Topic::Dns), [Outcome::Good], "{report}");
+        assert_eq!(outcome(&report, Topic::Tcp), [Outcome::Failed], "{report}");
+        assert_eq!(outcome(&report, Topic::Tls), [], "{report}");
+        assert!(report.to_string().contains("to do: start the collector"), "{report}");
+
+        // No such host.
+        let invalid = "https://collector.invalid:4317".to_owned();
+        let (builder, _files) = from_files(&pki, invalid, protocol);
+        let report = builder.build().unwrap().check_blocking();
+        assert_eq!(outcome(&report, Topic::Dns), [Outcome::Failed], "{report}");
+
+        // Nobody speaks TLS.
+        let (pki, collector) = mtls_collector();
+        collector.set_accept(Accept::Silence);
+        let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
+        let builder = builder.with_connect_timeout(Duration::from_millis(300));
+        let report = builder.build().unwrap().check_blocking();
+        assert_eq!(outcome(&report, Topic::Tcp), [Outcome::Good], "{report}");
+        assert_eq!(outcome(&report, Topic::Tls), [Outcome::Failed], "{report}");
+        assert_eq!(outcome(&report, Topic::ServerCertificate), [], "{report}");
+
+        // A server that is not to be trusted.
+        let collector =
+            Collector::builder().with_tls(pki.server(Fixture::WrongName)).start().unwrap();
+        let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
+        let report = builder.build().unwrap().check_blocking();
+        assert_eq!(outcome(&report, Topic::ServerCertificate), [Outcome::Failed], "{report}");
+        assert_eq!(outcome(&report, Topic::Export), [Outcome::Failed], "{report}");
+        assert!(report.to_string().contains("other.example"), "{report}");
+
+        // One that does not trust us.
+        let collector = Collector::builder()
+            .with_tls(pki.server(Fixture::Good))
+            .with_client_ca(pki.other_ca_pem())
+            .start()
+            .unwrap();
+        let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
+        let report = builder.build().unwrap().check_blocking();
+        assert_eq!(outcome(&report, Topic::Tls), [Outcome::Good], "{report}");
+        assert_eq!(outcome(&report, Topic::ServerCertificate), [Outcome::Good], "{report}");
+        assert_eq!(outcome(&report, Topic::ClientAuthentication), [Outcome::Failed], "{report}");
+        // One dial for three signals that fail, too.
+        assert_eq!(collector.connections(), 1, "{report}");
+
+        // One that takes us, and not what we send.
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::Http { status: 401, headers: Vec::new() });
+        let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
+        let report = builder.build().unwrap().check_blocking();
+        assert_eq!(outcome(&report, Topic::Export), [Outcome::Failed], "{report}");
+        assert!(report.to_string().contains("OTEL_EXPORTER_OTLP_HEADERS"), "{report}");
+    }
+}
+
+#[test]
+fn what_is_delivered_may_still_be_doubtful() {
+    let collector = plaintext_collector();
+    let report = plaintext_builder(&collector, Protocol::Grpc).build().unwrap().check_blocking();
+    assert!(report.is_delivered());
+    assert_eq!(outcome(&report, Topic::Tls), [Outcome::Doubtful], "{report}");
+
+    // A server that does not ask, a certificate that expires soon, a client of version 1.
+    let pki = Pki::new();
+    let collector = Collector::builder().with_tls(pki.server(Fixture::Good)).start().unwrap();
+    let (builder, files) = from_files(&pki, collector.endpoint(), Protocol::Grpc);
+    let builder = builder.with_expiry_warning(Duration::from_secs(365 * 24 * 3600));
+    pki.client(Fixture::V1).write_to(files.path(), "client").unwrap();
+    let report = builder.build().unwrap().check_blocking();
+    assert!(report.is_delivered(), "{report}");
+    for topic in [
+        Topic::TrustAnchors,
+        Topic::ClientCertificate,
+        Topic::ClientChain,
+        Topic::ServerCertificate,
+        Topic::ClientAuthentication,
+    ] {
+        assert_eq!(outcome(&report, topic), [Outcome::Doubtful], "{report}");
+    }
+}
+
+#[test]
+fn machines_read_it_too() {
+    let (pki, collector) = mtls_collector();
+    let (builder, files) = from_files(&pki, collector.endpoint(), Protocol::Grpc);
+    let key = fs::read_to_string(files.path().join("client.key")).unwrap();
+    let exporters = builder.build().unwrap();
+    let report = serde_json::to_value(exporters.check_blocking()).unwrap();
+    let traces = &report["signals"][2];
+    assert_eq!(traces["signal"], "traces");
+    assert_eq!(traces["protocol"], "grpc");
+    assert_eq!(traces["findings"][0]["topic"], "endpoint");
+    assert_eq!(traces["findings"][0]["outcome"], "good");
+    assert!(traces["server_chain"][0]["not_after"].as_str().unwrap().ends_with('Z'));
+    assert!(traces["failure"].is_null());
+    assert!(!report.to_string().contains(key.lines().nth(1).unwrap()));
+
+    collector.set_reply(|_| Reply::Http { status: 403, headers: Vec::new() });
+    let report = serde_json::to_value(exporters.check_blocking()).unwrap();
+    assert_eq!(report["signals"][2]["failure"]["kind"], "http_403");
+
+    crate::support::export(&exporters, Signal::Traces).unwrap_err();
+    let status = serde_json::to_value(exporters.status()).unwrap();
+    assert_eq!(status["exports"][2]["failed"], 1);
+    assert_eq!(status["exports"][2]["dropped"], 1);
+    assert_eq!(status["exports"][2]["last_failure"]["kind"], "http_403");
+}
+
+#[test]
+fn an_environment_that_switches_everything_off_has_nothing_to_check() {
+    let exporters = with_vars(vec![("OTEL_SDK_DISABLED", "true")]).build().unwrap();
+    let report = exporters.check_blocking();
+    assert!(report.signals.is_empty());
+    assert_eq!(report.to_string(), "no signal is exported by OTLP");
+}
