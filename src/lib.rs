@@ -48,6 +48,13 @@
 //! connection; what cannot be used changes nothing and is reported by a warning and by
 //! [`Exporters::status`]. [`CredentialSource`] is for what is not in files.
 //!
+//! # When it fails
+//!
+//! A [`Failure`] says who refused whom, what either side showed, and what to do: in the error that
+//! the SDK logs, in [`Exporters::status`], and to
+//! [`with_failure_handler`](ExportersBuilder::with_failure_handler). [`Exporters::check`] goes the whole
+//! way to the collector once, and reports.
+//!
 //! # Cryptography
 //!
 //! The rustls `CryptoProvider` is the one given to
@@ -65,6 +72,8 @@
 //! - `trace`, `metrics`, `logs` (default): the signals
 //! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
 //! - `gzip`, `zstd`: compression
+//! - `proxy`: HTTP proxies, by `HTTPS_PROXY` and its like
+//! - `serde`: `Serialize` for status and reports
 //! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
 //!   `tracing`
 //! - `console`: signals on standard output

@@ -116,7 +116,7 @@ fn delivered(telemetry: &Telemetry, collector: &Collector) -> [usize; 3] {
     if let Some(provider) = telemetry.logger_provider() {
         provider.force_flush().unwrap();
     }
-    [collector.spans().len(), metrics(&collector), collector.log_records().len()]
+    [collector.spans().len(), metrics(collector), collector.log_records().len()]
 }
 
 #[test]
