@@ -142,5 +142,6 @@ pub use tls::{CertificateFacts, CredentialSource, Credentials};
 /// The examples of README and docs, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/migrating.md")]
 #[doc = include_str!("../docs/rotation.md")]
 struct Pages;
