@@ -42,8 +42,11 @@ impl Endpoint {
         // OTLP/gRPC has no place for a prefix: its path is the method's.
         match uri.path_and_query().map_or("/", |path| path.as_str()) {
             "" | "/" => Ok(Self { path: PathAndQuery::from_static(signal.grpc_path()), ..parsed }),
-            path => {
-                Err(problem(&endpoint, EndpointProblem::PathOverGrpc { path: path.to_owned() }))
+            _ => {
+                // With an `@` in it, it may be the rest of a password.
+                let path = if endpoint.value.contains('@') { "/…" } else { uri.path() };
+                let path = path.to_owned();
+                Err(problem(&endpoint, EndpointProblem::PathOverGrpc { path }))
             }
         }
     }
@@ -66,7 +69,8 @@ impl Endpoint {
 
     fn parse(endpoint: &Sourced<String>, url: &str) -> Result<(Self, Uri), Error> {
         let scheme = match url.split_once(':') {
-            Some((scheme, rest)) if rest.starts_with("//") || scheme == "unix" => scheme,
+            Some((scheme, rest)) if rest.starts_with("//") && is_scheme(scheme) => scheme,
+            Some((scheme @ "unix", _)) => scheme,
             _ => return Err(problem(endpoint, EndpointProblem::NoScheme)),
         };
         let secure = match scheme.to_ascii_lowercase().as_str() {
@@ -134,15 +138,24 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// [RFC 3986, section 3.1](https://www.rfc-editor.org/rfc/rfc3986#section-3.1). What has other
+/// characters may have a secret in it, and is not shown as a scheme.
+fn is_scheme(scheme: &str) -> bool {
+    scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
 fn problem(endpoint: &Sourced<String>, problem: EndpointProblem) -> Error {
     // What stands before an `@` may be a password, and behind a `?` a token.
-    let value = match endpoint.value.split_once('?') {
-        Some((value, _)) => format!("{value}?…"),
-        None => endpoint.value.clone(),
+    let (before, query) = match endpoint.value.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (endpoint.value.as_str(), None),
     };
-    let value = match value.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => value,
+    let value = match (before.rsplit_once('@'), query) {
+        // Either may be what the `@` belongs to.
+        (_, Some(query)) if query.contains('@') => "…".to_owned(),
+        (Some((_, rest)), _) => format!("…@{rest}"),
+        (None, Some(_)) => format!("{before}?…"),
+        (None, None) => before.to_owned(),
     };
     Error::Endpoint { origin: endpoint.origin.clone(), value, problem }
 }
@@ -221,6 +234,11 @@ mod tests {
             ("an empty port is a slip", true, "https://c:", "port"),
             ("a port has 16 bits", true, "https://c:70000", "port"),
             ("secrets belong in headers", false, "https://u:pw@c", "user information"),
+            ("a query is no path either", true, "https://c/p?token", "the path `/p`"),
+            ("a query over gRPC", true, "https://c?token", "the path `/`"),
+            ("a password with a `?` in it", false, "https://u:pw?x@c", ""),
+            ("a password with a `/` in it", true, "http:/u:pw@4318/otlp/", ""),
+            ("a scheme has no `@`", false, "pw@https://c", "has no scheme"),
         ] {
             let endpoint = given(endpoint);
             let error = if grpc {
@@ -232,6 +250,7 @@ mod tests {
             assert!(error.contains("with_endpoint()"), "{rule}: {error}");
             assert!(error.contains(words), "{rule}: {error}");
             assert!(!error.contains("pw"), "{rule}: {error}");
+            assert!(!error.contains("token"), "{rule}: {error}");
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) fn proxy(
 
 #[cfg(feature = "proxy")]
 mod from_env {
+    use std::net::IpAddr;
+
     use http::Uri;
     use hyper_util::client::proxy::matcher::Matcher;
 
@@ -41,30 +43,133 @@ mod from_env {
     use crate::error::Error;
 
     /// The proxy for an endpoint: by `HTTPS_PROXY` or `HTTP_PROXY`, after its scheme, else by
-    /// `ALL_PROXY`, unless `NO_PROXY` names the host. Lower case wins.
+    /// `ALL_PROXY`, unless `NO_PROXY` names the host. Lower case wins. To this machine nobody needs
+    /// a proxy, and as in Go none is asked.
     pub(crate) fn proxy(env: &Env, endpoint: &Endpoint) -> Result<Option<Proxy>, Error> {
-        let either = |lower: &str| {
-            let upper = lower.to_ascii_uppercase();
-            Ok(env.text(lower)?.or(env.text(&upper)?))
+        let is_this_machine = match endpoint.host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_name) => endpoint.host.eq_ignore_ascii_case("localhost"),
+        };
+        if is_this_machine {
+            return Ok(None);
+        }
+        // A web server sets HTTP_PROXY from the header `Proxy` of a request (httpoxy).
+        let is_cgi = env.text("REQUEST_METHOD")?.is_some();
+        let either = |lower: &str| match env.text(lower)? {
+            None if is_cgi && lower == "http_proxy" => Ok(None),
+            None => env.text(&lower.to_ascii_uppercase()),
+            found => Ok(found),
         };
         let scheme = if endpoint.secure { "https_proxy" } else { "http_proxy" };
         let Some(named) = either(scheme)?.or(either("all_proxy")?) else {
             return Ok(None);
         };
         let no = either("no_proxy")?.map(|no| no.value).unwrap_or_default();
-        let matcher = Matcher::builder().all(named.value.as_str()).no(no).build();
-        let destination = format!("{endpoint}").parse::<Uri>();
-        let Some(found) = destination.ok().and_then(|uri| matcher.intercept(&uri)) else {
-            return Ok(None);
+        // What was parsed already.
+        let destination = endpoint.to_string().parse::<Uri>().unwrap_or_default();
+        let proxy = |no| {
+            let matcher = Matcher::builder().all(named.value.as_str()).no(no).build();
+            matcher.intercept(&destination)
         };
-        // Others would have to be spoken to by TLS or SOCKS.
-        if found.uri().scheme_str() != Some("http") {
+        // Others would have to be spoken to by TLS or SOCKS; what is no URL would not be asked at all.
+        let usable = proxy(String::new()).filter(|found| {
+            let port = found.uri().authority().map(|authority| (authority, authority.port_u16()));
+            found.uri().scheme_str() == Some("http")
+                && port.is_some_and(|(authority, port)| {
+                    port.is_some() || authority.as_str() == authority.host()
+                })
+        });
+        if usable.is_none() {
             return Err(Error::Proxy { origin: named.origin });
         }
+        let Some(found) = proxy(no) else {
+            return Ok(None);
+        };
         let authorization = found.basic_auth().cloned().map(|mut value| {
             value.set_sensitive(true);
             value
         });
         Ok(Some(Proxy { uri: found.uri().clone(), authorization }))
+    }
+}
+
+#[cfg(all(test, feature = "proxy"))]
+mod tests {
+    use super::*;
+    use crate::config::endpoint::Endpoint;
+    use crate::config::env::Env;
+    use crate::config::origin::Sourced;
+    use crate::signal::Signal;
+
+    fn proxy_for(
+        endpoint: &str,
+        vars: &'static [(&str, &str)],
+    ) -> Result<Option<String>, crate::error::Error> {
+        let endpoint = Sourced::builder("with_endpoint", endpoint.to_owned());
+        let endpoint = Endpoint::http(endpoint, Signal::Traces).unwrap();
+        let env = Env::new(|name| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        });
+        Ok(proxy(&env, &endpoint)?.map(|proxy| proxy.to_string()))
+    }
+
+    #[test]
+    fn which_proxy() {
+        for (rule, endpoint, vars, expected) in [
+            ("none is set", "https://c", &[][..], None),
+            ("by scheme", "https://c", &[("HTTPS_PROXY", "http://p:1")], Some("p:1")),
+            ("not by the other", "https://c", &[("HTTP_PROXY", "http://p:1")], None),
+            ("plaintext", "http://c", &[("HTTP_PROXY", "http://p:1")], Some("p:1")),
+            (
+                "a web server's",
+                "http://c",
+                &[("HTTP_PROXY", "http://p:1"), ("REQUEST_METHOD", "GET")],
+                None,
+            ),
+            ("for all", "https://c", &[("ALL_PROXY", "http://p:1")], Some("p:1")),
+            (
+                "lower case wins",
+                "https://c",
+                &[("https_proxy", "http://p:1"), ("HTTPS_PROXY", "http://q:2")],
+                Some("p:1"),
+            ),
+            ("no scheme is http", "https://c", &[("HTTPS_PROXY", "p:1")], Some("p:1")),
+            ("no port", "https://c", &[("HTTPS_PROXY", "http://p")], Some("p")),
+            (
+                "a password is not shown",
+                "https://c",
+                &[("HTTPS_PROXY", "http://u:pw@p:1")],
+                Some("p:1"),
+            ),
+            (
+                "but for some",
+                "https://a.c",
+                &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "b, .c")],
+                None,
+            ),
+            ("empty is unset", "https://c", &[("HTTPS_PROXY", " ")], None),
+            ("this machine", "https://localhost", &[("HTTPS_PROXY", "http://p:1")], None),
+            ("this machine's address", "https://[::1]", &[("HTTPS_PROXY", "http://p:1")], None),
+        ] {
+            assert_eq!(proxy_for(endpoint, vars).unwrap().as_deref(), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        for vars in [
+            &[("HTTPS_PROXY", "https://u:pw@p:1")][..],
+            &[("HTTPS_PROXY", "socks5://u:pw@p:1")],
+            &[("HTTPS_PROXY", "ftp://u:pw@p:1")],
+            &[("HTTPS_PROXY", "http://u:pw@pro xy:1")],
+            &[("HTTPS_PROXY", "http://u:pw@[proxy:0")],
+            &[("HTTPS_PROXY", "http://u:pw@proxy:99999")],
+            &[("HTTPS_PROXY", "::")],
+        ] {
+            let error = proxy_for("https://c", vars).expect_err(vars[0].1);
+            let words = format!("{error:?}");
+            assert!(words.starts_with("HTTPS_PROXY: "), "{words}");
+            assert!(!words.contains("pw"), "{words}");
+        }
     }
 }

@@ -37,7 +37,7 @@ fn read_again_and_again(path: &Path) -> io::Result<Vec<u8>> {
     if kind.is_file() || kind.is_dir() {
         fs::read(path)
     } else {
-        Err(io::ErrorKind::InvalidInput.into())
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -60,7 +60,7 @@ impl<'a> Content<'a> {
             content.problem(match source.kind() {
                 io::ErrorKind::NotFound => CredentialProblem::Missing { source },
                 io::ErrorKind::IsADirectory => CredentialProblem::Directory,
-                io::ErrorKind::InvalidInput => CredentialProblem::NotAFile,
+                io::ErrorKind::Unsupported => CredentialProblem::NotAFile,
                 _ => CredentialProblem::Unreadable { source },
             })
         })?;
@@ -106,6 +106,10 @@ impl<'a> Content<'a> {
                     pem::Error::MissingSectionEnd { .. } => CredentialProblem::Truncated {
                         label: labels.last().cloned().unwrap_or_default(),
                     },
+                    // The line may hold the key.
+                    pem::Error::IllegalSectionStart { .. } => CredentialProblem::InvalidPem {
+                        source: pem::Error::IllegalSectionStart { line: Vec::new() },
+                    },
                     source => CredentialProblem::InvalidPem { source },
                 })
             })?;
@@ -138,8 +142,20 @@ impl<'a> Content<'a> {
         self.text()
             .split(|byte| *byte == b'\n' || *byte == b'\r')
             .filter_map(|line| line.trim_ascii().strip_prefix(b"-----BEGIN "))
-            .map(|label| label.strip_suffix(b"-----").unwrap_or(label))
-            .map(|label| String::from_utf8_lossy(label).into_owned())
+            .map(|rest| match rest.windows(5).position(|dashes| dashes == b"-----") {
+                Some(end) => &rest[..end],
+                None => rest,
+            })
+            .map(|label| {
+                // With its newlines lost, a whole key may stand here.
+                let is_label = label
+                    .iter()
+                    .all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'#'));
+                match is_label {
+                    true => String::from_utf8_lossy(label).into_owned(),
+                    false => "…".to_owned(),
+                }
+            })
             .collect()
     }
 

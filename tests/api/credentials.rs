@@ -294,6 +294,20 @@ fn no_error_and_no_debug_shows_a_key() {
     for shown in [format!("{exporters:?}"), format!("{error:?}"), format!("{config:?}")] {
         assert!(!shown.contains(secret), "{shown}");
     }
+    // As environment variables and templates mangle it.
+    let one_line = key.replace('\n', "");
+    let escaped = key.trim_end().replace('\n', "\\n");
+    for mangled in [&one_line, &escaped, &one_line[..120].to_owned(), &key[..120].to_owned()] {
+        for variable in [KEY, CERTIFICATE, CA] {
+            let path = case.write("mangled", mangled);
+            let error = case.build(variable, &path).unwrap_err();
+            let secrets =
+                [&one_line[40..60], &format!("{:?}", &one_line.as_bytes()[40..60])[1..70]];
+            for shown in [format!("{error}"), format!("{error:?}")] {
+                assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
+            }
+        }
+    }
     let headers = builder().with_headers([("authorization", "Bearer hunter2")]).build().unwrap();
     let exporter = headers.span_exporter().unwrap();
     for shown in [format!("{headers:?}"), format!("{exporter:?}")] {
