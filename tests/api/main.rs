@@ -8,6 +8,7 @@ mod check;
 mod credentials;
 mod deadlines;
 mod delivery;
+mod http_proxy;
 mod proxy;
 mod retry;
 mod rotation;
