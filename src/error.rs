@@ -199,7 +199,8 @@ impl fmt::Display for Error {
             Self::Proxy { origin } => write!(
                 f,
                 "{origin}: only proxies with http:// URLs are supported, which are asked to CONNECT; \
-                 name such a one, or the collector's host in NO_PROXY"
+                 name such a one (user and password percent-encoded), or the collector's host in \
+                 NO_PROXY"
             ),
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,

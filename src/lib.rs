@@ -127,7 +127,7 @@ pub use exporter::MetricExporter;
 pub use exporter::SpanExporter;
 pub use exporters::{Exporters, ExportersBuilder};
 pub use failure::{
-    ClientCertificateProblem, Failure, FailureKind, Incompatibility, ServerCertificate,
+    ClientCertificateProblem, Failure, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 pub use observation::Spoken;

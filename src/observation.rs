@@ -28,8 +28,7 @@ pub(crate) struct Observation {
 pub(crate) struct Handshake {
     /// What the server presented, leaf first. Empty if it came to none.
     pub(crate) server_chain: Vec<CertificateDer<'static>>,
-    /// Whether the server asked for a client certificate. A resumed handshake carries no such
-    /// request, so what was asked once under these credentials is remembered.
+    /// Whether the server asked for a client certificate.
     pub(crate) certificate_requested: bool,
     /// Whose certificates the server says that it takes: distinguished names in DER.
     pub(crate) acceptable_issuers: Vec<Vec<u8>>,
@@ -42,32 +41,49 @@ pub(crate) struct Session {
     pub(crate) cipher_suite: Option<rustls::CipherSuite>,
     pub(crate) key_exchange: Option<rustls::NamedGroup>,
     pub(crate) alpn: Option<Vec<u8>>,
+    /// Whether it goes on with an earlier one, of which it shows no certificate.
+    pub(crate) is_resumed: bool,
 }
 
 /// Takes notes for the verifier and the resolver of one generation of credentials, whose dials are
 /// one at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(Mutex<Handshake>);
+pub(crate) struct Notes {
+    now: Mutex<Handshake>,
+    /// Of the last handshake that was done and not a resumption.
+    whole: Mutex<Handshake>,
+}
 
 impl Notes {
     /// Forgets what belongs to the dial before.
     pub(crate) fn begin(&self) {
-        lock(&self.0).server_chain.clear();
+        *lock(&self.now) = Handshake::default();
     }
 
     pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
-        lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
+        lock(&self.now).server_chain = chain.map(|der| der.clone().into_owned()).collect();
     }
 
     pub(crate) fn requested(&self, acceptable_issuers: &[&[u8]]) {
-        let mut handshake = lock(&self.0);
+        let mut handshake = lock(&self.now);
         handshake.certificate_requested = true;
         handshake.acceptable_issuers =
             acceptable_issuers.iter().map(|name| name.to_vec()).collect();
     }
 
+    /// What this handshake has shown so far.
     pub(crate) fn read(&self) -> Handshake {
-        lock(&self.0).clone()
+        lock(&self.now).clone()
+    }
+
+    /// What a handshake has shown that is done. A resumption shows nothing: it goes by what the one
+    /// showed that it resumes.
+    pub(crate) fn complete(&self, is_resumed: bool) -> Handshake {
+        let mut whole = lock(&self.whole);
+        if !is_resumed {
+            *whole = self.read();
+        }
+        whole.clone()
     }
 }
 
@@ -98,11 +114,19 @@ impl Greeting {
         lock(&self.0).is_empty()
     }
 
+    /// Whether the bytes are HTTP in plaintext, whatever they say.
+    pub(crate) fn plaintext(&self) -> Option<Spoken> {
+        match self.spoken() {
+            Some(Spoken::Tls) if lock(&self.0).starts_with(b"HTTP/") => Some(Spoken::Http1),
+            Some(Spoken::Tls) => None,
+            spoken => spoken,
+        }
+    }
+
     /// What the bytes are, if they are something known.
     pub(crate) fn spoken(&self) -> Option<Spoken> {
         match lock(&self.0).as_slice() {
-            // nginx and Go answer so when HTTP comes to a port for TLS, and say that in the body.
-            bytes @ [b'H', b'T', b'T', b'P', b'/', ..] => match contains(bytes, b"HTTPS") {
+            bytes @ [b'H', b'T', b'T', b'P', b'/', ..] => match is_page_of_tls(bytes) {
                 true => Some(Spoken::Tls),
                 false => Some(Spoken::Http1),
             },
@@ -115,6 +139,12 @@ impl Greeting {
             _ => None,
         }
     }
+}
+
+/// Whether a page says that HTTP came to a port for TLS, as Go's and nginx's do.
+pub(crate) fn is_page_of_tls(page: &[u8]) -> bool {
+    contains(page, b"sent an HTTP request to an HTTPS server")
+        || contains(page, b"plain HTTP request was sent to HTTPS port")
 }
 
 /// Whether a text is in a page, whatever its case.

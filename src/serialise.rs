@@ -21,10 +21,11 @@ pub(crate) fn maybe_utc<S: Serializer>(
 
 impl Serialize for Failure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut failure = serializer.serialize_struct("Failure", 6)?;
+        let mut failure = serializer.serialize_struct("Failure", 7)?;
         failure.serialize_field("signal", &self.signal())?;
         failure.serialize_field("endpoint", self.endpoint())?;
         failure.serialize_field("kind", self.kind().name())?;
+        failure.serialize_field("refused_by", &self.kind().refused_by())?;
         failure.serialize_field("summary", &self.summary())?;
         failure.serialize_field("facts", self.facts())?;
         failure.serialize_field("remedy", self.remedy())?;

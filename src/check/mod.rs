@@ -5,8 +5,10 @@ mod report;
 
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::config::Protocol;
 use crate::error::Error;
@@ -17,6 +19,12 @@ use crate::tls::{CertificateFacts, distinguished_name};
 use crate::transport::{Runtime, blocking};
 
 pub use report::{Finding, Outcome, Report, SignalReport, Topic};
+
+/// How long the empty export may take where the settings have no limit.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the look at the host's addresses may take, which the dial does not wait for.
+const RESOLVING: Duration = Duration::from_secs(5);
 
 impl Exporters {
     /// Checks every signal: what was configured, and then the whole way to the collector, by a
@@ -103,8 +111,16 @@ impl Live {
             // An empty message has no bytes.
             Protocol::Grpc | Protocol::HttpProtobuf => Bytes::new(),
         };
-        let answer = probe.client.send(None, empty).await.map(drop);
-        Self { dns, seen: probe.transport.observed().unwrap_or_default(), answer }
+        // Without a limit of its own an export may take for ever; a check must not.
+        let after = probe.settings.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let answer = match timeout(after, probe.client.send(None, empty)).await {
+            Ok(answer) => answer.map(drop),
+            Err(_elapsed) => {
+                let kind = FailureKind::Deadline { after };
+                Err(Failure::new(kind, &probe.settings, probe.transport.credentials().as_ref()))
+            }
+        };
+        Self { dns, seen: probe.transport.observed(), answer }
     }
 
     fn lost(probe: &Probe) -> Self {
@@ -120,6 +136,8 @@ impl Live {
         let mut findings = offline::findings(&probe.settings, probe.store.as_deref());
         findings.push(match &self.dns {
             Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
+            // The dial asked for itself, and had an answer.
+            Err(words) if self.seen.peer.is_some() => Finding::doubtful(Topic::Dns, words.clone()),
             Err(words) => Finding::failed(Topic::Dns, words.clone()),
         });
         let server_chain: Vec<CertificateFacts> = match (&self.seen.handshake, &credentials) {
@@ -143,6 +161,7 @@ impl Live {
             trust_anchors: validated.as_ref().map_or(Vec::new(), |v| v.trust_anchors.clone()),
             client_chain: validated.as_ref().map_or(Vec::new(), |v| v.chain.clone()),
             server_chain,
+            delivered: self.answer.is_ok(),
             failure: self.answer.err(),
             ..SignalReport::new(&probe.settings, findings)
         }
@@ -151,19 +170,20 @@ impl Live {
     /// The steps of the dial, as far as it came.
     fn way(&self, probe: &Probe, server_chain: &[CertificateFacts], to: &mut Vec<Finding>) {
         let kind = self.answer.as_ref().err().map(Failure::kind);
-        if let Some(proxy) = &probe.settings.proxy {
-            let words = format!("{proxy}, asked to connect us");
-            to.push(match kind {
-                Some(FailureKind::ProxyRefused { .. }) => Finding::failed(Topic::Proxy, words),
-                _ => Finding::good(Topic::Proxy, words),
-            });
-        }
         let Some(peer) = self.seen.peer else {
             to.push(Finding::failed(Topic::Tcp, "no connection".to_owned()));
             return;
         };
         to.push(Finding::good(Topic::Tcp, format!("connected to {peer}")));
-        if !probe.settings.endpoint.secure {
+        if let Some(proxy) = &probe.settings.proxy {
+            to.push(match kind {
+                Some(FailureKind::ProxyRefused { .. } | FailureKind::ProxyTimeout { .. }) => {
+                    Finding::failed(Topic::Proxy, format!("{proxy} does not connect us"))
+                }
+                _ => Finding::good(Topic::Proxy, format!("{proxy} connects us")),
+            });
+        }
+        if self.seen.handshake.is_none() {
             return;
         }
         to.push(match &self.seen.session {
@@ -222,14 +242,14 @@ impl Live {
 /// The addresses of whom we dial.
 async fn resolve(probe: &Probe) -> Result<String, String> {
     let (host, port) = match &probe.settings.proxy {
-        Some(proxy) => {
-            (proxy.uri.host().unwrap_or_default().to_owned(), proxy.uri.port_u16().unwrap_or(80))
-        }
+        Some(proxy) => (proxy.uri.host().unwrap_or_default().to_owned(), proxy.port()),
         None => (probe.settings.endpoint.host.clone(), probe.settings.endpoint.port),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let name = host.clone();
-    let found = blocking(move || (name.as_str(), port).to_socket_addrs()).await;
+    let found = blocking(move || (name.as_str(), port).to_socket_addrs());
+    let found = timeout(RESOLVING, found).await;
+    let found = found.map_err(|_elapsed| format!("{host}: no answer within {RESOLVING:?}"))?;
     let addresses = found.and_then(|found| found).map_err(|error| format!("{host}: {error}"))?;
     let mut addresses: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
     addresses.dedup();
@@ -237,7 +257,7 @@ async fn resolve(probe: &Probe) -> Result<String, String> {
 }
 
 fn agreed(session: &Session) -> String {
-    let Session { version, cipher_suite, key_exchange, alpn } = session;
+    let Session { version, cipher_suite, key_exchange, alpn, .. } = session;
     let version = match version {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),

@@ -8,14 +8,14 @@ use crate::error::located;
 use crate::tls::{CertificateFacts, Store, Validated};
 
 pub(super) fn findings(settings: &Settings, store: Option<&Store>) -> Vec<Finding> {
-    let Settings { endpoint, protocol, protocol_origin, .. } = settings;
+    let Settings { endpoint, protocol, origins, .. } = settings;
     let path = match protocol.is_grpc() {
         true => "",
         false => endpoint.path.path(),
     };
     let mut findings = vec![
         Finding::good(Topic::Endpoint, format!("{endpoint}{path}, by {}", by(&endpoint.origin))),
-        Finding::good(Topic::Protocol, format!("{protocol}, by {}", by(protocol_origin))),
+        Finding::good(Topic::Protocol, format!("{protocol}, by {}", by(&origins.protocol))),
     ];
     let Some(store) = store else {
         let words =

@@ -20,7 +20,7 @@ pub struct Report {
 impl Report {
     /// Whether all signals would be delivered.
     pub fn is_delivered(&self) -> bool {
-        self.signals.iter().all(SignalReport::is_delivered)
+        self.signals.iter().all(|signal| signal.delivered)
     }
 }
 
@@ -35,6 +35,8 @@ pub struct SignalReport {
     pub endpoint: String,
     /// How it travels.
     pub protocol: Protocol,
+    /// Whether the signal would be delivered: the collector answered an empty export.
+    pub delivered: bool,
     /// What was looked at, in the order of the way there.
     pub findings: Vec<Finding>,
     /// The CAs that were named. Empty for the platform's.
@@ -53,17 +55,13 @@ impl SignalReport {
             signal: settings.signal,
             endpoint: settings.endpoint.to_string(),
             protocol: settings.protocol,
+            delivered: false,
             findings,
             trust_anchors: Vec::new(),
             client_chain: Vec::new(),
             server_chain: Vec::new(),
             failure: None,
         }
-    }
-
-    /// Whether the signal would be delivered: the collector answered an empty export.
-    pub fn is_delivered(&self) -> bool {
-        self.findings.iter().all(|finding| finding.outcome != Outcome::Failed)
     }
 }
 
@@ -188,7 +186,7 @@ impl fmt::Display for Report {
 impl fmt::Display for SignalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, endpoint, protocol, findings, failure, .. } = self;
-        let verdict = if self.is_delivered() { "would be" } else { "would NOT be" };
+        let verdict = if self.delivered { "would be" } else { "would NOT be" };
         write!(f, "{signal} {verdict} delivered to {endpoint} by {protocol}")?;
         for Finding { topic, outcome, words } in findings {
             write!(f, "\n  {outcome:<5}{:<20}{words}", topic.words())?;

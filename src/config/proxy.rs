@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::{HeaderValue, Uri};
 
+use super::origin::Origin;
+
 #[cfg(feature = "proxy")]
 pub(super) use from_env::proxy;
 
@@ -11,13 +13,22 @@ pub(super) use from_env::proxy;
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     pub(crate) uri: Uri,
+    /// The variable.
+    pub(crate) origin: Origin,
     /// Sensitive.
     pub(crate) authorization: Option<HeaderValue>,
 }
 
+impl Proxy {
+    pub(crate) fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(80)
+    }
+}
+
+/// Without user and password.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.uri.authority().map_or("", |authority| authority.as_str()))
+        write!(f, "{}:{}", self.uri.host().unwrap_or_default(), self.port())
     }
 }
 
@@ -73,10 +84,12 @@ mod from_env {
         };
         // Others would have to be spoken to by TLS or SOCKS; what is no URL would not be asked at all.
         let usable = proxy(String::new()).filter(|found| {
-            let port = found.uri().authority().map(|authority| (authority, authority.port_u16()));
             found.uri().scheme_str() == Some("http")
-                && port.is_some_and(|(authority, port)| {
-                    port.is_some() || authority.as_str() == authority.host()
+                && found.uri().authority().is_some_and(|authority| {
+                    // An `@` that is left is one in a password, which is to be percent-encoded.
+                    !authority.as_str().contains('@')
+                        && (authority.port_u16().is_some()
+                            || authority.as_str() == authority.host())
                 })
         });
         if usable.is_none() {
@@ -89,11 +102,12 @@ mod from_env {
             value.set_sensitive(true);
             value
         });
-        Ok(Some(Proxy { uri: found.uri().clone(), authorization }))
+        Ok(Some(Proxy { uri: found.uri().clone(), origin: named.origin, authorization }))
     }
 }
 
-#[cfg(all(test, feature = "proxy"))]
+#[cfg(test)]
+#[cfg(feature = "proxy")]
 mod tests {
     use super::*;
     use crate::config::endpoint::Endpoint;
@@ -134,7 +148,7 @@ mod tests {
                 Some("p:1"),
             ),
             ("no scheme is http", "https://c", &[("HTTPS_PROXY", "p:1")], Some("p:1")),
-            ("no port", "https://c", &[("HTTPS_PROXY", "http://p")], Some("p")),
+            ("no port", "https://c", &[("HTTPS_PROXY", "http://p")], Some("p:80")),
             (
                 "a password is not shown",
                 "https://c",
@@ -165,6 +179,7 @@ mod tests {
             &[("HTTPS_PROXY", "http://u:pw@[proxy:0")],
             &[("HTTPS_PROXY", "http://u:pw@proxy:99999")],
             &[("HTTPS_PROXY", "::")],
+            &[("HTTPS_PROXY", "http://u:p@pw@p:1")],
         ] {
             let error = proxy_for("https://c", vars).expect_err(vars[0].1);
             let words = format!("{error:?}");

@@ -28,7 +28,6 @@ pub(crate) struct Settings {
     pub(crate) signal: Signal,
     pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
-    pub(crate) protocol_origin: Origin,
     /// `None` where nothing stands between us and the collector.
     pub(crate) proxy: Option<Proxy>,
     /// `None` over plaintext.
@@ -37,6 +36,15 @@ pub(crate) struct Settings {
     pub(crate) compression: Option<Compression>,
     /// `None` for no limit.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) origins: Origins,
+}
+
+/// Where the values came from that have no [`Sourced`] of their own, for messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Origins {
+    pub(crate) protocol: Origin,
+    pub(crate) headers: Origin,
+    pub(crate) timeout: Origin,
 }
 
 /// Whom to trust, and who we are.
@@ -97,16 +105,18 @@ impl Settings {
         let headers = resolver.headers()?;
         let compression = resolver.compression()?;
         let timeout = resolver.timeout()?;
+        let origins =
+            Origins { protocol: protocol_origin, headers: headers.origin, timeout: timeout.origin };
         Ok(Self {
             signal,
             endpoint,
             protocol,
-            protocol_origin,
             proxy,
             tls,
-            headers,
+            headers: headers.value,
             compression,
-            timeout,
+            timeout: timeout.value,
+            origins,
         })
     }
 
@@ -316,13 +326,17 @@ impl Resolver<'_> {
         Error::IncompleteIdentity { given: given.origin, missing }
     }
 
-    fn headers(&mut self) -> Result<HeaderMap, Error> {
+    fn headers(&mut self) -> Result<Sourced<HeaderMap>, Error> {
         if let Some(built) = self.built(|given| given.headers.clone()) {
-            return headers::parse(built.into_iter().map(Ok), &Origin::Builder("with_headers"));
+            let origin = Origin::Builder("with_headers");
+            let value = headers::parse(built.into_iter().map(Ok), &origin)?;
+            return Ok(Sourced { value, origin });
         }
         match self.inputs.env.signal_text(self.signal, Variable::Headers)? {
-            Some(found) => headers::parse_variable(&found),
-            None => Ok(HeaderMap::new()),
+            Some(found) => {
+                Ok(Sourced { value: headers::parse_variable(&found)?, origin: found.origin })
+            }
+            None => Ok(Sourced::default(HeaderMap::new())),
         }
     }
 
@@ -348,14 +362,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn timeout(&mut self) -> Result<Option<Duration>, Error> {
+    fn timeout(&mut self) -> Result<Sourced<Option<Duration>>, Error> {
         let timeout = match self.built(|given| given.timeout) {
-            Some(timeout) => timeout,
+            Some(timeout) => Sourced::builder("with_timeout", timeout),
             None => self
                 .understood(Variable::Timeout, MILLISECONDS, milliseconds)?
-                .map_or(DEFAULT_TIMEOUT, |timeout| timeout.value),
+                .unwrap_or(Sourced::default(DEFAULT_TIMEOUT)),
         };
-        Ok((!timeout.is_zero()).then_some(timeout))
+        Ok(timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout)))
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 
 /// Counts of one signal.
@@ -25,10 +27,17 @@ pub(crate) struct Counts {
     pub(crate) rejected: u64,
     /// Those whose export has failed, by [`FailureKind::name`](crate::FailureKind::name). Exports
     /// that were given up are there as `cancelled`.
-    pub(crate) dropped: Vec<(&'static str, u64)>,
+    pub(crate) dropped: Vec<(&'static str, Dropped)>,
     pub(crate) in_flight: u64,
     pub(crate) last_failure: Option<(SystemTime, Failure)>,
     pub(crate) last_success: Option<SystemTime>,
+}
+
+/// Exports that failed, and their items.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    pub(crate) exports: u64,
+    pub(crate) items: u64,
 }
 
 /// How one export ended.
@@ -65,10 +74,14 @@ impl Ledger {
         } else {
             counts.failed += 1;
             let name = failure.as_ref().map_or("cancelled", |failure| failure.kind().name());
-            match counts.dropped.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, dropped)) => *dropped += lost,
-                None => counts.dropped.push((name, *lost)),
-            }
+            let known = counts.dropped.iter().position(|(known, _)| *known == name);
+            let known = known.unwrap_or_else(|| {
+                counts.dropped.push((name, Dropped::default()));
+                counts.dropped.len() - 1
+            });
+            let dropped = &mut counts.dropped[known].1;
+            dropped.exports += 1;
+            dropped.items += lost;
         }
         let Some(failure) = failure else {
             return;
@@ -99,11 +112,17 @@ impl Herald {
         if !lock(&self.told).insert(news) {
             return;
         }
+        if matches!(failure.kind(), FailureKind::Rejected { .. }) {
+            // The SDK takes it for a success, and says nothing.
+            tracing::warn!(name: "otlp_mtls.export.rejected", "{failure}");
+        }
         match &self.handler {
-            Some(handler) => handler(failure),
+            // What it panics of must not end the SDK's thread.
+            Some(handler) => drop(catch_unwind(AssertUnwindSafe(|| handler(failure)))),
             // The SDK logs it, where anybody listens to that.
             None if tracing::enabled!(target: "opentelemetry_sdk", tracing::Level::ERROR) => {}
-            None => eprintln!("otlp-mtls: {failure}"),
+            // Not by `eprintln!`, which panics where nobody reads any more.
+            None => drop(writeln!(io::stderr(), "otlp-mtls: {failure}")),
         }
     }
 }

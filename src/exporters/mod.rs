@@ -183,7 +183,7 @@ impl Exporters {
                 failed: counts.failed,
                 delivered: counts.delivered,
                 rejected: counts.rejected,
-                dropped: counts.dropped.iter().map(|(_, items)| items).sum(),
+                dropped: counts.dropped.iter().map(|(_, dropped)| dropped.items).sum(),
                 last_success: counts.last_success,
                 last_failed: counts.last_failure.as_ref().map(|(at, _)| *at),
                 last_failure: counts.last_failure.map(|(_, failure)| failure),

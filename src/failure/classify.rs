@@ -3,14 +3,15 @@
 use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 use super::kind::{
-    ClientCertificateProblem, FailureKind, Incompatibility, ServerCertificate,
+    ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
-use crate::observation::{Handshake, Observation, Spoken};
+use crate::observation::{Handshake, Observation, Spoken, contains, is_page_of_tls};
 use crate::tls::{CertificateFacts, Snapshot};
 
 /// What a failure is judged by.
@@ -39,13 +40,16 @@ impl FailureKind {
 impl Scene<'_> {
     /// A handshake that failed.
     pub(crate) fn handshake(self, error: io::Error) -> FailureKind {
-        if let Some(found @ (Spoken::Http1 | Spoken::Http2)) = self.seen.greeting.spoken() {
+        if let Some(found) = self.seen.greeting.plaintext() {
             return FailureKind::NotTls { found: Some(found) };
         }
         match tls_error(&error) {
             Some(error) => self.tls(error),
             None if self.seen.greeting.is_empty() => FailureKind::NotTls { found: None },
-            None => self.closed(Arc::new(error), true),
+            None => self.asked_and_gone().unwrap_or_else(|| FailureKind::Connection {
+                source: Arc::new(error),
+                was_silent: false,
+            }),
         }
     }
 
@@ -53,28 +57,20 @@ impl Scene<'_> {
     pub(crate) fn exchange(self, error: &io::Error, was_silent: bool) -> FailureKind {
         match tls_error(error) {
             Some(error) => self.tls(error),
-            None => {
-                let source = io::Error::new(error.kind(), error.to_string());
-                self.closed(Arc::new(source), was_silent)
-            }
+            None => self.closed(error, was_silent),
         }
     }
 
     /// A connection that ended, for what reason soever: with an error of HTTP's, for one.
-    pub(crate) fn closed(
-        self,
-        source: Arc<dyn StdError + Send + Sync>,
-        was_silent: bool,
-    ) -> FailureKind {
-        // The server asked, had its answer, and went without a word: gRPC's C core and Java do so.
-        if was_silent && self.requested() {
-            let problem = match self.own() {
-                Some(own) => self.own_fault(own).unwrap_or(ClientCertificateProblem::Unexplained),
-                None => ClientCertificateProblem::Required,
-            };
-            return FailureKind::ClientCertificate { problem, alert: None };
-        }
-        FailureKind::Connection { source, was_silent }
+    pub(crate) fn closed(self, error: &(dyn StdError + 'static), was_silent: bool) -> FailureKind {
+        let asked = was_silent.then(|| self.asked_and_gone()).flatten();
+        asked.unwrap_or_else(|| FailureKind::Connection { source: ours(error), was_silent })
+    }
+
+    /// The server asked who we are, had its answer, and went without a word: gRPC's C core, Java
+    /// and Node do so with whom they refuse.
+    fn asked_and_gone(self) -> Option<FailureKind> {
+        self.requested().then(|| self.unsaid(Said::Nothing))
     }
 
     /// HTTP that could not be read, or was not said, over plaintext.
@@ -92,13 +88,24 @@ impl Scene<'_> {
         }
     }
 
-    /// What nginx means by an HTTP status 400 with a page about certificates.
-    pub(crate) fn refused_by_page(self) -> FailureKind {
+    /// What a server means by an HTTP status of 400 and a page, if it is about TLS: nginx has no
+    /// alert for a client certificate that it misses or does not accept, and it and Go none for
+    /// plaintext.
+    pub(crate) fn page(self, page: &[u8]) -> Option<FailureKind> {
+        if self.credentials.is_none() {
+            return is_page_of_tls(page).then_some(FailureKind::NeedsTls);
+        }
+        let is_refusal = self.requested() && contains(page, b"SSL certificate");
+        is_refusal.then(|| self.unsaid(Said::Page))
+    }
+
+    /// A refusal of our certificate without a word of why.
+    fn unsaid(self, said: Said) -> FailureKind {
         let problem = match self.own() {
-            Some(own) => self.own_fault(own).unwrap_or(ClientCertificateProblem::Unexplained),
+            Some(own) => own.fault().unwrap_or(ClientCertificateProblem::Unexplained),
             None => ClientCertificateProblem::Required,
         };
-        FailureKind::ClientCertificate { problem, alert: None }
+        FailureKind::ClientCertificate { problem, said }
     }
 
     fn tls(self, source: rustls::Error) -> FailureKind {
@@ -152,6 +159,10 @@ impl Scene<'_> {
             Alert::HandshakeFailure if !self.requested() => {
                 return incompatible(Incompatibility::Cipher);
             }
+            // Whatever it is about, it is not about what the server did not ask for.
+            _ if !self.requested() => return FailureKind::Tls { source },
+            // Ours was not sent: the server takes no signature that our key can make.
+            Alert::CertificateRequired if self.own().is_some() => Some(Problem::Unsupported),
             Alert::CertificateRequired => Some(Problem::Required),
             Alert::UnknownCA => Some(Problem::UnknownIssuer),
             Alert::CertificateExpired => Some(Problem::Expired),
@@ -165,16 +176,21 @@ impl Scene<'_> {
             _ => return FailureKind::Tls { source },
         };
         let problem = match (said, self.own()) {
+            // Those who look at dates have one alert for both ends of them.
+            (Some(Problem::Expired), Some(own)) => own
+                .fault()
+                .filter(|fault| *fault == Problem::NotYetValid)
+                .unwrap_or(Problem::Expired),
             (Some(said), _) => said,
             // TLS 1.2 has no alert for it: 40 and 42 are what servers send.
             (None, None) => Problem::Required,
-            (None, Some(own)) => match self.own_fault(own) {
+            (None, Some(own)) => match own.fault() {
                 Some(fault) => fault,
                 None if alert == Alert::UnsupportedCertificate => Problem::Unsupported,
                 None => Problem::Unexplained,
             },
         };
-        FailureKind::ClientCertificate { problem, alert: Some(alert) }
+        FailureKind::ClientCertificate { problem, said: Said::Alert(alert) }
     }
 
     fn requested(self) -> bool {
@@ -192,22 +208,6 @@ impl Scene<'_> {
                 .has_certs()
                 .then_some(Own::BroughtAlong),
         }
-    }
-
-    /// What we can see ourselves that is wrong with our own certificate.
-    fn own_fault(self, own: Own) -> Option<ClientCertificateProblem> {
-        let Own::Known(own) = own else {
-            return None;
-        };
-        let now = std::time::SystemTime::now();
-        if own.not_after < now || own.not_before > now {
-            return Some(ClientCertificateProblem::Expired);
-        }
-        let fits = |usage: &String| usage == "clientAuth" || usage == "anyExtendedKeyUsage";
-        if !own.usages.is_empty() && !own.usages.iter().any(fits) {
-            return Some(ClientCertificateProblem::WrongUsage);
-        }
-        None
     }
 
     fn server_chain(self) -> Vec<CertificateFacts> {
@@ -230,6 +230,25 @@ enum Own {
     BroughtAlong,
 }
 
+impl Own {
+    /// What we can see ourselves that is wrong with it.
+    fn fault(self) -> Option<ClientCertificateProblem> {
+        let Self::Known(own) = self else {
+            return None;
+        };
+        let now = SystemTime::now();
+        let fits = |usage: &String| usage == "clientAuth" || usage == "anyExtendedKeyUsage";
+        match () {
+            () if own.not_after < now => Some(ClientCertificateProblem::Expired),
+            () if own.not_before > now => Some(ClientCertificateProblem::NotYetValid),
+            () if !own.usages.is_empty() && !own.usages.iter().any(fits) => {
+                Some(ClientCertificateProblem::WrongUsage)
+            }
+            () => None,
+        }
+    }
+}
+
 fn server_problem(
     error: &CertificateError,
     chain: &[CertificateFacts],
@@ -242,15 +261,15 @@ fn server_problem(
             Problem::SelfSigned
         }
         Error::UnknownIssuer => Problem::UnknownIssuer,
-        Error::NotValidForName | Error::NotValidForNameContext { .. } => {
-            let names = leaf.map(|leaf| leaf.names.as_slice()).unwrap_or_default();
+        Error::NotValidForName => Problem::WrongName,
+        Error::NotValidForNameContext { expected, presented } => {
             let is_ip = |name: &String| name.parse::<std::net::IpAddr>().is_ok();
-            match error {
-                _ if names.is_empty() => Problem::NoName,
-                Error::NotValidForNameContext {
-                    expected: rustls::pki_types::ServerName::IpAddress(_),
-                    ..
-                } if !names.iter().any(is_ip) => Problem::NoIpAddress,
+            let has_ip = leaf.is_some_and(|leaf| leaf.names.iter().any(is_ip));
+            match expected {
+                _ if presented.is_empty() => Problem::NoName,
+                rustls::pki_types::ServerName::IpAddress(_) if !has_ip && leaf.is_some() => {
+                    Problem::NoIpAddress
+                }
                 _ => Problem::WrongName,
             }
         }
@@ -264,6 +283,25 @@ fn server_problem(
         Error::Other(_) if leaf.is_some_and(|leaf| leaf.is_ca) => Problem::CaUsedAsEndEntity,
         _ => Problem::Other,
     }
+}
+
+/// An error in words of ours and of libraries: HTTP/2 lets a server say what it likes in its GOAWAY.
+fn ours(error: &(dyn StdError + 'static)) -> Arc<dyn StdError + Send + Sync> {
+    let mut words = String::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if !words.is_empty() {
+            words.push_str(": ");
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let reason = error.reason().unwrap_or(h2::Reason::NO_ERROR);
+            words.push_str(reason.description());
+            break;
+        }
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Arc::from(Box::<dyn StdError + Send + Sync>::from(words))
 }
 
 /// The TLS error within an I/O error.

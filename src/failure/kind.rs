@@ -15,31 +15,53 @@ use crate::tls::CertificateFacts;
 #[non_exhaustive]
 pub enum FailureKind {
     /// The host's name could not be resolved.
+    #[non_exhaustive]
     Resolve {
         /// The system's word.
         source: Arc<io::Error>,
     },
     /// Nothing listens at the address.
+    #[non_exhaustive]
     Refused {
         /// The system's word.
         source: Arc<io::Error>,
     },
     /// There is no way to the address.
+    #[non_exhaustive]
     Unreachable {
         /// The system's word.
         source: Arc<io::Error>,
     },
     /// No TCP connection could be made, for another reason.
+    #[non_exhaustive]
     Connect {
         /// The system's word.
         source: Arc<io::Error>,
     },
     /// No TCP connection was made in time.
+    #[non_exhaustive]
     ConnectTimeout {
         /// How long was waited.
         after: Duration,
     },
+    /// The proxy could not be reached.
+    #[non_exhaustive]
+    ProxyUnreachable {
+        /// The proxy, as host and port.
+        proxy: String,
+        /// The system's word.
+        source: Arc<io::Error>,
+    },
+    /// The proxy did not connect us to the collector in time.
+    #[non_exhaustive]
+    ProxyTimeout {
+        /// The proxy, as host and port.
+        proxy: String,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The proxy did not connect us to the collector.
+    #[non_exhaustive]
     ProxyRefused {
         /// The proxy, as host and port.
         proxy: String,
@@ -47,11 +69,19 @@ pub enum FailureKind {
         status: Option<u16>,
     },
     /// The TLS handshake was not done in time.
+    #[non_exhaustive]
     HandshakeTimeout {
         /// How long was waited.
         after: Duration,
     },
+    /// The TLS handshake was done, but the server did not begin HTTP/2 in time.
+    #[non_exhaustive]
+    Http2Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
     /// We spoke TLS, and the server does not.
+    #[non_exhaustive]
     NotTls {
         /// What it speaks, if it said anything.
         found: Option<Spoken>,
@@ -59,6 +89,7 @@ pub enum FailureKind {
     /// We spoke plaintext, and the server speaks TLS.
     NeedsTls,
     /// Server and client have no version or cipher of TLS in common.
+    #[non_exhaustive]
     Incompatible {
         /// Who found out.
         refused_by: Side,
@@ -70,18 +101,21 @@ pub enum FailureKind {
     /// We refused the server's certificate.
     ServerCertificate(Box<ServerCertificate>),
     /// The server refused our certificate, or that we have none.
+    #[non_exhaustive]
     ClientCertificate {
         /// What the server has against it.
         problem: ClientCertificateProblem,
-        /// The server's alert; `None` if it just closed the connection or answered with HTTP.
-        alert: Option<AlertDescription>,
+        /// How the server said so.
+        said: Said,
     },
     /// TLS failed otherwise.
+    #[non_exhaustive]
     Tls {
         /// rustls' word.
         source: rustls::Error,
     },
     /// The server does not speak HTTP/2, which gRPC needs.
+    #[non_exhaustive]
     NoHttp2 {
         /// Who found out.
         refused_by: Side,
@@ -89,6 +123,7 @@ pub enum FailureKind {
         by_alpn: bool,
     },
     /// We spoke gRPC, and the server answered with plain HTTP.
+    #[non_exhaustive]
     NotGrpc {
         /// Its HTTP status.
         status: u16,
@@ -96,13 +131,15 @@ pub enum FailureKind {
     /// We spoke OTLP/HTTP, and the server speaks gRPC.
     OnlyGrpc,
     /// The connection broke.
+    #[non_exhaustive]
     Connection {
-        /// Whether the server had said anything on it.
+        /// Whether the server had said nothing on it.
         was_silent: bool,
         /// What the connection said last.
         source: Arc<dyn StdError + Send + Sync>,
     },
     /// The export was not done in time.
+    #[non_exhaustive]
     Deadline {
         /// How long it was given.
         after: Duration,
@@ -110,11 +147,13 @@ pub enum FailureKind {
     /// Shutting down left no more time.
     Shutdown,
     /// The batch is larger than the collector takes.
+    #[non_exhaustive]
     TooLarge {
         /// The size of the request's body, in bytes, as it was sent.
         bytes: usize,
     },
     /// The collector answered with a gRPC status other than OK.
+    #[non_exhaustive]
     Grpc {
         /// The status code's name, for instance `UNAVAILABLE`.
         code: &'static str,
@@ -122,21 +161,25 @@ pub enum FailureKind {
         number: i32,
     },
     /// The collector answered with an HTTP status other than success.
+    #[non_exhaustive]
     Http {
         /// The status code.
         status: u16,
     },
     /// The collector accepted the export, but not all of its items.
+    #[non_exhaustive]
     Rejected {
         /// How many it rejected.
         items: u64,
     },
     /// The answer could not be read.
+    #[non_exhaustive]
     Answer {
         /// What is wrong with it.
         reason: &'static str,
     },
     /// [`with_header_provider`](crate::ExportersBuilder::with_header_provider) had no headers.
+    #[non_exhaustive]
     HeaderProvider {
         /// The provider's word.
         source: Arc<dyn StdError + Send + Sync>,
@@ -147,6 +190,7 @@ pub enum FailureKind {
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Side {
     /// This process.
@@ -209,6 +253,19 @@ pub enum ServerCertificateProblem {
     Other,
 }
 
+/// How a server says that it has something against our certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Said {
+    /// By a TLS alert.
+    Alert(AlertDescription),
+    /// By HTTP: nginx answers with status 400 and a page.
+    Page,
+    /// Not at all: it asked for a certificate, and then closed the connection. That may have another
+    /// reason.
+    Nothing,
+}
+
 /// What a server has against our certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -217,8 +274,10 @@ pub enum ClientCertificateProblem {
     Required,
     /// It does not know the CA that issued ours.
     UnknownIssuer,
-    /// Its time is over, or yet to come.
+    /// Its time is over.
     Expired,
+    /// Its time is yet to come.
+    NotYetValid,
     /// It was revoked.
     Revoked,
     /// It is not for clients.
@@ -240,8 +299,11 @@ impl FailureKind {
             Self::Unreachable { .. } => "unreachable",
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::ProxyUnreachable { .. } => "proxy_unreachable",
+            Self::ProxyTimeout { .. } => "proxy_timeout",
             Self::ProxyRefused { .. } => "proxy_refused",
             Self::HandshakeTimeout { .. } => "handshake_timeout",
+            Self::Http2Timeout { .. } => "http2_timeout",
             Self::NotTls { .. } => "not_tls",
             Self::NeedsTls => "needs_tls",
             Self::Incompatible { lacking: Incompatibility::Version, .. } => "tls_version",
@@ -265,6 +327,7 @@ impl FailureKind {
                 Client::Required => "client_certificate_required",
                 Client::UnknownIssuer => "client_certificate_unknown_issuer",
                 Client::Expired => "client_certificate_expired",
+                Client::NotYetValid => "client_certificate_not_yet_valid",
                 Client::Revoked => "client_certificate_revoked",
                 Client::WrongUsage => "client_certificate_wrong_usage",
                 Client::Unsupported => "client_certificate_unsupported",
@@ -331,6 +394,11 @@ impl FailureKind {
         )
     }
 
+    /// Whether TLS failed. Of a connection that has been used that says nothing of the next.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. } | Self::ClientCertificate { .. })
+    }
+
     /// Whether trying again within the export is of no use, for nothing but a change of
     /// configuration would help.
     pub(crate) fn is_permanent(&self) -> bool {
@@ -341,9 +409,7 @@ impl FailureKind {
                 rustls::Error::AlertReceived(CloseNotify | InternalError | UserCanceled)
             ),
             // A server that is about to end closes connections as well.
-            Self::ClientCertificate { problem, alert } => {
-                alert.is_some() || *problem != ClientCertificateProblem::Unexplained
-            }
+            Self::ClientCertificate { said, .. } => *said != Said::Nothing,
             // Proxies answer so while they cannot reach the collector.
             Self::ProxyRefused { status, .. } => !matches!(status, None | Some(500..600)),
             Self::NotTls { found } => found.is_some(),
@@ -353,6 +419,9 @@ impl FailureKind {
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::HandshakeTimeout { .. }
+            | Self::Http2Timeout { .. }
+            | Self::ProxyUnreachable { .. }
+            | Self::ProxyTimeout { .. }
             | Self::Connection { .. }
             | Self::HeaderProvider { .. } => false,
             _ => true,
@@ -364,7 +433,8 @@ impl FailureKind {
             Self::Resolve { source }
             | Self::Refused { source }
             | Self::Unreachable { source }
-            | Self::Connect { source } => Some(source),
+            | Self::Connect { source }
+            | Self::ProxyUnreachable { source, .. } => Some(source),
             Self::Tls { source } | Self::Incompatible { source, .. } => Some(source),
             Self::ServerCertificate(refused) => Some(&refused.source),
             Self::Connection { source, .. } | Self::HeaderProvider { source } => Some(source),

@@ -14,7 +14,7 @@ use crate::tls::Snapshot;
 pub(crate) use classify::Scene;
 
 pub use kind::{
-    ClientCertificateProblem, FailureKind, Incompatibility, ServerCertificate,
+    ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 

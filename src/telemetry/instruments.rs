@@ -1,5 +1,6 @@
 //! Metrics of the exporters themselves, on the provider that `install` makes: see `docs/metrics.md`.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use opentelemetry::KeyValue;
@@ -10,6 +11,10 @@ use crate::config::{Endpoint, Protocol};
 use crate::exporters::{Exporters, SignalBooks, StoreBooks};
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
+
+/// Values by collector and by what tells several of one collector apart: signals with different TLS
+/// settings have credentials of their own, and their points must not hide one another.
+type Points = BTreeMap<(String, Option<(&'static str, String)>), ([KeyValue; 2], u64)>;
 
 /// Registers all of them. They read the books when the provider collects, and nothing else.
 pub(super) fn register(provider: &SdkMeterProvider, exporters: &Exporters) {
@@ -32,17 +37,27 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
         .with_unit("s")
         .with_description("When a certificate expires, in seconds since 1970")
         .with_callback(move |gauge| {
+            // Of several with one subject, such as two CAs in a rollover, the first to expire counts.
+            let mut soonest = Points::new();
             for StoreBooks { endpoint, status, .. } in exporters.store_books() {
-                let observe = |role: &'static str, facts: &CertificateFacts| {
-                    let mut attributes = server(&endpoint).to_vec();
-                    attributes.push(KeyValue::new("otlp_mtls.certificate.role", role));
-                    let subject = facts.subject.clone();
-                    attributes.push(KeyValue::new("otlp_mtls.certificate.subject", subject));
-                    gauge.observe(seconds(facts.not_after), &attributes);
+                let mut note = |role, facts: &CertificateFacts| {
+                    let certificate = Some((role, facts.subject.clone()));
+                    let expires = seconds(facts.not_after);
+                    let point = soonest.entry((endpoint.to_string(), certificate));
+                    let point = point.or_insert_with(|| (server(&endpoint), expires));
+                    point.1 = point.1.min(expires);
                 };
-                status.chain.first().iter().for_each(|leaf| observe("client", leaf));
-                status.trust_anchors.iter().for_each(|anchor| observe("ca", anchor));
-                status.server.iter().for_each(|leaf| observe("server", leaf));
+                status.chain.first().iter().for_each(|leaf| note("client", leaf));
+                status.trust_anchors.iter().for_each(|anchor| note("ca", anchor));
+                status.server.iter().for_each(|leaf| note("server", leaf));
+            }
+            for ((_, certificate), (server, expires)) in soonest {
+                let mut attributes = server.to_vec();
+                if let Some((role, subject)) = certificate {
+                    attributes.push(KeyValue::new("otlp_mtls.certificate.role", role));
+                    attributes.push(KeyValue::new("otlp_mtls.certificate.subject", subject));
+                }
+                gauge.observe(expires, &attributes);
             }
         })
         .build();
@@ -57,8 +72,13 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
             .with_unit(unit)
             .with_description(description)
             .with_callback(move |counter| {
+                let mut sums = Points::new();
                 for books in exporters.store_books() {
-                    counter.observe(value(&books), &server(&books.endpoint));
+                    let point = sums.entry((books.endpoint.to_string(), None));
+                    point.or_insert_with(|| (server(&books.endpoint), 0)).1 += value(&books);
+                }
+                for (server, sum) in sums.into_values() {
+                    counter.observe(sum, &server);
                 }
             })
             .build();
@@ -81,12 +101,18 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
         .with_unit("{handshake}")
         .with_description("TLS handshakes, with `error.type` those that failed")
         .with_callback(move |counter| {
+            let mut sums = Points::new();
             for StoreBooks { endpoint, handshakes, .. } in exporters.store_books() {
                 for (error, handshakes) in handshakes {
-                    let mut attributes = server(&endpoint).to_vec();
-                    attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
-                    counter.observe(handshakes, &attributes);
+                    let error = error.map(|error| (error, String::new()));
+                    let point = sums.entry((endpoint.to_string(), error));
+                    point.or_insert_with(|| (server(&endpoint), 0)).1 += handshakes;
                 }
+            }
+            for ((_, error), (server, sum)) in sums {
+                let mut attributes = server.to_vec();
+                attributes.extend(error.map(|(error, _)| KeyValue::new("error.type", error)));
+                counter.observe(sum, &attributes);
             }
         })
         .build();
@@ -122,8 +148,25 @@ fn exports(meter: &Meter, exporters: &Exporters, signal: Signal) {
             let component = component(signal, protocol, &endpoint);
             observe(counter, counts.delivered, &component, None);
             observe(counter, counts.rejected, &component, Some("rejected"));
-            for (error, dropped) in counts.dropped {
-                observe(counter, dropped, &component, Some(error));
+            for (error, lost) in counts.dropped {
+                observe(counter, lost.items, &component, Some(error));
+            }
+        })
+        .build();
+    let books = exporters.clone();
+    meter
+        .u64_observable_counter(format!("otlp_mtls.{signal}.exports"))
+        .with_unit("{export}")
+        .with_description("Exports that have ended, with `error.type` those that failed")
+        .with_callback(move |counter| {
+            let Some(SignalBooks { endpoint, protocol, counts }) = books.signal_books(signal)
+            else {
+                return;
+            };
+            let component = component(signal, protocol, &endpoint);
+            observe(counter, counts.succeeded, &component, None);
+            for (error, lost) in counts.dropped {
+                observe(counter, lost.exports, &component, Some(error));
             }
         })
         .build();

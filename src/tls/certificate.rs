@@ -55,9 +55,9 @@ impl CertificateFacts {
         let names = certificate.subject_alternative_name().ok().flatten();
         let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
         Ok(Self {
-            subject: certificate.subject().to_string(),
-            issuer: certificate.issuer().to_string(),
-            names: names.iter().filter_map(name).collect(),
+            subject: printable(&certificate.subject().to_string()),
+            issuer: printable(&certificate.issuer().to_string()),
+            names: names.iter().filter_map(name).map(|name| printable(&name)).collect(),
             fingerprint: sha256(der, provider).unwrap_or_default(),
             not_before: system_time(validity.not_before.timestamp()),
             not_after: system_time(validity.not_after.timestamp()),
@@ -116,7 +116,23 @@ fn usages(certificate: &X509Certificate<'_>) -> Vec<String> {
 /// A distinguished name in DER, as text.
 pub(crate) fn distinguished_name(der: &[u8]) -> Option<String> {
     let (_, name) = X509Name::from_der(der).ok()?;
-    Some(name.to_string())
+    Some(printable(&name.to_string()))
+}
+
+/// What anybody may have written into a certificate, so that it stays in its line of a log.
+fn printable(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut shown = String::new();
+    for character in text.chars().take(LONGEST) {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// An instant as people write it who have to be understood everywhere (RFC 3339, UTC).

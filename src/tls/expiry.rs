@@ -17,8 +17,8 @@ const DAY: u64 = 24 * 3600;
 pub(super) struct Expiry {
     /// `None` for a quarter of a certificate's life, which is short for some.
     threshold: Option<Duration>,
-    /// The days that were left when it was last told of, by fingerprint.
-    told: Mutex<BTreeMap<String, u64>>,
+    /// The days that were left when it was last told of, by fingerprint; `None` is expired.
+    told: Mutex<BTreeMap<String, Option<u64>>>,
 }
 
 impl Expiry {
@@ -42,8 +42,9 @@ impl Expiry {
         let CertificateFacts { subject, fingerprint, not_after, .. } = facts;
         let left = left(facts);
         let days = left.as_secs() / DAY;
-        let told = lock(&self.told).insert(format!("{whose} {fingerprint}"), days);
-        if told == Some(days) {
+        let now = (!left.is_zero()).then_some(days);
+        let told = lock(&self.told).insert(format!("{whose} {fingerprint}"), now);
+        if told == Some(now) {
             return;
         }
         let not_after = utc(*not_after);

@@ -237,18 +237,28 @@ impl Store {
         Ok(())
     }
 
-    /// Notes a dial: what the handshake showed, if there was one, and how it failed.
+    /// Notes a dial that came to a handshake, and by which name it failed.
     pub(crate) fn note_handshake(&self, seen: &Observation, failure: Option<&'static str>) {
         let Some(handshake) = &seen.handshake else {
             return;
         };
+        // Of whom we trust: nobody else's dates matter.
+        let trusted = seen.session.as_ref().filter(|session| !session.is_resumed);
+        let leaf = trusted.and_then(|_| handshake.server_chain.first()).and_then(|leaf| {
+            let provider = Arc::clone(self.current().config.crypto_provider());
+            // What cannot be parsed has no date to show.
+            CertificateFacts::parse(leaf, &provider).ok()
+        });
         let mut state = self.state();
         *state.handshakes.entry(failure).or_default() += 1;
-        if let Some(leaf) = handshake.server_chain.first() {
-            let provider = state.current.config.crypto_provider();
-            // What cannot be parsed has no date to show.
-            state.server = CertificateFacts::parse(leaf, provider).ok();
+        if leaf.is_some() {
+            state.server = leaf;
         }
+    }
+
+    /// Whether the server is soon to have a new certificate, or should.
+    pub(crate) fn awaits_a_new_server_certificate(&self) -> bool {
+        self.state().server.as_ref().is_some_and(|server| self.expiry.is_near(server))
     }
 
     /// How many dials came to a TLS handshake, by the name of their failure.

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,8 +36,6 @@ pub(super) struct Connection {
     pub(super) generation: u64,
     sender: Sender,
     wire: Arc<Wire>,
-    /// Set once an exchange was completed on it.
-    answered: AtomicBool,
     /// Set once no further export shall begin on it.
     retired: AtomicBool,
     /// Dropped with the last exchange, which ends the connection.
@@ -69,7 +67,7 @@ impl Connection {
         require_http2: bool,
         assume_http2: bool,
         alive: Option<Alive>,
-        seen: &mut Observation,
+        seen: &Mutex<Observation>,
     ) -> Result<Self, FailureKind> {
         let deadline = connector.deadline();
         let credentials = connector.credentials();
@@ -91,7 +89,7 @@ impl Connection {
         let io = TokioIo::new(Tapped::new(stream, Arc::clone(&wire), is_cut));
         let (open, closing) = oneshot::channel();
         let ends = Ends { closing, cut, wire: Arc::clone(&wire), _alive: alive };
-        let broken = |error: hyper::Error| wire.failure(error);
+        let broken = |error: hyper::Error| wire.failure(&error);
         let sender = if is_http2 {
             // h2 opens a root span per connection, which no suppression by context reaches; seen by
             // no subscriber it stays closed, and what happens within it is in our context.
@@ -105,14 +103,8 @@ impl Connection {
             runtime::spawn(drive(driver, ends));
             Sender::Http1(tokio::sync::Mutex::new(sender))
         };
-        let connection = Self {
-            generation,
-            sender,
-            wire,
-            answered: AtomicBool::new(false),
-            retired: AtomicBool::new(false),
-            _open: open,
-        };
+        let connection =
+            Self { generation, sender, wire, retired: AtomicBool::new(false), _open: open };
         if is_http2 && awaits_verdict {
             connection.verdict(deadline, connector.timeout()).await?;
         }
@@ -123,11 +115,11 @@ impl Connection {
     async fn verdict(&self, deadline: Instant, after: Duration) -> Result<(), FailureKind> {
         timeout_at(deadline, self.wire.news())
             .await
-            .map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?;
+            .map_err(|_elapsed| FailureKind::Http2Timeout { after })?;
         match self.wire.last_word() {
             Some(failure) => Err(failure),
             None if self.received() > 0 => Ok(()),
-            None => Err(self.wire.failure(io::Error::from(io::ErrorKind::UnexpectedEof))),
+            None => Err(self.wire.failure(&io::Error::from(io::ErrorKind::UnexpectedEof))),
         }
     }
 
@@ -145,7 +137,7 @@ impl Connection {
     }
 
     pub(super) fn has_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+        self.wire.has_answered()
     }
 
     /// What its failures are judged by.
@@ -182,7 +174,7 @@ impl Connection {
         })?;
         let (head, body) = response.into_parts();
         let body = self.read(body).await?;
-        self.answered.store(true, Ordering::Relaxed);
+        self.wire.tell_of_an_answer();
         let trailers = body.trailers().cloned();
         let body = Body { trailers, bytes: body.to_bytes() };
         Ok(Response::from_parts(head, body))
@@ -198,7 +190,7 @@ impl Connection {
     }
 
     fn lost(&self, error: hyper::Error) -> Lost {
-        if is_unprocessed(&error) { Lost::Unsent } else { Lost::Broken(self.wire.failure(error)) }
+        if is_unprocessed(&error) { Lost::Unsent } else { Lost::Broken(self.wire.failure(&error)) }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
-use rustls::ProtocolVersion;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -26,7 +28,8 @@ use super::proxy;
 use super::runtime::blocking;
 use crate::config::Proxy;
 use crate::failure::{FailureKind, Scene};
-use crate::observation::{Greeting, Observation, Session};
+use crate::lock::lock;
+use crate::observation::{Greeting, Handshake, Observation, Session};
 use crate::tls::{Snapshot, Store};
 
 /// How often the kernel asks an idle peer whether it is there.
@@ -43,13 +46,15 @@ const LOOKING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Connector {
     tcp: HttpConnector<Resolver>,
+    /// Whether the dial that goes on has its addresses.
+    resolved: Arc<AtomicBool>,
     address: Uri,
     /// What connects us to the collector; `None` where we do that ourselves.
     proxy: Option<Proxy>,
     tls: Option<Tls>,
     timeout: Duration,
     /// Held while the store looks: a file system that hangs is to hang one thread.
-    looking: Arc<Mutex<()>>,
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The TLS side of a connector.
@@ -100,7 +105,8 @@ impl Connector {
         tls: Option<Tls>,
         timeout: Duration,
     ) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver);
+        let resolved = Arc::<AtomicBool>::default();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(Arc::clone(&resolved)));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
@@ -111,7 +117,7 @@ impl Connector {
         // No keepalive is sent while data is unacknowledged, and an export may have no limit.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        Self { tcp, address, proxy, tls, timeout, looking: Arc::default() }
+        Self { tcp, resolved, address, proxy, tls, timeout, looking: Arc::default() }
     }
 
     /// The instant at which a dial that begins now is given up.
@@ -162,83 +168,135 @@ impl Connector {
     }
 
     /// Dials with these credentials. What is seen on the way goes into the observation, also of a
-    /// dial that fails.
+    /// dial that fails or goes on still.
     pub(super) async fn dial(
         &self,
         credentials: Option<&Snapshot>,
         deadline: Instant,
-        seen: &mut Observation,
+        seen: &Mutex<Observation>,
     ) -> Result<Dialled, FailureKind> {
         let after = self.timeout;
         let tcp = timeout_at(deadline, self.connect(seen))
             .await
-            .unwrap_or(Err(FailureKind::ConnectTimeout { after }))?;
+            .unwrap_or_else(|_elapsed| Err(self.late(&lock(seen), after)))?;
         let (Some(tls), Some(credentials)) = (&self.tls, credentials) else {
-            let (stream, alpn, seen) = (Box::new(tcp), Alpn::Nothing, seen.clone());
+            let (stream, alpn, seen) = (Box::new(tcp), Alpn::Nothing, lock(seen).clone());
             return Ok(Dialled { stream, seen, alpn, awaits_verdict: false });
         };
 
         let notes = &credentials.notes;
         notes.begin();
-        let connector = TlsConnector::from(credentials.config.clone());
+        lock(seen).handshake = Some(Handshake::default());
+        let connector = TlsConnector::from(self.config(tls, credentials));
         let handshake = connector.connect(tls.server_name.clone(), tcp);
         let shaken = timeout_at(deadline, handshake).await;
-        seen.handshake = Some(notes.read());
-        let stream = shaken
-            .map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?
-            .map_err(|error| Scene { seen, credentials: Some(credentials) }.handshake(error))?;
+        lock(seen).handshake = Some(notes.read());
+        let stream = shaken.map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?.map_err(
+            |error| {
+                let credentials = Some(credentials);
+                Scene { seen: &lock(seen), credentials }.handshake(error)
+            },
+        )?;
         let (_, session) = stream.get_ref();
         let alpn = match session.alpn_protocol() {
             Some(b"h2") => Alpn::H2,
             Some(_) => Alpn::Http1,
             None => Alpn::Nothing,
         };
-        let handshake = seen.handshake.get_or_insert_default();
-        // A resumed handshake shows none, but the session remembers.
-        if let Some(chain) = session.peer_certificates() {
-            handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        }
+        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let handshake = notes.complete(is_resumed);
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && handshake.certificate_requested;
+        let mut seen = lock(seen);
+        seen.handshake = Some(handshake);
         seen.session = Some(Session {
             version: session.protocol_version(),
             cipher_suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
             key_exchange: session.negotiated_key_exchange_group().map(|group| group.name()),
             alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+            is_resumed,
         });
         Ok(Dialled { stream: Box::new(stream), seen: seen.clone(), alpn, awaits_verdict })
     }
 
-    async fn connect(&self, seen: &mut Observation) -> Result<Heard, FailureKind> {
+    /// The configuration to shake hands with. A resumption shows no certificate: where the server's
+    /// expires soon, nothing is resumed, so that its successor is seen.
+    fn config(&self, tls: &Tls, credentials: &Snapshot) -> Arc<ClientConfig> {
+        if !tls.store.awaits_a_new_server_certificate() {
+            return Arc::clone(&credentials.config);
+        }
+        let mut config = ClientConfig::clone(&credentials.config);
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
+    }
+
+    /// IP addresses are not resolved.
+    fn is_resolved(&self) -> bool {
+        let host = self.address.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host.parse::<IpAddr>().is_ok() || self.resolved.load(Ordering::Relaxed)
+    }
+
+    /// What a dial failed of that took too long, by how far it came.
+    pub(super) fn late(&self, seen: &Observation, after: Duration) -> FailureKind {
+        match (&self.proxy, seen.peer, &seen.handshake, &seen.session) {
+            (Some(proxy), _, None, _) => {
+                FailureKind::ProxyTimeout { proxy: proxy.to_string(), after }
+            }
+            (None, None, _, _) if !self.is_resolved() => {
+                let words = format!("no answer from the name servers within {after:?}");
+                let source = io::Error::new(io::ErrorKind::TimedOut, words);
+                FailureKind::Resolve { source: source.into() }
+            }
+            (_, _, None, _) => FailureKind::ConnectTimeout { after },
+            (_, _, Some(_), None) => FailureKind::HandshakeTimeout { after },
+            (_, _, Some(_), Some(_)) => FailureKind::Http2Timeout { after },
+        }
+    }
+
+    async fn connect(&self, seen: &Mutex<Observation>) -> Result<Heard, FailureKind> {
+        self.resolved.store(false, Ordering::Relaxed);
         // Cloned, for a `Service` is called by `&mut`; it is a handle.
         let dialled = self.proxy.as_ref().map_or(&self.address, |proxy| &proxy.uri);
         let tcp = self.tcp.clone().call(dialled.clone()).await;
-        let tcp = tcp.map(TokioIo::into_inner).map_err(|error| {
-            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            while let Some(error) = cause {
-                if let Some(ResolveError(source)) = error.downcast_ref() {
-                    let source = copy(source);
-                    return FailureKind::Resolve { source: source.into() };
-                }
-                if let Some(source) = error.downcast_ref::<io::Error>() {
-                    return match source.kind() {
-                        // Of one address, where there are several.
-                        io::ErrorKind::TimedOut => {
-                            FailureKind::ConnectTimeout { after: self.timeout }
-                        }
-                        _ => FailureKind::connect(copy(source)),
-                    };
-                }
-                cause = error.source();
-            }
-            FailureKind::connect(io::Error::other(error.to_string()))
-        })?;
-        seen.peer = tcp.peer_addr().ok();
+        let tcp = tcp.map(TokioIo::into_inner).map_err(|error| self.unconnected(&error))?;
+        lock(seen).peer = tcp.peer_addr().ok();
         let (stream, ahead) = match &self.proxy {
             Some(proxy) => proxy::tunnel(tcp, proxy, &self.address).await?,
             None => (tcp, Bytes::new()),
         };
-        Ok(Heard { stream, ahead, greeting: Some(seen.greeting.clone()) })
+        let greeting = lock(seen).greeting.clone();
+        Ok(Heard { stream, ahead, greeting: Some(greeting) })
+    }
+
+    /// Why there is no TCP connection.
+    fn unconnected(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
+        let mut cause = Some(error);
+        let mut found = None;
+        let mut is_resolution = false;
+        while let Some(error) = cause {
+            if let Some(ResolveError(source)) = error.downcast_ref() {
+                (found, is_resolution) = (Some(copy(source)), true);
+                break;
+            }
+            if let Some(source) = error.downcast_ref::<io::Error>() {
+                found = Some(copy(source));
+                break;
+            }
+            cause = error.source();
+        }
+        let source = found.unwrap_or_else(|| io::Error::other(error.to_string()));
+        match &self.proxy {
+            Some(proxy) => {
+                FailureKind::ProxyUnreachable { proxy: proxy.to_string(), source: source.into() }
+            }
+            None if is_resolution => FailureKind::Resolve { source: source.into() },
+            // Of one address, where there are several.
+            None if source.kind() == io::ErrorKind::TimedOut => {
+                FailureKind::ConnectTimeout { after: self.timeout }
+            }
+            None => FailureKind::connect(source),
+        }
     }
 }
 
@@ -312,9 +370,9 @@ fn copy(error: &io::Error) -> io::Error {
     }
 }
 
-/// The system's resolver, called in the scope of our own I/O.
+/// The system's resolver, called in the scope of our own I/O. Notes that it is done.
 #[derive(Clone, Debug)]
-struct Resolver;
+struct Resolver(Arc<AtomicBool>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -330,10 +388,13 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        let resolved = Arc::clone(&self.0);
         Box::pin(async move {
             // The connector puts the port in.
             let resolve = move || (name.as_str(), 0).to_socket_addrs();
-            blocking(resolve).await.and_then(|addresses| addresses).map_err(ResolveError)
+            let addresses = blocking(resolve).await.and_then(|addresses| addresses);
+            resolved.store(true, Ordering::Relaxed);
+            addresses.map_err(ResolveError)
         })
     }
 }

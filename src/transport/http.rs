@@ -49,8 +49,12 @@ impl Framing for Http {
             }
             _ => Again::No,
         };
+        let is_too_large = status == StatusCode::PAYLOAD_TOO_LARGE
+            // The Collector's, of Go's `MaxBytesReader`.
+            || status == StatusCode::BAD_REQUEST
+                && contains(&response.body().bytes, b"request body too large");
         let kind = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => FailureKind::TooLarge { bytes: call.body.len() },
+            _ if is_too_large => FailureKind::TooLarge { bytes: call.body.len() },
             status => FailureKind::Http { status: status.as_u16() },
         };
         Err(Refusal { kind, again })
@@ -72,6 +76,7 @@ fn is_otlp(headers: &HeaderMap) -> bool {
         let content_type = content_type.as_bytes();
         content_type.is_empty()
             || content_type.starts_with(b"application/x-protobuf")
+            || content_type.starts_with(b"application/protobuf")
             || content_type.starts_with(b"application/json")
     })
 }

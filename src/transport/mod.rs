@@ -36,7 +36,7 @@ use self::retry::{Again, Backoff};
 use crate::config::{Compression, Retry, Settings, is_reserved};
 use crate::failure::FailureKind;
 use crate::lock::lock;
-use crate::observation::{Observation, contains};
+use crate::observation::Observation;
 use crate::signal::Signal;
 use crate::tls::{Snapshot, Store};
 
@@ -156,7 +156,7 @@ impl Transport {
     }
 
     /// What the last dial saw.
-    pub(crate) fn observed(&self) -> Option<Observation> {
+    pub(crate) fn observed(&self) -> Observation {
         self.pool.observed()
     }
 
@@ -168,10 +168,17 @@ impl Transport {
             end = end(call.timeout, call.drain.clone()) => end,
         };
         let mut progress = lock(&progress);
-        if let Some((connection, received)) = &progress.connection
-            && connection.received() == *received
-        {
-            self.pool.condemn(connection);
+        match &progress.connection {
+            Some((connection, received)) if connection.received() == *received => {
+                self.pool.condemn(connection);
+            }
+            Some(_) => {}
+            None => {
+                if let FailureKind::Deadline { after } = end {
+                    let late = self.pool.late(after);
+                    return Err(progress.failure.take().or(late).unwrap_or(end));
+                }
+            }
         }
         Err(progress.failure.take().unwrap_or(end))
     }
@@ -218,6 +225,10 @@ impl Transport {
             match connection.exchange(request).await {
                 Ok(response) => {
                     if let Some(kind) = refused_by_page(&response, &connection) {
+                        self.pool.condemn(&connection);
+                        if self.is_outdated(&kind, generation, &mut renewals).await {
+                            continue;
+                        }
                         return Err(Refusal::permanent(kind));
                     }
                     self.pool.give_back(connection);
@@ -232,6 +243,10 @@ impl Transport {
                 Err(Lost::Broken(kind))
                     if !connection.has_answered()
                         && self.is_outdated(&kind, generation, &mut renewals).await => {}
+                // What broke a connection that was good is not what the next one would be refused for.
+                Err(Lost::Broken(kind)) if connection.has_answered() && kind.is_tls() => {
+                    return Err(Refusal { kind, again: Again::Backoff });
+                }
                 Err(Lost::Broken(kind)) => return Err(broken(kind)),
             }
         }
@@ -293,17 +308,10 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// What a server says of TLS by an HTTP status of 400 and a page: nginx has no alert for a client
-/// certificate that it misses or does not accept, and nginx and Go none for plaintext.
+/// What a server says of TLS by an HTTP status of 400 and a page.
 fn refused_by_page(response: &Response<Body>, connection: &Connection) -> Option<FailureKind> {
-    if response.status() != StatusCode::BAD_REQUEST {
-        return None;
-    }
-    let scene = connection.scene();
-    match contains(&response.body().bytes, b"SSL certificate") {
-        true => Some(scene.refused_by_page()),
-        false => scene.misunderstood(connection.is_http2()),
-    }
+    let is_page = response.status() == StatusCode::BAD_REQUEST;
+    is_page.then(|| connection.scene().page(&response.body().bytes)).flatten()
 }
 
 /// Resolves when an export has to end, and says why.

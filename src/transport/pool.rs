@@ -1,6 +1,7 @@
 //! The connections of one transport: usually one, that all its exports share.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ pub(super) struct Pool {
     require_http2: bool,
     assume_http2: bool,
     slots: Mutex<Slots>,
+    /// What the last dial saw, or the one that goes on.
+    observed: Mutex<Observation>,
     /// Held while dialling, so that exports which begin together share one connection.
     dialling: Arc<tokio::sync::Mutex<()>>,
 }
@@ -30,8 +33,6 @@ struct Slots {
     idle: Vec<Arc<Connection>>,
     /// How the last dial failed, when, and with which generation of credentials.
     failure: Option<(Instant, u64, FailureKind)>,
-    /// What the last dial saw.
-    observed: Option<Observation>,
 }
 
 impl Pool {
@@ -41,6 +42,7 @@ impl Pool {
             require_http2,
             assume_http2,
             slots: Mutex::default(),
+            observed: Mutex::default(),
             dialling: Arc::default(),
         })
     }
@@ -55,9 +57,15 @@ impl Pool {
         self.credentials().map_or(0, |credentials| credentials.generation)
     }
 
-    /// What the last dial saw.
-    pub(super) fn observed(&self) -> Option<Observation> {
-        lock(&self.slots).observed.clone()
+    /// What the last dial saw, or the one that goes on.
+    pub(super) fn observed(&self) -> Observation {
+        lock(&self.observed).clone()
+    }
+
+    /// What a dial that goes on has to be said to have failed of; `None` if there is none.
+    pub(super) fn late(&self, after: Duration) -> Option<FailureKind> {
+        let goes_on = self.dialling.try_lock().is_err();
+        goes_on.then(|| self.connector.late(&lock(&self.observed), after))
     }
 
     /// Has the credentials looked at, if it is time to.
@@ -114,11 +122,11 @@ impl Pool {
     async fn dial(&self, alive: Option<Alive>) -> Result<Arc<Connection>, FailureKind> {
         let (require, assume) = (self.require_http2, self.assume_http2);
         let generation = self.generation();
-        let mut seen = Observation::default();
-        let opened = Connection::open(&self.connector, require, assume, alive, &mut seen).await;
-        self.connector.count(opened.as_ref().err(), &seen);
+        *lock(&self.observed) = Observation::default();
+        let opened =
+            Connection::open(&self.connector, require, assume, alive, &self.observed).await;
+        self.connector.count(opened.as_ref().err(), &self.observed());
         let mut slots = lock(&self.slots);
-        slots.observed = Some(seen);
         match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);

@@ -1,7 +1,7 @@
 //! Through an HTTP proxy, by CONNECT.
 
 use bytes::Bytes;
-use http::header::PROXY_AUTHORIZATION;
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::{Parts, Uri};
 use http::{Method, Request};
 use http_body_util::Empty;
@@ -27,6 +27,10 @@ pub(super) async fn tunnel(
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.method_mut() = Method::CONNECT;
     *request.uri_mut() = authority(collector);
+    // RFC 9112, section 3.2.
+    if let Ok(host) = HeaderValue::from_str(&request.uri().to_string()) {
+        request.headers_mut().insert(HOST, host);
+    }
     if let Some(authorization) = &proxy.authorization {
         request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
     }

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -29,6 +29,8 @@ pub(super) struct Wire {
     credentials: Option<Snapshot>,
     over_http2: bool,
     received: AtomicU64,
+    /// Set once an exchange was completed.
+    answered: AtomicBool,
     /// The first failure to read or write.
     failure: Mutex<Option<FailureKind>>,
     /// Told of the first bytes, and of the end.
@@ -42,6 +44,7 @@ impl Wire {
             credentials,
             over_http2,
             received: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
             failure: Mutex::default(),
             first_news: Notify::new(),
         }
@@ -72,16 +75,28 @@ impl Wire {
         lock(&self.failure).get_or_insert(failure);
     }
 
+    pub(super) fn tell_of_an_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// The failure of the stream, or what it shows of why HTTP failed.
     pub(super) fn last_word(&self) -> Option<FailureKind> {
-        let misunderstood = self.scene().misunderstood(self.over_http2);
+        // Who has answered speaks what we do.
+        let misunderstood = match self.has_answered() {
+            true => None,
+            false => self.scene().misunderstood(self.over_http2),
+        };
         misunderstood.or_else(|| lock(&self.failure).clone())
     }
 
     /// Why HTTP failed: the stream's reason, if it has one.
-    pub(super) fn failure(&self, error: impl StdError + Send + Sync + 'static) -> FailureKind {
-        let closed = |error| self.scene().closed(Arc::new(error), self.received() == 0);
-        self.last_word().unwrap_or_else(|| closed(error))
+    pub(super) fn failure(&self, error: &(dyn StdError + 'static)) -> FailureKind {
+        let closed = || self.scene().closed(error, self.received() == 0);
+        self.last_word().unwrap_or_else(closed)
     }
 }
 

@@ -255,7 +255,7 @@ fn the_meter_provider_has_metrics_of_the_exporters() {
 fn handshakes_that_fail_are_counted_by_what_they_failed_of() {
     let _alone = alone();
     let pki = Pki::new();
-    let (_, metrics) = (pki.ca_pem(), plaintext_collector());
+    let metrics = plaintext_collector();
     let refusing = Collector::builder().with_tls(pki.server(Fixture::Expired)).start().unwrap();
     let telemetry = builder()
         .with_endpoint(refusing.endpoint())

@@ -132,7 +132,7 @@ fn one_that_says_nothing_costs_the_connect_timeout() {
     .build()
     .unwrap();
     export(&exporters, Signal::Traces).unwrap_err();
-    assert_eq!(last_failure(&exporters, Signal::Traces).kind().name(), "connect_timeout");
+    assert_eq!(last_failure(&exporters, Signal::Traces).kind().name(), "proxy_timeout");
 }
 
 #[test]

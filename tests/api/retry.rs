@@ -333,3 +333,22 @@ fn a_connection_that_has_answered_and_breaks_is_not_taken_for_outdated() {
         assert_eq!(collector.received().len(), 2, "{protocol}");
     }
 }
+
+/// What a collector answers may mention anything.
+#[test]
+fn an_answer_that_mentions_https_is_no_sign_of_tls() {
+    for protocol in TRANSPORTS {
+        let collector = plaintext_collector();
+        let link = ("link".to_owned(), "<https://docs.example>; rel=help".to_owned());
+        let page = Reply::Http { status: 400, headers: vec![link] };
+        collector.set_reply(move |_| page.clone());
+        let exporters = exporters(&collector, protocol);
+        let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+        let error = futures_executor::block_on(exporter.export()).unwrap_err().to_string();
+        assert!(error.contains("HTTP status 400"), "{protocol}: {error}");
+        // The connection is gone when the next export begins, and another one is as good.
+        collector.set_reply(|_| Reply::Accept);
+        collector.close_connections();
+        futures_executor::block_on(exporter.export()).unwrap();
+    }
+}

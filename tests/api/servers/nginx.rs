@@ -4,10 +4,11 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Protocol, Signal};
+use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Protocol, Said, Signal};
 use tempfile::TempDir;
 
 use super::haproxy::with_client;
@@ -140,12 +141,37 @@ fn nginx_answers_a_client_whose_certificate_it_refuses_with_status_400() {
             let exporters = with_client(builder, &Pki::new(), client).build().unwrap();
             export(&exporters, Signal::Traces).unwrap_err();
             let failure = last_failure(&exporters, Signal::Traces);
-            let FailureKind::ClientCertificate { problem, alert: None } = failure.kind() else {
+            let FailureKind::ClientCertificate { problem, said: Said::Page, .. } = failure.kind()
+            else {
                 panic!("{protocol} over {http}: {failure}");
             };
             assert_eq!(*problem, expected, "{protocol} over {http}: {failure}");
         }
         assert!(sink.received().is_empty());
+    }
+}
+
+/// It is told by a page, and not by TLS: the files are looked at all the same.
+#[test]
+fn files_that_were_changed_are_tried_at_once() {
+    let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
+    for (protocol, http) in ROUTES {
+        let sink = plaintext_collector();
+        let nginx = Nginx::start(&certificates, &sink, http);
+        let directory = tempfile::tempdir().unwrap();
+        let stranger = Pki::new().client(Fixture::Good);
+        let (certificate, key) = stranger.write_to(directory.path(), "client").unwrap();
+        let exporters = once(with_vars(certificates.anonymous(nginx.port, protocol)))
+            .with_client_identity(Pem::file(&certificate), Pem::file(&key))
+            .with_reload_interval(Duration::from_secs(3600))
+            .build()
+            .unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        fs::copy(certificates.path("client.crt"), &certificate).unwrap();
+        fs::copy(certificates.path("client.key"), &key).unwrap();
+        export(&exporters, Signal::Traces)
+            .unwrap_or_else(|error| panic!("{protocol} over {http}: {error}"));
+        assert_eq!(sink.spans().len(), 1, "{protocol} over {http}");
     }
 }
 

@@ -92,6 +92,20 @@ pub(super) const CASES: &[Case] = &[
         connections: Some(1),
         scene: |ground| proxied(ground, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
     },
+    Case {
+        name: "A proxy is not there",
+        kind: "proxy_unreachable",
+        refused_by: None,
+        names: &["HTTPS_PROXY", "NO_PROXY"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            Scene { server: Server::Nobody, ..through_proxy(ground, port) }
+        },
+    },
     // The two ends do not speak the same.
     Case {
         name: "The server says nothing in the handshake",
@@ -280,7 +294,7 @@ pub(super) const CASES: &[Case] = &[
         kind: "connection",
         refused_by: None,
         names: &[ENDPOINT, "https://"],
-        protocols: &[HttpProtobuf],
+        protocols: BOTH,
         connections: None,
         scene: |ground| peer(ground, "http", Peer::saying(b"")),
     },
@@ -383,10 +397,10 @@ pub(super) const CASES: &[Case] = &[
         &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "CN=otlp-mtls test ca"],
         |ground| without(ground, &TLS12),
     ),
-    client(
-        "A client certificate is demanded, there is none, and the server just closes",
+    closing(
+        "A client certificate is asked for, there is none, and the server closes the connection",
         "client_certificate_required",
-        &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "no TLS alert"],
+        &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "without a TLS alert"],
         |ground| {
             let config =
                 tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(Says::nothing()));
@@ -422,7 +436,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     client(
         "The client certificate is not yet valid",
-        "client_certificate_expired",
+        "client_certificate_not_yet_valid",
         &[CLIENT, CLIENT_FILE, "valid from", "now: "],
         |ground| demanding(ground, &TLS13, Fixture::NotYetValid, own_ca),
     ),
@@ -456,7 +470,7 @@ pub(super) const CASES: &[Case] = &[
         kind: "connection",
         refused_by: None,
         names: &["log"],
-        protocols: &[HttpProtobuf],
+        protocols: BOTH,
         connections: None,
         scene: |ground| {
             let scene = replying(ground, || Reply::Close);
@@ -467,7 +481,7 @@ pub(super) const CASES: &[Case] = &[
         name: "The collector does not answer in time",
         kind: "deadline",
         refused_by: None,
-        names: &["OTEL_EXPORTER_OTLP_TIMEOUT", "300ms"],
+        names: &["with_timeout()", "300ms"],
         protocols: BOTH,
         connections: None,
         scene: |ground| {
@@ -492,6 +506,19 @@ pub(super) const CASES: &[Case] = &[
         &[HttpProtobuf],
         |ground| replying(ground, || Reply::Http { status: 404, headers: Vec::new() }),
     ),
+    answer("HTTP status 308, which a redirect to https is", "http", &[ENDPOINT], BOTH, |ground| {
+        replying(ground, || Reply::Http { status: 308, headers: Vec::new() })
+    }),
+    answer(
+        "HTTP status 415 to OTLP/HTTP",
+        "http_4xx",
+        &["OTEL_EXPORTER_OTLP_PROTOCOL"],
+        &[HttpProtobuf],
+        |ground| replying(ground, || Reply::Http { status: 415, headers: Vec::new() }),
+    ),
+    answer("HTTP status 503, again and again", "http_5xx", &["balances"], BOTH, |ground| {
+        replying(ground, || Reply::Http { status: 503, headers: Vec::new() })
+    }),
     answer(
         "HTTP status 413",
         "too_large",
@@ -553,6 +580,16 @@ const fn client(
     scene: fn(&Ground) -> Scene,
 ) -> Case {
     Case { refused_by: Some(Side::Server), ..server(name, kind, names, scene) }
+}
+
+const fn closing(
+    name: &'static str,
+    kind: &'static str,
+    names: &'static [&'static str],
+    scene: fn(&Ground) -> Scene,
+) -> Case {
+    // It may have another reason, and so it is tried again.
+    Case { connections: Some(5), ..client(name, kind, names, scene) }
 }
 
 const fn answer(
@@ -658,13 +695,17 @@ fn peer(ground: &Ground, scheme: &str, peer: Peer) -> Scene {
 
 fn proxied(ground: &Ground, answer: &'static [u8]) -> Scene {
     let (peer, port) = listening(Peer::saying(answer));
+    Scene { server: Server::Peer(peer), ..through_proxy(ground, port) }
+}
+
+fn through_proxy(ground: &Ground, port: u16) -> Scene {
     let builder = ground.exporters_with(
         "https://collector.example:4317".to_owned(),
         ground.pki.ca_pem(),
         None,
         &[("HTTPS_PROXY", format!("http://localhost:{port}"))],
     );
-    Scene { server: Server::Peer(peer), builder, port }
+    Scene { server: Server::Nobody, builder, port }
 }
 
 fn listening(peer: Peer) -> (Peer, u16) {

@@ -1,0 +1,300 @@
+//! Certificates that one side does not accept of the other.
+
+use rustls::CertificateError;
+use rustls::pki_types::ServerName;
+
+use super::{Context, Words, alert_words, short};
+use crate::error::{Place, located};
+use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
+use crate::signal::Variable;
+use crate::tls::{distinguished_name, list, utc};
+
+impl Context<'_> {
+    pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
+        use ServerCertificateProblem as Problem;
+        let leaf = refused.chain.first();
+        let names = match (leaf, &refused.source) {
+            (Some(leaf), _) => list(&leaf.names),
+            (
+                None,
+                rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                    presented,
+                    ..
+                }),
+            ) => list(presented),
+            (None, _) => "another name".to_owned(),
+        };
+        // Of the last that the server presents, for the others are issued by one another. Without
+        // any, the verifier is not ours.
+        let issuer = refused.chain.last().map_or("its CA", |last| last.issuer.as_str());
+        let host = self.server_name();
+        // Whose time it is that is over may be an intermediate's.
+        let late = refused.chain.iter().find(|facts| facts.not_after < self.now);
+        let early = refused.chain.iter().find(|facts| facts.not_before > self.now);
+        let cause = match refused.problem {
+            Problem::UnknownIssuer if leaf.is_none() => {
+                "no CA that we trust has issued it".to_owned()
+            }
+            Problem::UnknownIssuer => format!("no CA that we trust has issued it, but {issuer}"),
+            Problem::SelfSigned => {
+                "it is self-signed, and not among the CAs that we trust".to_owned()
+            }
+            Problem::CaUsedAsEndEntity => {
+                "it is a CA's own certificate, which a server must not use as its own".to_owned()
+            }
+            Problem::WrongName => format!("it is for {names}, and not for {host}"),
+            Problem::NoName => {
+                format!("it has no subject alternative name, and so is not for {host}")
+            }
+            Problem::NoIpAddress => {
+                format!("it is for {names}, and not for the IP address {host}")
+            }
+            Problem::Expired => match late {
+                Some(late) => format!("{} expired at {}", late.subject, utc(late.not_after)),
+                None => "it has expired".to_owned(),
+            },
+            Problem::NotYetValid => match early {
+                Some(early) => {
+                    format!("{} is valid from {} on", early.subject, utc(early.not_before))
+                }
+                None => "it is not yet valid".to_owned(),
+            },
+            Problem::Version1 => "it is an X.509 certificate of version 1, which cannot hold a \
+                 subject alternative name"
+                .to_owned(),
+            Problem::WrongUsage => match leaf {
+                Some(leaf) => format!("it is not for servers, but for {}", list(&leaf.usages)),
+                None => "it is not for servers".to_owned(),
+            },
+            Problem::BadSignature => {
+                format!("its signature is not by the {issuer} that we trust")
+            }
+            Problem::Revoked => "it is revoked".to_owned(),
+            Problem::Other => short(&refused.source),
+        };
+        let mut facts = Vec::new();
+        if let Some(leaf) = leaf {
+            facts.push(format!("server: {leaf}"));
+        }
+        let ca = self.ca();
+        let san = "`-extfile <(printf \"subjectAltName=DNS:NAME\")`";
+        let remedy = match refused.problem {
+            Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
+                facts.push(self.trusted());
+                let intermediate = match (refused.problem, refused.chain.as_slice()) {
+                    (Problem::UnknownIssuer, [_]) => {
+                        "; if that is an intermediate, let the server send it after its own"
+                    }
+                    _ => "",
+                };
+                match refused.problem {
+                    Problem::SelfSigned => {
+                        format!("put that certificate, or better a CA's, into {ca}")
+                    }
+                    _ => format!("put the certificate of {issuer} into {ca}{intermediate}"),
+                }
+            }
+            Problem::CaUsedAsEndEntity => format!(
+                "issue the server a certificate of its own by that CA, and keep the CA's in {ca}"
+            ),
+            Problem::WrongName => {
+                facts.push(format!("expected: {host}, by {}", self.name_origin()));
+                format!(
+                    "use one of its names in {}, or with_server_name(), or issue it for {host}",
+                    self.endpoint()
+                )
+            }
+            Problem::NoName | Problem::Version1 => {
+                facts.push(format!("expected: {host}, by {}", self.name_origin()));
+                let san = match host.parse::<std::net::IpAddr>() {
+                    Ok(_) => san.replace("DNS:NAME", &format!("IP:{host}")),
+                    Err(_name) => san.replace("NAME", &host),
+                };
+                format!("issue it anew with `openssl x509 -req … {}", san.trim_start_matches('`'))
+            }
+            Problem::NoIpAddress => {
+                facts.push(format!("expected: {host}, by {}", self.name_origin()));
+                format!(
+                    "use one of its names in {}, or with_server_name(), or issue it with \
+                     subjectAltName=IP:{host}",
+                    self.endpoint()
+                )
+            }
+            Problem::Expired | Problem::NotYetValid => {
+                facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
+                match refused.problem {
+                    Problem::Expired => format!(
+                        "renew it at the server that {} names, and let that server read it again",
+                        self.endpoint()
+                    ),
+                    _ => format!(
+                        "set the clock right, here or where the certificate for {} was issued",
+                        self.endpoint()
+                    ),
+                }
+            }
+            Problem::WrongUsage => format!(
+                "issue the server that {} names a certificate with extendedKeyUsage=serverAuth",
+                self.endpoint()
+            ),
+            Problem::Revoked | Problem::Other => {
+                format!("issue the server that {} names another certificate", self.endpoint())
+            }
+        };
+        Words { cause: format!("we refused the server's certificate: {cause}"), facts, remedy }
+    }
+
+    pub(super) fn client_certificate(
+        &self,
+        problem: ClientCertificateProblem,
+        said: Said,
+    ) -> Words {
+        use ClientCertificateProblem as Problem;
+        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        let leaf = validated.and_then(|validated| validated.chain.first());
+        let issuer = leaf.map(|leaf| leaf.issuer.as_str()).unwrap_or("its CA");
+        let cause = match problem {
+            Problem::Required if said == Said::Nothing => {
+                "it closed the connection after it asked for a client certificate, and we have none"
+                    .to_owned()
+            }
+            Problem::Required => "it demands a client certificate, and we have none".to_owned(),
+            Problem::UnknownIssuer => {
+                format!("it does not know the CA of our client certificate, {issuer}")
+            }
+            Problem::NotYetValid => match leaf {
+                Some(leaf) => {
+                    format!("our client certificate is valid from {} on", utc(leaf.not_before))
+                }
+                None => "our client certificate is not yet valid".to_owned(),
+            },
+            Problem::Expired => match leaf {
+                Some(leaf) if leaf.not_after < self.now => {
+                    format!("our client certificate expired at {}", utc(leaf.not_after))
+                }
+                _ => "our client certificate has expired, by its clock".to_owned(),
+            },
+            Problem::Revoked => "our client certificate is revoked".to_owned(),
+            Problem::WrongUsage => format!(
+                "our client certificate is not for clients, but for {}",
+                leaf.map(|leaf| list(&leaf.usages)).unwrap_or_default()
+            ),
+            Problem::Unsupported => "it does not take our kind of client certificate".to_owned(),
+            Problem::Unexplained if said == Said::Nothing => {
+                "it closed the connection after it asked for our client certificate".to_owned()
+            }
+            Problem::Unexplained => "it does not accept our client certificate".to_owned(),
+        };
+        let mut facts = Vec::new();
+        if let Some(leaf) = leaf {
+            facts.push(format!("ours: {leaf}, in {}", self.identity()));
+        }
+        if let Some(accepted) = self.acceptable_issuers() {
+            facts.push(format!("the server takes: those issued by {accepted}"));
+        }
+        if matches!(problem, Problem::Expired | Problem::NotYetValid) {
+            facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
+        }
+        let ours = self.identity();
+        let remedy = match problem {
+            Problem::Required => format!(
+                "set {} and {}, or with_client_identity()",
+                Variable::ClientCertificate.name(None),
+                Variable::ClientKey.name(None),
+            ),
+            Problem::UnknownIssuer => format!(
+                "put the certificate of {issuer} among the server's client CAs (`client_ca_file` of \
+                 the Collector), or put one that such a CA issued into {ours}, with its \
+                 intermediates after it"
+            ),
+            Problem::Expired => format!("renew it in {ours}{}", self.taken_up()),
+            Problem::NotYetValid => {
+                format!(
+                    "set the clock right, here or at the server, or use one that is valid now, in {ours}"
+                )
+            }
+            Problem::Revoked => format!("issue another one, and put it into {ours}"),
+            Problem::WrongUsage => {
+                format!("issue it with extendedKeyUsage=clientAuth, and put it into {ours}")
+            }
+            Problem::Unsupported | Problem::Unexplained => format!(
+                "see the server's log for the reason; then issue another one, and put it into {ours}"
+            ),
+        };
+        let how = match said {
+            Said::Alert(alert) => alert_words(Some(alert)),
+            Said::Page => " (by an HTTP page)".to_owned(),
+            Said::Nothing => " (without a TLS alert)".to_owned(),
+        };
+        Words { cause: format!("the server refused us: {cause}{how}"), facts, remedy }
+    }
+
+    /// The name that the server's certificate must have.
+    pub(super) fn server_name(&self) -> String {
+        match self.settings.tls.as_ref().map(|tls| &tls.server_name) {
+            Some(ServerName::IpAddress(address)) => std::net::IpAddr::from(*address).to_string(),
+            Some(ServerName::DnsName(name)) => name.as_ref().to_owned(),
+            _ => self.settings.endpoint.host.clone(),
+        }
+    }
+
+    fn name_origin(&self) -> String {
+        match self.server_name().eq_ignore_ascii_case(&self.settings.endpoint.host) {
+            true => self.endpoint(),
+            false => "with_server_name()".to_owned(),
+        }
+    }
+
+    /// What names the CAs, and the file.
+    fn ca(&self) -> String {
+        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        match validated {
+            Some(validated) if validated.names_a_ca() => located(&validated.origins().ca),
+            Some(_) => format!("a file that {} names", self.generic(Variable::Certificate)),
+            None => "the configuration given to with_rustls_config()".to_owned(),
+        }
+    }
+
+    /// Whom we trust.
+    fn trusted(&self) -> String {
+        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        match validated {
+            Some(validated) if validated.names_a_ca() => {
+                let subjects: Vec<String> =
+                    validated.trust_anchors.iter().map(|facts| facts.subject.clone()).collect();
+                format!("we trust: {}, by {}", list(&subjects), self.ca())
+            }
+            Some(_) => format!(
+                "we trust: the platform's roots, for {} is not set",
+                Variable::Certificate.name(None)
+            ),
+            None => "we trust: what with_rustls_config() was given".to_owned(),
+        }
+    }
+
+    /// Where our certificate is from.
+    fn identity(&self) -> String {
+        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        match validated {
+            Some(validated) => located(&validated.origins().certificate),
+            None => "the configuration given to with_rustls_config()".to_owned(),
+        }
+    }
+
+    /// Files are looked at again.
+    fn taken_up(&self) -> &'static str {
+        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        match validated.map(|validated| &validated.origins().certificate.1) {
+            Some(Place::File(_) | Place::Source) => "; the next export takes it up",
+            _ => "",
+        }
+    }
+
+    /// Whose certificates the server says that it takes.
+    fn acceptable_issuers(&self) -> Option<String> {
+        let handshake = self.credentials?.notes.read();
+        let names: Vec<String> =
+            handshake.acceptable_issuers.iter().filter_map(|der| distinguished_name(der)).collect();
+        (!names.is_empty()).then(|| list(&names))
+    }
+}

@@ -1,0 +1,243 @@
+//! Kinds to words: the cause, what either side showed, and what to do about it.
+
+mod certificates;
+mod remedy;
+
+use std::time::SystemTime;
+
+use rustls::AlertDescription;
+
+use super::kind::{FailureKind, Incompatibility, Side};
+use crate::config::{Origin, Settings};
+use crate::observation::Spoken;
+use crate::signal::Variable;
+use crate::tls::Snapshot;
+
+/// What words need beside the kind.
+pub(super) struct Context<'a> {
+    settings: &'a Settings,
+    credentials: Option<&'a Snapshot>,
+    now: SystemTime,
+}
+
+#[derive(Default)]
+pub(super) struct Words {
+    pub(super) cause: String,
+    pub(super) facts: Vec<String>,
+    pub(super) remedy: String,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(settings: &'a Settings, credentials: Option<&'a Snapshot>) -> Self {
+        Self { settings, credentials, now: SystemTime::now() }
+    }
+
+    pub(super) fn words(&self, kind: &FailureKind) -> Words {
+        match kind {
+            FailureKind::ServerCertificate(refused) => self.server_certificate(refused),
+            FailureKind::ClientCertificate { problem, said } => {
+                self.client_certificate(*problem, *said)
+            }
+            FailureKind::Incompatible { refused_by, lacking, source } => {
+                self.incompatible(*refused_by, *lacking, source)
+            }
+            kind => {
+                let facts = match kind {
+                    FailureKind::Connection { source, .. } => {
+                        vec![format!("seen: {source}")]
+                    }
+                    _ => Vec::new(),
+                };
+                Words { cause: self.cause(kind), facts, remedy: self.remedy(kind) }
+            }
+        }
+    }
+
+    fn cause(&self, kind: &FailureKind) -> String {
+        let endpoint = &self.settings.endpoint;
+        match kind {
+            FailureKind::Resolve { source } => {
+                format!("the host name `{}` cannot be resolved: {source}", endpoint.host)
+            }
+            FailureKind::Refused { .. } => "nothing listens there: connection refused".to_owned(),
+            FailureKind::Unreachable { source } => {
+                format!("there is no route to the host: {source}")
+            }
+            FailureKind::Connect { source } => format!("no connection: {source}"),
+            FailureKind::ConnectTimeout { after } => {
+                format!("no TCP connection within {after:?}: nothing answers")
+            }
+            FailureKind::ProxyUnreachable { proxy, source } => {
+                format!("the proxy {proxy} cannot be reached: {source}")
+            }
+            FailureKind::ProxyTimeout { proxy, after } => {
+                format!("the proxy {proxy} did not connect us within {after:?}")
+            }
+            FailureKind::ProxyRefused { proxy, status: Some(status) } => {
+                format!("the proxy {proxy} refused to connect us, with HTTP status {status}")
+            }
+            FailureKind::ProxyRefused { proxy, status: None } => {
+                format!("the proxy {proxy} did not connect us: it gave no HTTP answer")
+            }
+            FailureKind::HandshakeTimeout { after } => {
+                format!("connected, but no TLS handshake within {after:?}: the server says nothing")
+            }
+            FailureKind::Http2Timeout { after } => {
+                format!("TLS was agreed on, but the server did not begin HTTP/2 within {after:?}")
+            }
+            FailureKind::NotTls { found: Some(Spoken::Http1) } => {
+                "we refused the server: it speaks plaintext HTTP, not TLS".to_owned()
+            }
+            FailureKind::NotTls { found: Some(_) } => {
+                "we refused the server: it speaks plaintext HTTP/2, as gRPC does, not TLS"
+                    .to_owned()
+            }
+            FailureKind::NotTls { found: None } => "the server closed the connection in answer to \
+                 the first message of TLS, without a word"
+                .to_owned(),
+            FailureKind::NeedsTls => {
+                "the server refused us: it speaks TLS, and we spoke plaintext".to_owned()
+            }
+            FailureKind::Tls { source: rustls::Error::AlertReceived(alert) } => {
+                format!("the server refused us in the TLS handshake{}", alert_words(Some(*alert)))
+            }
+            FailureKind::Tls { source } => format!("we refused the server: {source}"),
+            FailureKind::NoHttp2 { refused_by, by_alpn: true } => format!(
+                "{}: there is no agreement by ALPN on {}",
+                who(*refused_by),
+                match self.settings.protocol.is_grpc() {
+                    true => "HTTP/2, which gRPC needs",
+                    false => "a version of HTTP",
+                }
+            ),
+            FailureKind::NoHttp2 { refused_by, by_alpn: false } => {
+                format!("{}: it speaks HTTP/1.1, and gRPC needs HTTP/2", who(*refused_by))
+            }
+            FailureKind::NotGrpc { status } => format!(
+                "the server refused us: it does not speak gRPC, and answered with HTTP status {status}"
+            ),
+            FailureKind::OnlyGrpc => "we refused the server: it speaks gRPC, not HTTP".to_owned(),
+            FailureKind::Connection { was_silent: true, .. } => {
+                "the connection broke before the server said anything".to_owned()
+            }
+            FailureKind::Connection { was_silent: false, .. } => {
+                "the connection broke before the answer was there".to_owned()
+            }
+            FailureKind::Deadline { after } => format!("no answer within {after:?}"),
+            FailureKind::Shutdown => "shutting down left no more time".to_owned(),
+            FailureKind::TooLarge { bytes } => {
+                format!("the collector refused a batch of {bytes} bytes: it is too large")
+            }
+            FailureKind::Grpc { code, number } => {
+                format!("the collector answered with gRPC status {number} ({code})")
+            }
+            FailureKind::Http { status } => {
+                format!("the collector answered with HTTP status {status}")
+            }
+            FailureKind::Rejected { items } => {
+                let of = self.settings.signal.items();
+                format!("the collector accepted the batch, but rejected {items} of its {of}")
+            }
+            FailureKind::Answer { reason } => format!("the collector's answer {reason}"),
+            FailureKind::HeaderProvider { source } => {
+                format!("the header provider failed: {source}")
+            }
+            FailureKind::Runtime => "the runtime that does its I/O has ended".to_owned(),
+            // Worded in whole elsewhere.
+            FailureKind::ServerCertificate(_)
+            | FailureKind::ClientCertificate { .. }
+            | FailureKind::Incompatible { .. } => String::new(),
+        }
+    }
+
+    fn incompatible(
+        &self,
+        refused_by: Side,
+        lacking: Incompatibility,
+        source: &rustls::Error,
+    ) -> Words {
+        let who = who(refused_by);
+        let what = match lacking {
+            Incompatibility::Version => "no version of TLS",
+            Incompatibility::Cipher => "no cipher suite, key exchange or signature scheme",
+        };
+        let facts = match (self.credentials, lacking) {
+            (Some(credentials), Incompatibility::Cipher) => {
+                let suites = &credentials.config.crypto_provider().cipher_suites;
+                let suites: Vec<String> =
+                    suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+                vec![format!("we offer: {}", suites.join(", "))]
+            }
+            // What with_min_tls_version() took away does not show.
+            _ => Vec::new(),
+        };
+        let remedy = match lacking {
+            Incompatibility::Version => {
+                "let the server offer TLS 1.2 or 1.3; with_min_tls_version() must not ask for more \
+                 than it has"
+            }
+            Incompatibility::Cipher => {
+                "let the server offer one of these with ECDHE, and a certificate of RSA, P-256, \
+                 P-384 or Ed25519; with_crypto_provider() has others"
+            }
+        };
+        Words {
+            cause: format!("{who}: there is {what} in common ({})", short(source)),
+            facts,
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    /// What a value came from, or could.
+    fn named(&self, origin: &Origin, variable: Variable) -> String {
+        match origin {
+            Origin::Default => self.generic(variable),
+            origin => origin.to_string(),
+        }
+    }
+
+    /// A variable that may not be set, with the builder's method for it.
+    fn generic(&self, variable: Variable) -> String {
+        let method = match variable {
+            Variable::Certificate => "with_ca_certificate",
+            Variable::ClientCertificate | Variable::ClientKey => "with_client_identity",
+            Variable::Compression => "with_compression",
+            Variable::Endpoint => "with_endpoint",
+            Variable::Headers => "with_headers",
+            Variable::Insecure => "with_insecure",
+            Variable::Protocol => "with_protocol",
+            Variable::Timeout => "with_timeout",
+        };
+        format!("{} or {method}()", variable.name(None))
+    }
+
+    /// What names the collector.
+    fn endpoint(&self) -> String {
+        match &self.settings.endpoint.origin {
+            Origin::Default => self.generic(Variable::Endpoint),
+            origin => origin.to_string(),
+        }
+    }
+}
+
+fn who(refused: Side) -> &'static str {
+    match refused {
+        Side::Us => "we refused the server",
+        Side::Server => "the server refused us",
+    }
+}
+
+fn alert_words(alert: Option<AlertDescription>) -> String {
+    alert.map(|alert| format!(" (TLS alert {}, {alert:?})", u8::from(alert))).unwrap_or_default()
+}
+
+/// rustls' word, without what it says of who said it.
+fn short(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::AlertReceived(alert) => {
+            alert_words(Some(*alert)).trim_start_matches(" (").trim_end_matches(')').to_owned()
+        }
+        rustls::Error::PeerIncompatible(lacking) => format!("{lacking:?}"),
+        error => error.to_string(),
+    }
+}

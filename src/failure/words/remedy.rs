@@ -1,0 +1,166 @@
+//! What to do about it.
+
+use rustls::AlertDescription;
+
+use super::Context;
+use crate::failure::FailureKind;
+use crate::signal::{Signal, Variable};
+
+/// What is meant to listen where.
+const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
+
+impl Context<'_> {
+    pub(super) fn remedy(&self, kind: &FailureKind) -> String {
+        let endpoint = self.endpoint();
+        let host = &self.settings.endpoint.host;
+        let origins = &self.settings.origins;
+        let headers = self.named(&origins.headers, Variable::Headers);
+        let protocol = self.named(&origins.protocol, Variable::Protocol);
+        match kind {
+            FailureKind::Resolve { .. } => format!(
+                "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the \
+                 name servers"
+            ),
+            FailureKind::Refused { .. } => {
+                format!("start the collector, or correct host and port in {endpoint} ({PORTS})")
+            }
+            FailureKind::Unreachable { .. }
+            | FailureKind::Connect { .. }
+            | FailureKind::ConnectTimeout { .. } => format!(
+                "look at network policies and firewalls on the way, or correct host and port in \
+                 {endpoint}"
+            ),
+            FailureKind::ProxyUnreachable { .. } | FailureKind::ProxyTimeout { .. } => format!(
+                "correct the proxy in {}, or add the host `{host}` to NO_PROXY",
+                self.proxy()
+            ),
+            FailureKind::ProxyRefused { status: Some(407), .. } => format!(
+                "put user and password into the proxy's URL, percent-encoded: \
+                 {}=http://user:password@host",
+                self.proxy()
+            ),
+            FailureKind::ProxyRefused { .. } => format!(
+                "let the proxy that {} names CONNECT to that port, or add the host `{host}` to \
+                 NO_PROXY",
+                self.proxy()
+            ),
+            FailureKind::Http2Timeout { .. } => format!(
+                "see whether the server is alive; the port in {endpoint} may be one that only passes \
+                 bytes on"
+            ),
+            FailureKind::HandshakeTimeout { .. } => format!(
+                "see that the server is alive, and that the port in {endpoint} speaks TLS; \
+                 with_connect_timeout() gives it longer"
+            ),
+            FailureKind::NotTls { found: None } => format!(
+                "see that the port in {endpoint} is one for TLS, and that what balances load there \
+                 has a collector behind it"
+            ),
+            FailureKind::NotTls { .. } => format!(
+                "switch TLS on at the server, or, where plaintext will do, begin {endpoint} with \
+                 http:// in place of https://"
+            ),
+            FailureKind::NeedsTls => {
+                format!("begin {endpoint} with https:// in place of http://")
+            }
+            FailureKind::Tls {
+                source: rustls::Error::AlertReceived(AlertDescription::UnrecognisedName),
+            } => format!(
+                "the server has no certificate for `{}`: correct the host in {endpoint}, or name one \
+                 that it has by with_server_name()",
+                self.server_name()
+            ),
+            FailureKind::Tls { .. } => format!(
+                "see the server's log for its side of it; the server is the one that {endpoint} names"
+            ),
+            FailureKind::NoHttp2 { by_alpn: true, .. } if !self.settings.protocol.is_grpc() => {
+                format!("let the server agree on `http/1.1` or `h2` by ALPN, or correct {endpoint}")
+            }
+            FailureKind::NoHttp2 { by_alpn: true, .. } => format!(
+                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf; what \
+                 ends TLS on the way needs ALPN `h2` (with_assume_http2() if it knows no ALPN)"
+            ),
+            FailureKind::NoHttp2 { by_alpn: false, .. } => format!(
+                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf; if \
+                 it expects TLS, begin {endpoint} with https://"
+            ),
+            FailureKind::NotGrpc { .. } => format!(
+                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf"
+            ),
+            FailureKind::OnlyGrpc => {
+                format!("correct the port in {endpoint} ({PORTS}), or set {protocol} to grpc")
+            }
+            FailureKind::Connection { was_silent: true, .. } if !self.settings.endpoint.secure => {
+                format!(
+                    "if the server expects TLS, begin {endpoint} with https:// in place of http://"
+                )
+            }
+            FailureKind::Connection { .. } => format!(
+                "if it happens again and again, see the log of the server, and of what stands \
+                 before it, and whether it is the right port ({PORTS})"
+            ),
+            FailureKind::Deadline { .. } => format!(
+                "see whether the collector is overloaded; {} (ms) gives it longer",
+                self.named(&origins.timeout, Variable::Timeout)
+            ),
+            FailureKind::Shutdown => {
+                "give shutdown() more time, or see why the collector is slow".to_owned()
+            }
+            FailureKind::TooLarge { .. } => {
+                let batch = match self.settings.signal {
+                    Signal::Traces => "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+                    Signal::Logs => "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+                    Signal::Metrics => "the number of attribute sets",
+                };
+                match self.settings.protocol.is_grpc() {
+                    true => format!(
+                        "lower {batch}, or raise `max_recv_msg_size_mib` (4 by default, after \
+                         decompression) of the collector's gRPC receiver"
+                    ),
+                    false => format!(
+                        "lower {batch}, or raise `max_request_body_size` of the collector's HTTP \
+                         receiver, or of what stands before it"
+                    ),
+                }
+            }
+            FailureKind::Http { status: 401 | 403 }
+            | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => format!(
+                "correct the credentials in {headers}, or the rights that they have at the \
+                 collector; with_header_provider() is for tokens that expire"
+            ),
+            FailureKind::Http { status: 404 } => format!(
+                "correct the path in {endpoint}: it asked for `{}`; {} is used as it stands, and \
+                 the generic variable gets `/{}` appended",
+                self.settings.endpoint.path.path(),
+                Variable::Endpoint.name(Some(self.settings.signal)),
+                self.settings.signal.http_path(),
+            ),
+            FailureKind::Grpc { code: "UNIMPLEMENTED", .. } => format!(
+                "let the collector's OTLP receiver be in a pipeline for {}, or correct {endpoint}",
+                self.settings.signal
+            ),
+            FailureKind::Http { status: 300..=399 } => format!(
+                "redirects are not followed: name the place where it leads to in {endpoint}"
+            ),
+            FailureKind::Http { status: 415 } => {
+                format!("set {protocol} to what the collector takes, `http/protobuf` for one")
+            }
+            FailureKind::Http { status: 429 | 502..=504 } => {
+                "see whether the collector is down or \
+                 overloaded; what balances load before it may be who answers"
+                    .to_owned()
+            }
+            FailureKind::Rejected { .. } | FailureKind::Grpc { .. } | FailureKind::Http { .. } => {
+                "the collector's log says why; its own words are not shown here".to_owned()
+            }
+            FailureKind::Answer { .. } => format!("see what listens at {endpoint}"),
+            _ => String::new(),
+        }
+    }
+
+    /// The variable that names the proxy.
+    fn proxy(&self) -> String {
+        let proxy = self.settings.proxy.as_ref();
+        proxy.map_or_else(String::new, |proxy| proxy.origin.to_string())
+    }
+}
