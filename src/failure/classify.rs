@@ -308,3 +308,36 @@ fn ours(error: &(dyn StdError + 'static)) -> Arc<dyn StdError + Send + Sync> {
 fn tls_error(error: &io::Error) -> Option<rustls::Error> {
     error.get_ref()?.downcast_ref::<rustls::Error>().cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What loopback does not do.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_system_says_of_tcp() {
+        for (code, expected) in [
+            (111, "connection_refused"), // ECONNREFUSED
+            (101, "unreachable"),        // ENETUNREACH
+            (113, "unreachable"),        // EHOSTUNREACH
+            (99, "connect"),             // EADDRNOTAVAIL
+        ] {
+            let kind = FailureKind::connect(io::Error::from_raw_os_error(code));
+            assert_eq!(kind.name(), expected, "{code}");
+            assert!(!kind.is_permanent(), "{code}");
+        }
+    }
+
+    /// A GOAWAY may carry anything.
+    #[test]
+    fn nothing_of_a_servers_own_is_kept_of_an_error() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("http2 error")]
+        struct Outer(#[source] h2::Error);
+        let error = Outer(h2::Error::from(h2::Reason::ENHANCE_YOUR_CALM));
+        let words = format!("{0} {0:?}", ours(&error));
+        assert!(words.contains("http2 error: "), "{words}");
+        assert!(!words.contains("ENHANCE_YOUR_CALM(") && !words.contains("Library"), "{words}");
+    }
+}

@@ -288,6 +288,9 @@ fn a_client_certificate_that_the_server_refuses_is_not_tried_again() {
             let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
             assert!(error.contains("the server refused us"), "{protocol} {version:?}: {error}");
             assert_eq!(collector.connections(), 1, "{protocol} {version:?}");
+            // The next export is another matter.
+            export(&exporters, Signal::Traces).unwrap_err();
+            assert_eq!(collector.connections(), 2, "{protocol} {version:?}");
         }
     }
 }
