@@ -10,6 +10,7 @@ mod settings;
 mod switches;
 mod values;
 
+#[cfg(feature = "metrics")]
 pub(crate) use endpoint::Endpoint;
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;

@@ -13,7 +13,9 @@ mod trace;
 
 pub(crate) use client::Client;
 pub(crate) use delivery::Delivery;
-pub(crate) use ledger::{Counts, Handler, Herald, Ledger};
+#[cfg(feature = "metrics")]
+pub(crate) use ledger::Counts;
+pub(crate) use ledger::{Handler, Herald, Ledger};
 #[cfg(feature = "logs")]
 pub use logs::LogExporter;
 #[cfg(feature = "metrics")]

@@ -1,5 +1,7 @@
 //! The handle that makes exporters, and its builder.
 
+#[cfg(feature = "metrics")]
+mod books;
 mod builder;
 mod late;
 
@@ -12,17 +14,20 @@ use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
-use crate::config::{Endpoint, HistogramAggregation, Protocol, Retry, Settings, Switches};
+use crate::config::{HistogramAggregation, Retry, Settings, Switches};
 use crate::error::Error;
-use crate::exporter::{Client, Counts, Delivery, Ledger};
+use crate::exporter::{Client, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::signal::Signal;
-use crate::status::{CredentialStatus, ExportStatus, Status};
+use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
 use crate::transport::{Policy, Runtime, Transport};
 
 use late::Late;
+
+#[cfg(feature = "metrics")]
+pub(crate) use books::{SignalBooks, StoreBooks};
 
 pub use builder::ExportersBuilder;
 
@@ -60,22 +65,6 @@ struct Shared {
     /// `None` over plaintext.
     store: Option<Arc<Store>>,
     transport: Mutex<Weak<Transport>>,
-}
-
-/// What is counted of one set of credentials, for metrics.
-#[cfg(feature = "metrics")]
-pub(crate) struct StoreBooks {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) status: CredentialStatus,
-    pub(crate) handshakes: BTreeMap<Option<&'static str>, u64>,
-}
-
-/// What is counted of one signal, for metrics.
-#[cfg(feature = "metrics")]
-pub(crate) struct SignalBooks {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) protocol: Protocol,
-    pub(crate) counts: Counts,
 }
 
 /// One signal's way, for a check.
@@ -203,26 +192,6 @@ impl Exporters {
     pub fn reload(&self) -> Result<(), Error> {
         let looks: Vec<_> = self.stores().map(|(_, store)| store.look(true)).collect();
         looks.into_iter().collect()
-    }
-
-    /// What is counted of each set of credentials.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn store_books(&self) -> Vec<StoreBooks> {
-        let books = self.stores().map(|(signals, store)| StoreBooks {
-            // The first of the signals that share it: they share the collector too.
-            endpoint: self.0.lines[&signals[0]].settings.endpoint.clone(),
-            status: store.status(),
-            handshakes: store.handshakes(),
-        });
-        books.collect()
-    }
-
-    /// What is counted of a signal; `None` if it does not go to a collector.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn signal_books(&self, signal: Signal) -> Option<SignalBooks> {
-        let Line { settings, ledger, .. } = self.0.lines.get(&signal)?;
-        let (endpoint, protocol) = (settings.endpoint.clone(), settings.protocol);
-        Some(SignalBooks { endpoint, protocol, counts: ledger.counts() })
     }
 
     /// The stores, each with the signals that share it.
