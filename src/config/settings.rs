@@ -432,6 +432,7 @@ impl fmt::Display for Warning {
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "gzip", feature = "http-json", feature = "zstd"))]
 mod properties;
 #[cfg(test)]
 mod tests;
