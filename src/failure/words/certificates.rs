@@ -12,6 +12,86 @@ use crate::tls::{distinguished_name, list, utc};
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
         use ServerCertificateProblem as Problem;
+        let issuer = issuer(refused);
+        let host = self.server_name();
+        let mut facts = Vec::new();
+        if let Some(leaf) = refused.chain.first() {
+            facts.push(format!("server: {leaf}"));
+        }
+        let ca = self.ca();
+        let remedy = match refused.problem {
+            Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
+                facts.push(self.trusted());
+                let intermediate = match (refused.problem, refused.chain.as_slice()) {
+                    (Problem::UnknownIssuer, [_]) => {
+                        "; if that is an intermediate, let the server send it after its own"
+                    }
+                    _ => "",
+                };
+                match refused.problem {
+                    Problem::SelfSigned => {
+                        format!("put that certificate, or better a CA's, into {ca}")
+                    }
+                    _ => format!("put the certificate of {issuer} into {ca}{intermediate}"),
+                }
+            }
+            Problem::CaUsedAsEndEntity => format!(
+                "issue the server a certificate of its own by that CA, and keep the CA's in {ca}"
+            ),
+            Problem::WrongName => {
+                facts.push(format!("expected: {host}, by {}", self.name_origin()));
+                format!(
+                    "use one of its names in {}, or with_server_name(), or issue it for {host}",
+                    self.endpoint()
+                )
+            }
+            Problem::NoName | Problem::Version1 => {
+                facts.push(format!("expected: {host}, by {}", self.name_origin()));
+                let kind = match host.parse::<std::net::IpAddr>() {
+                    Ok(_) => "IP",
+                    Err(_name) => "DNS",
+                };
+                format!(
+                    "issue it anew with `openssl x509 -req … -extfile <(printf \
+                     \"subjectAltName={kind}:{host}\")`"
+                )
+            }
+            Problem::NoIpAddress => {
+                facts.push(format!("expected: {host}, by {}", self.name_origin()));
+                format!(
+                    "use one of its names in {}, or with_server_name(), or issue it with \
+                     subjectAltName=IP:{host}",
+                    self.endpoint()
+                )
+            }
+            Problem::Expired | Problem::NotYetValid => {
+                facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
+                match refused.problem {
+                    Problem::Expired => format!(
+                        "renew it at the server that {} names, and let that server read it again",
+                        self.endpoint()
+                    ),
+                    _ => format!(
+                        "set the clock right, here or where the certificate for {} was issued",
+                        self.endpoint()
+                    ),
+                }
+            }
+            Problem::WrongUsage => format!(
+                "issue the server that {} names a certificate with extendedKeyUsage=serverAuth",
+                self.endpoint()
+            ),
+            Problem::Revoked | Problem::Other => {
+                format!("issue the server that {} names another certificate", self.endpoint())
+            }
+        };
+        let fault = self.server_fault(refused);
+        Words { cause: format!("we refused the server's certificate: {fault}"), facts, remedy }
+    }
+
+    /// What is wrong with the server's certificate.
+    fn server_fault(&self, refused: &ServerCertificate) -> String {
+        use ServerCertificateProblem as Problem;
         let leaf = refused.chain.first();
         let names = match (leaf, &refused.source) {
             (Some(leaf), _) => list(&leaf.names),
@@ -24,14 +104,12 @@ impl Context<'_> {
             ) => list(presented),
             (None, _) => "another name".to_owned(),
         };
-        // Of the last that the server presents, for the others are issued by one another. Without
-        // any, the verifier is not ours.
-        let issuer = refused.chain.last().map_or("its CA", |last| last.issuer.as_str());
+        let issuer = issuer(refused);
         let host = self.server_name();
         // Whose time it is that is over may be an intermediate's.
         let late = refused.chain.iter().find(|facts| facts.not_after < self.now);
         let early = refused.chain.iter().find(|facts| facts.not_before > self.now);
-        let cause = match refused.problem {
+        match refused.problem {
             Problem::UnknownIssuer if leaf.is_none() => {
                 "no CA that we trust has issued it".to_owned()
             }
@@ -71,77 +149,7 @@ impl Context<'_> {
             }
             Problem::Revoked => "it is revoked".to_owned(),
             Problem::Other => short(&refused.source),
-        };
-        let mut facts = Vec::new();
-        if let Some(leaf) = leaf {
-            facts.push(format!("server: {leaf}"));
         }
-        let ca = self.ca();
-        let san = "`-extfile <(printf \"subjectAltName=DNS:NAME\")`";
-        let remedy = match refused.problem {
-            Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
-                facts.push(self.trusted());
-                let intermediate = match (refused.problem, refused.chain.as_slice()) {
-                    (Problem::UnknownIssuer, [_]) => {
-                        "; if that is an intermediate, let the server send it after its own"
-                    }
-                    _ => "",
-                };
-                match refused.problem {
-                    Problem::SelfSigned => {
-                        format!("put that certificate, or better a CA's, into {ca}")
-                    }
-                    _ => format!("put the certificate of {issuer} into {ca}{intermediate}"),
-                }
-            }
-            Problem::CaUsedAsEndEntity => format!(
-                "issue the server a certificate of its own by that CA, and keep the CA's in {ca}"
-            ),
-            Problem::WrongName => {
-                facts.push(format!("expected: {host}, by {}", self.name_origin()));
-                format!(
-                    "use one of its names in {}, or with_server_name(), or issue it for {host}",
-                    self.endpoint()
-                )
-            }
-            Problem::NoName | Problem::Version1 => {
-                facts.push(format!("expected: {host}, by {}", self.name_origin()));
-                let san = match host.parse::<std::net::IpAddr>() {
-                    Ok(_) => san.replace("DNS:NAME", &format!("IP:{host}")),
-                    Err(_name) => san.replace("NAME", &host),
-                };
-                format!("issue it anew with `openssl x509 -req … {}", san.trim_start_matches('`'))
-            }
-            Problem::NoIpAddress => {
-                facts.push(format!("expected: {host}, by {}", self.name_origin()));
-                format!(
-                    "use one of its names in {}, or with_server_name(), or issue it with \
-                     subjectAltName=IP:{host}",
-                    self.endpoint()
-                )
-            }
-            Problem::Expired | Problem::NotYetValid => {
-                facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
-                match refused.problem {
-                    Problem::Expired => format!(
-                        "renew it at the server that {} names, and let that server read it again",
-                        self.endpoint()
-                    ),
-                    _ => format!(
-                        "set the clock right, here or where the certificate for {} was issued",
-                        self.endpoint()
-                    ),
-                }
-            }
-            Problem::WrongUsage => format!(
-                "issue the server that {} names a certificate with extendedKeyUsage=serverAuth",
-                self.endpoint()
-            ),
-            Problem::Revoked | Problem::Other => {
-                format!("issue the server that {} names another certificate", self.endpoint())
-            }
-        };
-        Words { cause: format!("we refused the server's certificate: {cause}"), facts, remedy }
     }
 
     pub(super) fn client_certificate(
@@ -297,4 +305,10 @@ impl Context<'_> {
             handshake.acceptable_issuers.iter().filter_map(|der| distinguished_name(der)).collect();
         (!names.is_empty()).then(|| list(&names))
     }
+}
+
+/// Who issued the last certificate that the server presents, for the others are issued by one another.
+/// Without any, the verifier is not ours.
+fn issuer(refused: &ServerCertificate) -> &str {
+    refused.chain.last().map_or("its CA", |last| last.issuer.as_str())
 }
