@@ -1,0 +1,184 @@
+//! A collector that counts what it acknowledges and keeps nothing, in a process of its own.
+//!
+//! It writes a client's certificates into the directory that it is given, prints its two ports, for
+//! mutual TLS and for plaintext, and then answers each line on stdin with what it has counted since
+//! the line before. It ends with stdin.
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use otlp_mtls::rustls::crypto::aws_lc_rs;
+use otlp_mtls::rustls::pki_types::CertificateDer;
+use otlp_mtls::rustls::pki_types::pem::PemObject;
+use otlp_mtls::rustls::server::WebPkiClientVerifier;
+use otlp_mtls::rustls::{RootCertStore, ServerConfig};
+use otlp_mtls::testing::{Fixture, Pki};
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// What all three requests of OTLP have in common.
+#[derive(Message)]
+struct Export {
+    #[prost(message, repeated, tag = 1)]
+    resources: Vec<ResourceItems>,
+}
+
+#[derive(Message)]
+struct ResourceItems {
+    #[prost(message, repeated, tag = 2)]
+    scopes: Vec<ScopeItems>,
+}
+
+#[derive(Message)]
+struct ScopeItems {
+    /// Spans, metrics or log records: slices of the request, not decoded.
+    #[prost(bytes = "bytes", repeated, tag = 2)]
+    items: Vec<Bytes>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: u64,
+    handshakes: u64,
+    requests: u64,
+    items: u64,
+    first: Option<SystemTime>,
+    last: Option<SystemTime>,
+}
+
+static COUNTS: Mutex<Option<Counts>> = Mutex::new(None);
+
+/// What a panic left there is still a number.
+fn locked() -> MutexGuard<'static, Option<Counts>> {
+    COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn count(change: impl FnOnce(&mut Counts)) {
+    change(locked().get_or_insert_default());
+}
+
+fn main() {
+    let pki = Pki::new();
+    let directory = std::env::args().nth(1).expect("a directory for certificates");
+    let directory = Path::new(&directory);
+    fs::write(directory.join("ca.crt"), pki.ca_pem()).expect("a directory to write to");
+    pki.client(Fixture::Good).write_to(directory, "client").expect("a directory to write to");
+
+    std::thread::spawn(report);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    runtime.expect("a runtime").block_on(async {
+        let mtls = listener().await;
+        let plaintext = listener().await;
+        let acceptor = TlsAcceptor::from(tls(&pki));
+        tokio::spawn(async move {
+            loop {
+                let (tcp, _) = mtls.accept().await.expect("a connection");
+                tcp.set_nodelay(true).expect("an open socket");
+                count(|counts| counts.connections += 1);
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    if let Ok(tls) = acceptor.accept(tcp).await {
+                        count(|counts| counts.handshakes += 1);
+                        serve(tls).await;
+                    }
+                });
+            }
+        });
+        loop {
+            let (tcp, _) = plaintext.accept().await.expect("a connection");
+            tcp.set_nodelay(true).expect("an open socket");
+            count(|counts| counts.connections += 1);
+            tokio::spawn(serve(tcp));
+        }
+    });
+}
+
+fn report() {
+    let nanos = |time: Option<SystemTime>| {
+        time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_nanos()
+    };
+    for _line in std::io::stdin().lines() {
+        let Counts { connections, handshakes, requests, items, first, last } =
+            locked().take().unwrap_or_default();
+        let (first, last) = (nanos(first), nanos(last));
+        println!("{connections} {handshakes} {requests} {items} {first} {last}");
+    }
+    std::process::exit(0);
+}
+
+async fn listener() -> TcpListener {
+    let listener = TcpListener::bind(("localhost", 0)).await.expect("a free port");
+    println!("{}", listener.local_addr().expect("a bound socket").port());
+    listener
+}
+
+fn tls(pki: &Pki) -> Arc<ServerConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(
+        CertificateDer::pem_slice_iter(pki.ca_pem().as_bytes()).map(|ca| ca.expect("a CA")),
+    );
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let server = pki.server(Fixture::Good);
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs has the default versions")
+        .with_client_cert_verifier(verifier.build().expect("a client CA"))
+        .with_single_cert(server.certificate_ders().to_vec(), server.key_der())
+        .expect("the key of the certificate");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let connection = auto::Builder::new(TokioExecutor::new());
+    // A client that goes away in the middle is the driver's to find by the counts.
+    let _ = connection.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
+    let content_type = request.headers().get(CONTENT_TYPE).cloned();
+    let is_grpc = content_type.as_ref().is_some_and(|value| value == "application/grpc");
+    let body = request.into_body().collect().await?.to_bytes();
+    // Without the flag and the length; nobody compresses here.
+    let message = if is_grpc { body.slice(5..) } else { body };
+    let export = Export::decode(message).expect("a request of OTLP");
+    let scopes = export.resources.iter().flat_map(|resource| &resource.scopes);
+    let items: usize = scopes.map(|scope| scope.items.len()).sum();
+
+    let mut response = Response::new(if is_grpc {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        // One message, not compressed, of no bytes.
+        let message = Full::new(Bytes::from_static(&[0; 5]));
+        message.with_trailers(async { Some(Ok(trailers)) }).boxed()
+    } else {
+        Empty::new().boxed()
+    });
+    response.headers_mut().extend(content_type.map(|value| (CONTENT_TYPE, value)));
+    let now = SystemTime::now();
+    count(|counts| {
+        counts.requests += 1;
+        counts.items += items as u64;
+        counts.first.get_or_insert(now);
+        counts.last = Some(now);
+    });
+    Ok(response)
+}
