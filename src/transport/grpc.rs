@@ -5,11 +5,11 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use super::Call;
 use super::framing::{Body, Framing, Refusal};
 use super::retry::Again;
+use super::retry_info::retry_delay;
 use crate::failure::FailureKind;
 use crate::observation::contains;
 
@@ -93,10 +93,7 @@ fn refusal(status: &Status, call: &Call) -> Refusal {
     if is_too_large {
         return Refusal::permanent(FailureKind::TooLarge { bytes: call.body.len() });
     }
-    let delay = || {
-        let info = status.get_details_retry_info();
-        info.and_then(|info| info.retry_delay).map(Again::After)
-    };
+    let delay = || retry_delay(status).map(Again::After);
     let again = match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded

@@ -11,6 +11,8 @@ mod http;
 mod pool;
 mod proxy;
 mod retry;
+#[cfg(feature = "grpc")]
+mod retry_info;
 mod runtime;
 mod wire;
 
