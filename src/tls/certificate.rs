@@ -2,15 +2,14 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::CertificateDer;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
-use x509_parser::x509::{X509Name, X509Version};
+
+use super::time::utc;
+use super::x509::{self, ToBeSigned};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,24 +48,18 @@ impl CertificateFacts {
         der: &CertificateDer<'_>,
         provider: &CryptoProvider,
     ) -> Result<Self, Box<dyn StdError + Send + Sync>> {
-        let (_, certificate) = X509Certificate::from_der(der)?;
-        let validity = certificate.validity();
-        // An extension that cannot be parsed is the verifier's to judge.
-        let names = certificate.subject_alternative_name().ok().flatten();
-        let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
+        let certificate = ToBeSigned::parse(der)?;
         Ok(Self {
-            subject: printable(&certificate.subject().to_string()),
-            issuer: printable(&certificate.issuer().to_string()),
-            names: names.iter().filter_map(name).map(|name| printable(&name)).collect(),
+            subject: printable(&certificate.subject()),
+            issuer: printable(&certificate.issuer()),
+            names: certificate.names().iter().map(|name| printable(name)).collect(),
             fingerprint: sha256(der, provider).unwrap_or_default(),
-            not_before: system_time(validity.not_before.timestamp()),
-            not_after: system_time(validity.not_after.timestamp()),
-            usages: usages(&certificate),
-            version: match certificate.version() {
-                X509Version(number) => number.saturating_add(1),
-            },
+            not_before: certificate.not_before()?,
+            not_after: certificate.not_after()?,
+            usages: certificate.usages(),
+            version: certificate.version(),
             is_ca: certificate.is_ca(),
-            public_key: certificate.public_key().raw.to_vec(),
+            public_key: certificate.public_key()?,
         })
     }
 }
@@ -94,29 +87,9 @@ pub(crate) fn list(items: &[String]) -> String {
     }
 }
 
-/// By the names that OpenSSL's configuration has for them.
-fn usages(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(usage)) = certificate.extended_key_usage() else {
-        return Vec::new();
-    };
-    let usage = usage.value;
-    let known = [
-        (usage.any, "anyExtendedKeyUsage"),
-        (usage.server_auth, "serverAuth"),
-        (usage.client_auth, "clientAuth"),
-        (usage.code_signing, "codeSigning"),
-        (usage.email_protection, "emailProtection"),
-        (usage.time_stamping, "timeStamping"),
-        (usage.ocsp_signing, "OCSPSigning"),
-    ];
-    let known = known.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).to_owned());
-    known.chain(usage.other.iter().map(ToString::to_string)).collect()
-}
-
 /// A distinguished name in DER, as text.
 pub(crate) fn distinguished_name(der: &[u8]) -> Option<String> {
-    let (_, name) = X509Name::from_der(der).ok()?;
-    Some(printable(&name.to_string()))
+    x509::distinguished_name(der).map(|name| printable(&name))
 }
 
 /// What anybody may have written into a certificate, so that it stays in its line of a log.
@@ -135,30 +108,8 @@ fn printable(text: &str) -> String {
     shown
 }
 
-/// An instant as people write it who have to be understood everywhere (RFC 3339, UTC).
-pub(crate) fn utc(time: SystemTime) -> String {
-    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
-    };
-    let Ok(time) = ASN1Time::from_timestamp(seconds) else {
-        return format!("{seconds} s after 1970");
-    };
-    let time = time.to_datetime();
-    let (year, month, day) = time.to_calendar_date();
-    let (hour, minute, second) = time.to_hms();
-    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
-}
-
-fn name(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(address) => match *address {
-            [a, b, c, d] => Some(IpAddr::from([*a, *b, *c, *d]).to_string()),
-            address => Some(IpAddr::from(<[u8; 16]>::try_from(address).ok()?).to_string()),
-        },
-        _ => None,
-    }
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sha256(der: &[u8], provider: &CryptoProvider) -> Option<String> {
@@ -167,15 +118,5 @@ fn sha256(der: &[u8], provider: &CryptoProvider) -> Option<String> {
         rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
     });
     let sha256 = hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)?;
-    Some(sha256.hash(der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn system_time(timestamp: i64) -> SystemTime {
-    let distance = Duration::from_secs(timestamp.unsigned_abs());
-    let time = if timestamp < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
+    Some(hex(sha256.hash(der).as_ref()))
 }

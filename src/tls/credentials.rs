@@ -10,7 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use super::certificate::{CertificateFacts, utc};
+use super::certificate::CertificateFacts;
+use super::time::utc;
 use crate::config::Origin;
 use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::certificate::{CertificateFacts, utc};
+use super::certificate::CertificateFacts;
+use super::time::utc;
 use crate::lock::lock;
 
 /// The longest that is warned in advance, unless the builder says otherwise.

@@ -8,11 +8,14 @@ mod pem;
 mod provider;
 mod source;
 mod store;
+mod time;
+mod x509;
 
-pub(crate) use certificate::{distinguished_name, list, utc};
+pub(crate) use certificate::{distinguished_name, list};
 pub(crate) use credentials::Validated;
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Loading, Snapshot, Store};
+pub(crate) use time::utc;
 
 pub use certificate::CertificateFacts;
 pub use credentials::Credentials;

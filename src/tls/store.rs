@@ -9,11 +9,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::CredentialSource;
-use super::certificate::{CertificateFacts, utc};
+use super::certificate::CertificateFacts;
 use super::client_config::{client_config, noting};
 use super::credentials::{Credentials, Validated};
 use super::expiry::Expiry;
 use super::source::Files;
+use super::time::utc;
 use crate::config::{Settings, TlsSettings, TlsVersion};
 use crate::error::{Error, located};
 use crate::lock::lock;

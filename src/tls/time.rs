@@ -1,0 +1,154 @@
+//! The times of certificates.
+
+use std::time::{Duration, SystemTime};
+
+use der::asn1::AnyRef;
+use der::{DateTime, Tag, Tagged};
+
+/// `der` knows no year before 1970, and in 2000 years the calendar is the same again.
+const CYCLE_YEARS: u16 = 2_000;
+const CYCLE_SECONDS: i64 = 730_485 * 86_400;
+
+/// An instant as people write it who have to be understood everywhere (RFC 3339, UTC).
+pub(crate) fn utc(time: SystemTime) -> String {
+    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
+    };
+    let (years, since) = match seconds {
+        0.. => (0, seconds),
+        _ => (CYCLE_YEARS, seconds.saturating_add(CYCLE_SECONDS)),
+    };
+    let date = || {
+        let since = Duration::from_secs(u64::try_from(since).ok()?);
+        let date = DateTime::from_unix_duration(since).ok()?;
+        Some((date.year().checked_sub(years)?, date))
+    };
+    let Some((year, date)) = date() else {
+        return format!("{seconds} s after 1970");
+    };
+    let (month, day) = (date.month(), date.day());
+    let (hour, minute, second) = (date.hour(), date.minutes(), date.seconds());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A `UTCTime` or `GeneralizedTime`.
+///
+/// [RFC 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.5) demands the seconds and a `Z`.
+/// There are certificates without the one, or with an offset in place of the other.
+pub(super) fn instant(time: AnyRef<'_>) -> der::Result<SystemTime> {
+    let seconds = seconds(time).ok_or_else(|| time.tag().value_error())?;
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    Ok(time.unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+/// Since 1970.
+fn seconds(time: AnyRef<'_>) -> Option<i64> {
+    let text = str::from_utf8(time.value()).ok()?;
+    let (date, zone) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let date = pairs(date)?;
+    let (year, date) = match (time.tag(), date.as_slice()) {
+        (Tag::UtcTime, [year @ ..50, date @ ..]) => (2_000 + u16::from(*year), date),
+        (Tag::UtcTime, [year, date @ ..]) => (1_900 + u16::from(*year), date),
+        (Tag::GeneralizedTime, [century, year, date @ ..]) => {
+            (100 * u16::from(*century) + u16::from(*year), date)
+        }
+        _ => return None,
+    };
+    let (month, day, hour, minute, second) = match *date {
+        [month, day, hour, minute] => (month, day, hour, minute, 0),
+        [month, day, hour, minute, second] => (month, day, hour, minute, second),
+        _ => return None,
+    };
+    let (years, cycle) = if year < 1970 { (CYCLE_YEARS, CYCLE_SECONDS) } else { (0, 0) };
+    let date = DateTime::new(year + years, month, day, hour, minute, second).ok()?;
+    let seconds = i64::try_from(date.unix_duration().as_secs()).ok()? - cycle;
+
+    let offset = |offset| match *pairs(offset)? {
+        [hours, minutes] => Some(60 * (60 * i64::from(hours) + i64::from(minutes))),
+        _ => None,
+    };
+    let is_of_a_second = |c: char| c == '.' || c.is_ascii_digit();
+    match zone.trim_start_matches(is_of_a_second).split_at_checked(1)? {
+        ("Z", "") => Some(seconds),
+        ("+", east) => Some(seconds - offset(east)?),
+        ("-", west) => Some(seconds + offset(west)?),
+        _ => None,
+    }
+}
+
+/// The numbers of two digits that a text consists of.
+fn pairs(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    pairs.iter().map(|pair| str::from_utf8(pair).ok()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(tag: Tag, text: &str) -> Option<String> {
+        let time = AnyRef::new(tag, text.as_bytes()).unwrap();
+        instant(time).ok().map(utc)
+    }
+
+    #[test]
+    fn as_certificates_have_them() {
+        for (tag, text, expected) in [
+            (Tag::UtcTime, "491231235959Z", "2049-12-31T23:59:59Z"),
+            (Tag::UtcTime, "500101000000Z", "1950-01-01T00:00:00Z"),
+            (Tag::UtcTime, "691231235959Z", "1969-12-31T23:59:59Z"),
+            (Tag::UtcTime, "700101000000Z", "1970-01-01T00:00:00Z"),
+            (Tag::GeneralizedTime, "20000229120000Z", "2000-02-29T12:00:00Z"),
+            (Tag::GeneralizedTime, "20510203040506Z", "2051-02-03T04:05:06Z"),
+            (Tag::GeneralizedTime, "99991231235959Z", "9999-12-31T23:59:59Z"),
+            (Tag::GeneralizedTime, "19000301000000Z", "1900-03-01T00:00:00Z"),
+            (Tag::GeneralizedTime, "00000101000000Z", "0000-01-01T00:00:00Z"),
+            // By X.680, and not by RFC 5280.
+            (Tag::UtcTime, "3701161300Z", "2037-01-16T13:00:00Z"),
+            (Tag::UtcTime, "370116130016+0000", "2037-01-16T13:00:16Z"),
+            (Tag::UtcTime, "370116130016+0130", "2037-01-16T11:30:16Z"),
+            (Tag::UtcTime, "370116130016-1200", "2037-01-17T01:00:16Z"),
+            (Tag::GeneralizedTime, "20370116130016.25Z", "2037-01-16T13:00:16Z"),
+        ] {
+            assert_eq!(written(tag, text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_none() {
+        for (tag, text) in [
+            (Tag::UtcTime, ""),
+            (Tag::UtcTime, "Z"),
+            (Tag::UtcTime, "370229000000Z"),
+            (Tag::UtcTime, "371301000000Z"),
+            (Tag::UtcTime, "370116240000Z"),
+            (Tag::UtcTime, "37011613001Z"),
+            (Tag::UtcTime, "370116130016"),
+            (Tag::UtcTime, "370116130016+01"),
+            (Tag::UtcTime, "370116130016 Z"),
+            (Tag::UtcTime, "370116130016ZZ"),
+            (Tag::UtcTime, "370116130016+0\u{e9}1"),
+            (Tag::UtcTime, "20370116130016Z"),
+            (Tag::GeneralizedTime, "370116130016Z"),
+            (Tag::Utf8String, "370116130016Z"),
+        ] {
+            assert_eq!(written(tag, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_calendar_has() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        assert_eq!(utc(far), "253402300800 s after 1970");
+        let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(1 + 62_167_219_200);
+        assert_eq!(utc(long_ago), "-62167219201 s after 1970");
+    }
+}

@@ -1,0 +1,305 @@
+//! A certificate, as far as we read it ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
+//!
+//! By types of our own over `der`'s, for those of `x509-cert` refuse what TLS takes: years before 1970,
+//! text that is not quite of its type, an odd extension. A certificate is the verifier's to judge, and
+//! here only to be told of.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, SetOfVec};
+use der::{Decode, Encode, Reader, Sequence, SliceReader, Tag, TagNumber, Tagged, ValueOrd};
+
+use super::certificate::hex;
+use super::time::instant;
+
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+
+/// The numbers of `GeneralName`'s choices.
+const DNS_NAME: u32 = 2;
+const URI: u32 = 6;
+const IP_ADDRESS: u32 = 7;
+
+const UNREADABLE: &str = "(unreadable name)";
+
+/// The attributes of names, in short.
+const ATTRIBUTES: &[(&str, &str)] = &[
+    ("2.5.4.3", "CN"),
+    ("2.5.4.4", "surname"),
+    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.9", "streetAddress"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.15", "businessCategory"),
+    ("2.5.4.17", "postalCode"),
+    ("2.5.4.42", "givenName"),
+    ("2.5.4.46", "dnQualifier"),
+    ("2.5.4.97", "organizationIdentifier"),
+    ("0.9.2342.19200300.100.1.1", "uid"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("1.2.840.113549.1.9.1", "Email"),
+    ("1.3.6.1.4.1.311.60.2.1.1", "msJurisdictionLocality"),
+    ("1.3.6.1.4.1.311.60.2.1.2", "msJurisdictionStateOrProvince"),
+    ("1.3.6.1.4.1.311.60.2.1.3", "msJurisdictionCountry"),
+];
+
+/// The extended key usages, as OpenSSL's configuration calls them.
+const USAGES: &[(&str, &str)] = &[
+    ("2.5.29.37.0", "anyExtendedKeyUsage"),
+    ("1.3.6.1.5.5.7.3.1", "serverAuth"),
+    ("1.3.6.1.5.5.7.3.2", "clientAuth"),
+    ("1.3.6.1.5.5.7.3.3", "codeSigning"),
+    ("1.3.6.1.5.5.7.3.4", "emailProtection"),
+    ("1.3.6.1.5.5.7.3.8", "timeStamping"),
+    ("1.3.6.1.5.5.7.3.9", "OCSPSigning"),
+];
+
+#[derive(Sequence)]
+struct Certificate<'a> {
+    to_be_signed: ToBeSigned<'a>,
+    algorithm: AnyRef<'a>,
+    signature: BitStringRef<'a>,
+}
+
+#[derive(Sequence)]
+pub(super) struct ToBeSigned<'a> {
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", default = "Default::default")]
+    version: u32,
+    serial_number: AnyRef<'a>,
+    algorithm: AnyRef<'a>,
+    issuer: AnyRef<'a>,
+    validity: Validity<'a>,
+    subject: AnyRef<'a>,
+    public_key: AnyRef<'a>,
+    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
+    issuer_id: Option<BitStringRef<'a>>,
+    #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
+    subject_id: Option<BitStringRef<'a>>,
+    /// Each is an identifier, perhaps whether it is critical, and an octet string.
+    #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
+    extensions: Option<Vec<Vec<AnyRef<'a>>>>,
+}
+
+#[derive(Sequence)]
+struct Validity<'a> {
+    not_before: AnyRef<'a>,
+    not_after: AnyRef<'a>,
+}
+
+#[derive(Sequence, ValueOrd)]
+struct Attribute<'a> {
+    id: AnyRef<'a>,
+    value: AnyRef<'a>,
+}
+
+impl<'a> ToBeSigned<'a> {
+    /// Whatever follows the certificate is left alone.
+    pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        let certificate: Certificate<'a> = SliceReader::new(der)?.decode()?;
+        Ok(certificate.to_be_signed)
+    }
+
+    /// 1, 2 or 3.
+    pub(super) fn version(&self) -> u32 {
+        self.version.saturating_add(1)
+    }
+
+    pub(super) fn subject(&self) -> String {
+        name(self.subject).unwrap_or_else(|_| UNREADABLE.to_owned())
+    }
+
+    pub(super) fn issuer(&self) -> String {
+        name(self.issuer).unwrap_or_else(|_| UNREADABLE.to_owned())
+    }
+
+    pub(super) fn not_before(&self) -> der::Result<SystemTime> {
+        instant(self.validity.not_before)
+    }
+
+    pub(super) fn not_after(&self) -> der::Result<SystemTime> {
+        instant(self.validity.not_after)
+    }
+
+    /// The `SubjectPublicKeyInfo` in DER.
+    pub(super) fn public_key(&self) -> der::Result<Vec<u8>> {
+        self.public_key.to_der()
+    }
+
+    /// Of the subject's alternative names, those that a client may ask for.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.list(SUBJECT_ALT_NAME).into_iter().filter_map(alternative_name).collect()
+    }
+
+    /// The extended key usages.
+    pub(super) fn usages(&self) -> Vec<String> {
+        self.list(EXTENDED_KEY_USAGE).into_iter().map(|id| in_short(id, USAGES)).collect()
+    }
+
+    pub(super) fn is_ca(&self) -> bool {
+        // `cA` may be left out, or be followed by how long a path may be.
+        let constraints = self.list(BASIC_CONSTRAINTS);
+        constraints.first().is_some_and(|is| is.tag() == Tag::Boolean && is.value() != [0])
+    }
+
+    /// Empty where the extension cannot be decoded.
+    fn list(&self, id: ObjectIdentifier) -> Vec<AnyRef<'a>> {
+        self.extension(id).and_then(|der| Vec::from_der(der).ok()).unwrap_or_default()
+    }
+
+    fn extension(&self, id: ObjectIdentifier) -> Option<&'a [u8]> {
+        self.extensions.iter().flatten().find_map(|extension| match extension.as_slice() {
+            [is, .., value] if is.value() == id.as_bytes() => Some(value.value()),
+            _ => None,
+        })
+    }
+}
+
+/// A distinguished name in DER, as text.
+pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
+    name(AnyRef::from_der(der).ok()?).ok()
+}
+
+/// In the order in which it is written, as people know it from OpenSSL.
+fn name(name: AnyRef<'_>) -> der::Result<String> {
+    let relative: Vec<SetOfVec<Attribute<'_>>> = name.decode_as()?;
+    let relative = relative.iter().map(|attributes| {
+        let attributes = attributes.iter().map(|Attribute { id, value }| {
+            let id = in_short(*id, ATTRIBUTES);
+            format!("{id}={}", text(*value))
+        });
+        attributes.collect::<Vec<_>>().join(" + ")
+    });
+    Ok(relative.collect::<Vec<_>>().join(", "))
+}
+
+fn in_short(id: AnyRef<'_>, names: &[(&str, &str)]) -> String {
+    // `der` takes no arc of more than 32 bits.
+    let Ok(id) = ObjectIdentifier::from_bytes(id.value()) else {
+        return hex(id.value());
+    };
+    let id = id.to_string();
+    let name = names.iter().find(|(known, _)| *known == id);
+    name.map_or(id, |(_, name)| (*name).to_owned())
+}
+
+/// A string of whatever type; what is none, in hexadecimal digits.
+fn text(value: AnyRef<'_>) -> String {
+    match value.tag() {
+        Tag::BmpString => {
+            let (units, _) = value.value().as_chunks();
+            let units: Vec<_> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
+            String::from_utf16_lossy(&units)
+        }
+        Tag::Utf8String
+        | Tag::PrintableString
+        | Tag::TeletexString
+        | Tag::Ia5String
+        | Tag::VisibleString
+        | Tag::GeneralString
+        | Tag::NumericString
+        | Tag::VideotexString => String::from_utf8_lossy(value.value()).into_owned(),
+        _ => hex(value.value()),
+    }
+}
+
+fn alternative_name(name: AnyRef<'_>) -> Option<String> {
+    let Tag::ContextSpecific { number: TagNumber(choice), .. } = name.tag() else {
+        return None;
+    };
+    match choice {
+        DNS_NAME | URI => Some(str::from_utf8(name.value()).ok()?.to_owned()),
+        IP_ADDRESS => match *name.value() {
+            [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
+            ref address => Some(IpAddr::from(<[u8; 16]>::try_from(address).ok()?).to_string()),
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tlv(tag: Tag, value: &[u8]) -> Vec<u8> {
+        AnyRef::new(tag, value).unwrap().to_der().unwrap()
+    }
+
+    /// A name of one attribute, its value's DER given.
+    fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
+        let id = ObjectIdentifier::new_unwrap(id).to_der().unwrap();
+        tlv(Tag::Set, &tlv(Tag::Sequence, &[id.as_slice(), value].concat()))
+    }
+
+    fn named(relative: &[Vec<u8>]) -> Option<String> {
+        distinguished_name(&tlv(Tag::Sequence, &relative.concat()))
+    }
+
+    #[test]
+    fn names_in_their_own_order() {
+        let country = attribute("2.5.4.6", &tlv(Tag::PrintableString, b"DE"));
+        let common_name = attribute("2.5.4.3", &tlv(Tag::Utf8String, b"a, b + \"c\""));
+        let other = attribute("2.5.4.99", &tlv(Tag::Utf8String, b"x"));
+        let name = named(&[country, common_name, other]);
+        assert_eq!(name.as_deref(), Some("C=DE, CN=a, b + \"c\", 2.5.4.99=x"));
+        assert_eq!(named(&[]).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn several_attributes_in_one() {
+        let one = &attribute("2.5.4.3", &tlv(Tag::Utf8String, b"one"))[2..];
+        let two = &attribute("2.5.4.11", &tlv(Tag::Utf8String, b"two"))[2..];
+        let name = named(&[tlv(Tag::Set, &[one, two].concat())]);
+        assert_eq!(name.as_deref(), Some("CN=one + OU=two"));
+    }
+
+    #[test]
+    fn text_of_whatever_type() {
+        let mut universal = tlv(Tag::Utf8String, b"\0\0\0a");
+        universal[0] = 0x1c;
+        for (value, expected) in [
+            (tlv(Tag::BmpString, &[0, b'O', 0x01, 0x61]), Some("CN=Oš")),
+            // By the letter of it, it has no surrogate pairs.
+            (tlv(Tag::BmpString, &[0xd8, 0x3d, 0xde, 0x00]), Some("CN=😀")),
+            (tlv(Tag::BmpString, &[0xd8, 0x3d]), Some("CN=\u{fffd}")),
+            (tlv(Tag::TeletexString, b"M\xfcller"), Some("CN=M\u{fffd}ller")),
+            (tlv(Tag::TeletexString, "Müller".as_bytes()), Some("CN=Müller")),
+            (tlv(Tag::PrintableString, b"*.example"), Some("CN=*.example")),
+            (tlv(Tag::Ia5String, "ü".as_bytes()), Some("CN=ü")),
+            (tlv(Tag::OctetString, b"\x01\xab"), Some("CN=01ab")),
+            // `der` has no such tag.
+            (universal, None),
+        ] {
+            assert_eq!(named(&[attribute("2.5.4.3", &value)]).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn an_identifier_with_a_uuid() {
+        let id = AnyRef::new(Tag::ObjectIdentifier, b"\x69\x83\xff\xff\xff\xff\x7f").unwrap();
+        assert_eq!(in_short(id, USAGES), "6983ffffffff7f");
+    }
+
+    #[test]
+    fn alternative_names() {
+        let name = |choice, value| {
+            let number = TagNumber(choice);
+            let tag = Tag::ContextSpecific { constructed: false, number };
+            alternative_name(AnyRef::new(tag, value).unwrap())
+        };
+        assert_eq!(name(DNS_NAME, b"*.example").as_deref(), Some("*.example"));
+        assert_eq!(name(DNS_NAME, "bücher.example".as_bytes()).as_deref(), Some("bücher.example"));
+        assert_eq!(name(DNS_NAME, b"\xff"), None);
+        assert_eq!(name(URI, b"spiffe://a/b").as_deref(), Some("spiffe://a/b"));
+        assert_eq!(name(IP_ADDRESS, &[127, 0, 0, 1]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(name(IP_ADDRESS, &[0; 16]).as_deref(), Some("::"));
+        assert_eq!(name(IP_ADDRESS, &[1; 5]), None);
+        assert_eq!(name(1, b"me@example"), None);
+    }
+}
