@@ -111,16 +111,17 @@ impl Live {
             // An empty message has no bytes.
             Protocol::Grpc | Protocol::HttpProtobuf => Bytes::new(),
         };
-        // Without a limit of its own an export may take for ever; a check must not.
-        let after = probe.settings.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let answer = match timeout(after, probe.client.send(None, empty)).await {
-            Ok(answer) => answer.map(drop),
-            Err(_elapsed) => {
-                let kind = FailureKind::Deadline { after };
-                Err(Failure::new(kind, &probe.settings, probe.transport.credentials().as_ref()))
-            }
+        let export = probe.client.send(None, empty);
+        let answer = match probe.settings.timeout {
+            Some(_) => export.await,
+            // An export may take for ever; a check must not.
+            None => timeout(DEFAULT_TIMEOUT, export).await.unwrap_or_else(|_elapsed| {
+                let kind = FailureKind::Deadline { after: DEFAULT_TIMEOUT };
+                let credentials = probe.transport.credentials();
+                Err(Failure::new(kind, &probe.settings, credentials.as_ref()))
+            }),
         };
-        Self { dns, seen: probe.transport.observed(), answer }
+        Self { dns, seen: probe.transport.observed(), answer: answer.map(drop) }
     }
 
     fn lost(probe: &Probe) -> Self {

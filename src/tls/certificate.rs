@@ -120,3 +120,17 @@ fn sha256(der: &[u8], provider: &CryptoProvider) -> Option<String> {
     let sha256 = hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)?;
     Some(hex(sha256.hash(der).as_ref()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also of a certificate that is refused, names are shown.
+    #[test]
+    fn a_name_stays_in_its_line() {
+        assert_eq!(printable("CN=ü, O=a\nERROR: b\x1b[31m"), "CN=ü, O=a\\nERROR: b\\u{1b}[31m");
+        let long = printable(&"x".repeat(10_000));
+        assert_eq!(long.chars().count(), 201);
+        assert!(long.ends_with('…'));
+    }
+}

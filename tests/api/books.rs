@@ -94,6 +94,19 @@ fn a_handler_is_told_of_each_kind_once() {
 }
 
 #[test]
+fn a_handler_that_panics_ends_nothing() {
+    let collector = plaintext_collector();
+    collector.set_reply(|_| Reply::Http { status: 400, headers: Vec::new() });
+    let exporters = once(plaintext_builder(&collector, Protocol::Grpc))
+        .with_failure_handler(|_| panic!("the handler's own"))
+        .build()
+        .unwrap();
+    export(&exporters, Signal::Traces).unwrap_err();
+    collector.set_reply(|_| Reply::Accept);
+    export(&exporters, Signal::Traces).unwrap();
+}
+
+#[test]
 fn certificates_that_expire_are_warned_of_once_a_day() {
     let year = Duration::from_secs(365 * 24 * 3600);
     let (pki, collector) = mtls_collector();
