@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{
@@ -67,26 +67,12 @@ impl Haproxy {
         let file = directory.path().join("haproxy.cfg");
         fs::write(&file, config.replace("@PORT@", &port.to_string())).unwrap();
 
-        let mut child = Command::new("haproxy")
-            .args(["-db", "-f"])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let server = Server::new(child, stderr);
-        loop {
-            let line = server.line().expect("haproxy ended");
-            eprintln!("{line}");
-            // It looks at the collector once it has begun to listen.
-            if line.contains("Health check for server http/sink succeeded") {
-                return Some(Self { _server: server, port, _directory: directory });
-            }
-            if line.contains("cannot bind socket") {
-                return None;
-            }
-        }
+        let mut haproxy = Command::new("haproxy");
+        haproxy.args(["-db", "-f"]).arg(file);
+        // It looks at the collector once it has begun to listen.
+        let ready = "Health check for server http/sink succeeded";
+        let server = Server::listening(&mut haproxy, ready, "cannot bind socket")?;
+        Some(Self { _server: server, port, _directory: directory })
     }
 }
 

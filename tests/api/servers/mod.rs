@@ -134,6 +134,23 @@ impl Server {
         Self { child, lines }
     }
 
+    /// Starts a server that tells of itself on standard error, and waits until it is `ready`; `None` if
+    /// its port is `taken`.
+    fn listening(command: &mut Command, ready: &str, taken: &str) -> Option<Self> {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let server = Self::new(child, stderr);
+        loop {
+            let line = server.line().expect("it ended");
+            eprintln!("{line}");
+            match () {
+                () if line.contains(ready) => return Some(server),
+                () if line.contains(taken) => return None,
+                () => {}
+            }
+        }
+    }
+
     /// Its next line, or `None` if it has ended.
     fn line(&self) -> Option<String> {
         match self.lines.recv_timeout(SOON) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -67,26 +67,11 @@ impl Nginx {
         }
         fs::write(directory.path().join("nginx.conf"), config).unwrap();
 
-        let mut child = Command::new("nginx")
-            .args(["-e", "stderr", "-c", "nginx.conf", "-p"])
-            .arg(directory.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let server = Server::new(child, stderr);
-        loop {
-            let line = server.line().expect("nginx ended");
-            eprintln!("{line}");
-            // What it says next after it has begun to listen.
-            if line.contains("event method") {
-                return Some(Self { _server: server, port, directory });
-            }
-            if line.contains("bind()") {
-                return None;
-            }
-        }
+        let mut nginx = Command::new("nginx");
+        nginx.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(directory.path());
+        // What it says next after it has begun to listen.
+        let server = Server::listening(&mut nginx, "event method", "bind()")?;
+        Some(Self { _server: server, port, directory })
     }
 
     /// The most requests that it took on one connection.
