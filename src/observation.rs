@@ -1,9 +1,11 @@
 //! What a dial saw of the other side: plain data, from which failures and reports are worded.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::CertificateDer;
+use tokio::task_local;
 
 use crate::lock::lock;
 
@@ -30,8 +32,8 @@ pub(crate) struct Handshake {
     pub(crate) server_chain: Vec<CertificateDer<'static>>,
     /// Whether the server asked for a client certificate.
     pub(crate) certificate_requested: bool,
-    /// Whose certificates the server says that it takes: distinguished names in DER.
-    pub(crate) acceptable_issuers: Vec<Vec<u8>>,
+    /// Whose certificates the server says that it takes, as distinguished names.
+    pub(crate) acceptable_issuers: Vec<String>,
 }
 
 /// What a completed handshake agreed on.
@@ -45,46 +47,43 @@ pub(crate) struct Session {
     pub(crate) is_resumed: bool,
 }
 
-/// Takes notes for the verifier and the resolver of one generation of credentials, whose dials are
-/// one at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    now: Mutex<Handshake>,
-    /// Of the last handshake that was done and not a resumption.
-    whole: Mutex<Handshake>,
+task_local! {
+    static NOTES: Arc<Mutex<Handshake>>;
 }
 
+/// What a handshake shows our verifier and resolver. They are the same for all handshakes of a
+/// generation of credentials, or rustls would resume none; whose handshake it is, the task knows.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Arc<Mutex<Handshake>>);
+
 impl Notes {
-    /// Forgets what belongs to the dial before.
-    pub(crate) fn begin(&self) {
-        *lock(&self.now) = Handshake::default();
+    /// Shakes hands, and takes notes meanwhile.
+    pub(crate) fn take<F: Future>(&self, handshake: F) -> impl Future<Output = F::Output> {
+        NOTES.scope(Arc::clone(&self.0), handshake)
     }
 
-    pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
-        lock(&self.now).server_chain = chain.map(|der| der.clone().into_owned()).collect();
+    pub(crate) fn presented<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
+        note(|handshake| {
+            handshake.server_chain = chain.map(|der| der.clone().into_owned()).collect();
+        });
     }
 
-    pub(crate) fn requested(&self, acceptable_issuers: &[&[u8]]) {
-        let mut handshake = lock(&self.now);
-        handshake.certificate_requested = true;
-        handshake.acceptable_issuers =
-            acceptable_issuers.iter().map(|name| name.to_vec()).collect();
+    pub(crate) fn requested(acceptable_issuers: Vec<String>) {
+        note(|handshake| {
+            handshake.certificate_requested = true;
+            handshake.acceptable_issuers = acceptable_issuers;
+        });
     }
 
-    /// What this handshake has shown so far.
+    /// What the handshake has shown so far.
     pub(crate) fn read(&self) -> Handshake {
-        lock(&self.now).clone()
+        lock(&self.0).clone()
     }
+}
 
-    /// What a handshake has shown that is done. A resumption shows nothing: it goes by what the one
-    /// showed that it resumes.
-    pub(crate) fn complete(&self, is_resumed: bool) -> Handshake {
-        let mut whole = lock(&self.whole);
-        if !is_resumed {
-            *whole = self.read();
-        }
-        whole.clone()
-    }
+/// Of somebody else's handshake, with a configuration that we lent, there is nothing to note.
+fn note(note: impl FnOnce(&mut Handshake)) {
+    let _ = NOTES.try_with(|handshake| note(&mut lock(handshake)));
 }
 
 /// The first bytes of a peer. Clones are the same one.

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::exporters::{Exporters, Probe};
 use crate::failure::{Failure, FailureKind};
 use crate::observation::{Observation, Session};
-use crate::tls::{CertificateFacts, distinguished_name};
+use crate::tls::CertificateFacts;
 use crate::transport::{Runtime, blocking};
 
 pub use report::{Finding, Outcome, Report, SignalReport, Topic};
@@ -28,7 +28,7 @@ const RESOLVING: Duration = Duration::from_secs(5);
 
 impl Exporters {
     /// Checks every signal: what was configured, and then the whole way to the collector, by a
-    /// connection of its own and an empty export that is not tried again.
+    /// connection of the signal's own and an empty export that is not tried again.
     ///
     /// It can be awaited on any executor, and takes as long as connecting and one export may take:
     /// see [`with_connect_timeout`](crate::ExportersBuilder::with_connect_timeout) and
@@ -72,7 +72,7 @@ impl Exporters {
     }
 
     async fn check_on(&self, runtime: Arc<Runtime>) -> Report {
-        // Side by side, as exports are: signals that share a collector share the dial.
+        // Side by side: of a collector that does not answer, all wait at once.
         let checks: Vec<_> = self
             .probes(&runtime)
             .into_iter()
@@ -209,9 +209,7 @@ impl Live {
     /// Whether the server asked who we are, and took the answer.
     fn client_authentication(&self, probe: &Probe, kind: Option<&FailureKind>) -> Option<Finding> {
         let handshake = self.seen.handshake.as_ref()?;
-        let names = handshake.acceptable_issuers.iter().filter_map(|der| distinguished_name(der));
-        let names: Vec<String> = names.collect();
-        let of = match names.as_slice() {
+        let of = match handshake.acceptable_issuers.as_slice() {
             [] => String::new(),
             names => format!(", of {}", names.join(" or ")),
         };

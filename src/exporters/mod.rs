@@ -252,23 +252,14 @@ impl Exporters {
         Ok(Client::new(settings, transport, Arc::clone(delivery), ledger))
     }
 
-    /// All that a check needs to go every signal's way, by connections that nobody else has.
+    /// All that a check needs to go every signal's way, by a connection that nobody else has.
     pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
-        let mut transports = Vec::<(&Arc<Shared>, Arc<Transport>)>::new();
         let policy = Policy { retry: Retry::disabled(), ..self.0.policy.clone() };
         let probes = self.0.lines.values().map(|line| {
-            let same = transports.iter().find(|(shared, _)| Arc::ptr_eq(shared, &line.shared));
-            let transport = match same {
-                Some((_, transport)) => Arc::clone(transport),
-                None => {
-                    let (settings, store) = (&line.settings, line.shared.store.clone());
-                    let runtime = Arc::clone(runtime);
-                    Arc::new(Transport::new(runtime, settings, store, policy.clone()))
-                }
-            };
-            transports.push((&line.shared, Arc::clone(&transport)));
             let (settings, ledger) = (Arc::clone(&line.settings), Arc::clone(&line.ledger));
-            let store = line.shared.store.clone();
+            let (runtime, store) = (Arc::clone(runtime), line.shared.store.clone());
+            let transport =
+                Arc::new(Transport::new(runtime, &settings, store.clone(), policy.clone()));
             let client =
                 Client::new(Arc::clone(&settings), Arc::clone(&transport), Delivery::new(), ledger);
             Probe { settings, store, transport, client }

@@ -105,7 +105,7 @@ impl Scene<'_> {
             Some(own) => own.fault().unwrap_or(ClientCertificateProblem::Unexplained),
             None => ClientCertificateProblem::Required,
         };
-        FailureKind::ClientCertificate { problem, said }
+        self.client_certificate(problem, said)
     }
 
     fn tls(self, source: rustls::Error) -> FailureKind {
@@ -190,7 +190,13 @@ impl Scene<'_> {
                 None => Problem::Unexplained,
             },
         };
-        FailureKind::ClientCertificate { problem, said: Said::Alert(alert) }
+        self.client_certificate(problem, Said::Alert(alert))
+    }
+
+    fn client_certificate(self, problem: ClientCertificateProblem, said: Said) -> FailureKind {
+        let handshake = self.seen.handshake.clone().unwrap_or_default();
+        let acceptable_issuers = handshake.acceptable_issuers;
+        FailureKind::ClientCertificate { problem, said, acceptable_issuers }
     }
 
     fn requested(self) -> bool {

@@ -107,6 +107,8 @@ pub enum FailureKind {
         problem: ClientCertificateProblem,
         /// How the server said so.
         said: Said,
+        /// Whose certificates it says that it takes, as distinguished names. Many say nothing.
+        acceptable_issuers: Vec<String>,
     },
     /// TLS failed otherwise.
     #[non_exhaustive]

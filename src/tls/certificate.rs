@@ -88,7 +88,7 @@ pub(crate) fn list(items: &[String]) -> String {
 }
 
 /// A distinguished name in DER, as text.
-pub(crate) fn distinguished_name(der: &[u8]) -> Option<String> {
+pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
     x509::distinguished_name(der).map(|name| printable(&name))
 }
 

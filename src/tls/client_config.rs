@@ -12,6 +12,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
+use super::certificate::distinguished_name;
 use crate::config::TlsVersion;
 use crate::observation::Notes;
 
@@ -24,30 +25,28 @@ pub(super) fn client_config(
     roots: RootCertStore,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
-    notes: Arc<Notes>,
 ) -> Result<ClientConfig, rustls::Error> {
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let verifier = Noting { inner: verifier, notes: Arc::clone(&notes) };
     let identity: Arc<dyn ResolvesClientCert> = Arc::new(Identity(identity));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(min_version))?
         // The name of the way in; what verifies is webpki, as it would without us.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(Noting { inner: identity, notes }));
+        .with_custom_certificate_verifier(Arc::new(Noting(verifier)))
+        .with_client_cert_resolver(Arc::new(Noting(identity)));
     config.alpn_protocols = alpn;
     Ok(config)
 }
 
 /// A configuration that was brought along, as far as notes can be taken of it: its verifier is its
 /// own affair.
-pub(super) fn noting(config: &ClientConfig, alpn: Vec<Vec<u8>>, notes: Arc<Notes>) -> ClientConfig {
+pub(super) fn noting(config: &ClientConfig, alpn: Vec<Vec<u8>>) -> ClientConfig {
     let mut config = config.clone();
     let inner = Arc::clone(&config.client_auth_cert_resolver);
-    config.client_auth_cert_resolver = Arc::new(Noting { inner, notes });
+    config.client_auth_cert_resolver = Arc::new(Noting(inner));
     config.alpn_protocols = alpn;
     config
 }
@@ -78,25 +77,22 @@ impl ResolvesClientCert for Identity {
     }
 }
 
-/// Does what `inner` does, and takes notes of what it is asked.
+/// Does what the other does, and takes notes of what it is asked.
 #[derive(Debug)]
-struct Noting<T> {
-    inner: T,
-    notes: Arc<Notes>,
-}
+struct Noting<T>(T);
 
 impl ResolvesClientCert for Noting<Arc<dyn ResolvesClientCert>> {
     fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.notes.requested(hints);
-        self.inner.resolve(hints, schemes)
+        Notes::requested(hints.iter().filter_map(|name| distinguished_name(name)).collect());
+        self.0.resolve(hints, schemes)
     }
 
     fn only_raw_public_keys(&self) -> bool {
-        self.inner.only_raw_public_keys()
+        self.0.only_raw_public_keys()
     }
 
     fn has_certs(&self) -> bool {
-        self.inner.has_certs()
+        self.0.has_certs()
     }
 }
 
@@ -109,8 +105,8 @@ impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.notes.presented([leaf].into_iter().chain(intermediates));
-        self.inner.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
+        Notes::presented([leaf].into_iter().chain(intermediates));
+        self.0.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -119,7 +115,7 @@ impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, leaf, signed)
+        self.0.verify_tls12_signature(message, leaf, signed)
     }
 
     fn verify_tls13_signature(
@@ -128,10 +124,10 @@ impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, leaf, signed)
+        self.0.verify_tls13_signature(message, leaf, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.0.supported_verify_schemes()
     }
 }

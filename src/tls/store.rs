@@ -18,7 +18,7 @@ use super::time::utc;
 use crate::config::{Settings, TlsSettings, TlsVersion};
 use crate::error::{Error, located};
 use crate::lock::lock;
-use crate::observation::{Notes, Observation};
+use crate::observation::{Handshake, Observation};
 use crate::signal::Variable;
 use crate::status::{CredentialStatus, Refusal};
 
@@ -78,10 +78,17 @@ pub(crate) struct Snapshot {
     pub(crate) generation: u64,
     /// One configuration per generation, for rustls resumes a session only under the same one.
     pub(crate) config: Arc<ClientConfig>,
-    /// What the handshakes of this generation showed.
-    pub(crate) notes: Arc<Notes>,
+    /// What the last handshake showed that was done and no resumption, which shows nothing: it goes
+    /// by what the one showed that it resumes.
+    pub(crate) shown: Arc<Mutex<Handshake>>,
     /// What the configuration was made of; `None` if it was brought along.
     pub(crate) validated: Option<Arc<Validated>>,
+}
+
+impl Snapshot {
+    fn new(generation: u64, config: ClientConfig, validated: Option<Arc<Validated>>) -> Self {
+        Self { generation, config: Arc::new(config), shown: Arc::default(), validated }
+    }
 }
 
 /// What the builder says about TLS for all signals.
@@ -110,10 +117,7 @@ impl Store {
         };
         let expiry = Expiry::new(loading.expiry_warning);
         if let Some(custom) = loading.custom {
-            let notes = Arc::<Notes>::default();
-            let config = noting(custom, alpn, Arc::clone(&notes));
-            let current =
-                Snapshot { generation: 0, config: Arc::new(config), notes, validated: None };
+            let current = Snapshot::new(0, noting(custom, alpn), None);
             let state = Mutex::new(State::new(current));
             return Ok(Self { renewal: None, state, expiry });
         }
@@ -342,18 +346,15 @@ impl Recipe {
 
     /// A configuration of its own, so that nothing resumes under an older identity.
     fn snapshot(&self, generation: u64, validated: Validated) -> Result<Snapshot, Error> {
-        let notes = Arc::<Notes>::default();
         let config = client_config(
             Arc::clone(&self.provider),
             self.min_version,
             self.roots(&validated),
             validated.certified_key.clone(),
             self.alpn.clone(),
-            Arc::clone(&notes),
         )
         .map_err(|source| Error::Rustls { endpoint: self.endpoint.clone(), source })?;
-        let validated = Some(Arc::new(validated));
-        Ok(Snapshot { generation, config: Arc::new(config), notes, validated })
+        Ok(Snapshot::new(generation, config, Some(Arc::new(validated))))
     }
 }
 

@@ -29,7 +29,7 @@ use super::runtime::blocking;
 use crate::config::Proxy;
 use crate::failure::{FailureKind, Scene};
 use crate::lock::lock;
-use crate::observation::{Greeting, Handshake, Observation, Session};
+use crate::observation::{Greeting, Handshake, Notes, Observation, Session};
 use crate::tls::{Snapshot, Store};
 
 /// How often the kernel asks an idle peer whether it is there.
@@ -184,12 +184,11 @@ impl Connector {
             return Ok(Dialled { stream, seen, alpn, awaits_verdict: false });
         };
 
-        let notes = &credentials.notes;
-        notes.begin();
+        let notes = Notes::default();
         lock(seen).handshake = Some(Handshake::default());
         let connector = TlsConnector::from(self.config(tls, credentials));
         let handshake = connector.connect(tls.server_name.clone(), tcp);
-        let shaken = timeout_at(deadline, handshake).await;
+        let shaken = timeout_at(deadline, notes.take(handshake)).await;
         lock(seen).handshake = Some(notes.read());
         let stream = shaken.map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?.map_err(
             |error| {
@@ -204,7 +203,11 @@ impl Connector {
             None => Alpn::Nothing,
         };
         let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        let handshake = notes.complete(is_resumed);
+        let handshake = match is_resumed {
+            true => lock(&credentials.shown).clone(),
+            false => notes.read(),
+        };
+        lock(&credentials.shown).clone_from(&handshake);
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && handshake.certificate_requested;
         let mut seen = lock(seen);

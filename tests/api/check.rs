@@ -1,14 +1,19 @@
 //! The doctor: what it says where all is well, and where it is not.
 
 use std::fs;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
-use otlp_mtls::{ExportersBuilder, Outcome, Protocol, Report, Signal, Topic};
+use otlp_mtls::{Exporters, ExportersBuilder, Outcome, Protocol, Report, Signal, Topic};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
 
+use crate::proxy::Proxy;
 use crate::support::{
-    PROTOCOLS, SOON, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder,
-    plaintext_collector, with_vars,
+    PROTOCOLS, SOON, TRANSPORTS, builder, export, last_failure, mtls_builder, mtls_collector, once,
+    plaintext_builder, plaintext_collector, with_vars,
 };
 
 /// As the environment of most services has it.
@@ -72,8 +77,8 @@ fn all_is_well() {
             assert_eq!(signal.client_chain[0].subject, "CN=test-client");
             assert!(signal.failure.is_none());
         }
-        // One dial for three signals, and nothing that anybody would take for telemetry.
-        assert_eq!((collector.connections(), collector.handshakes()), (1, 1), "{protocol}");
+        // One dial for each signal, and nothing that anybody would take for telemetry.
+        assert_eq!((collector.connections(), collector.handshakes()), (3, 3), "{protocol}");
         assert_eq!(collector.requests().len(), 3);
         assert!(collector.requests().iter().all(|request| request.items() == 0));
         // It is no export.
@@ -154,8 +159,8 @@ fn it_says_where_the_way_ends() {
         assert_eq!(outcome(&report, Topic::Tls), [Outcome::Good], "{report}");
         assert_eq!(outcome(&report, Topic::ServerCertificate), [Outcome::Good], "{report}");
         assert_eq!(outcome(&report, Topic::ClientAuthentication), [Outcome::Failed], "{report}");
-        // One dial for three signals that fail, too.
-        assert_eq!(collector.connections(), 1, "{report}");
+        // One dial for each signal that fails, too.
+        assert_eq!(collector.connections(), 3, "{report}");
 
         // One that takes us, and not what we send.
         let (pki, collector) = mtls_collector();
@@ -164,6 +169,80 @@ fn it_says_where_the_way_ends() {
         let report = builder.build().unwrap().check_blocking();
         assert_eq!(outcome(&report, Topic::Export), [Outcome::Failed], "{report}");
         assert!(report.to_string().contains("OTEL_EXPORTER_OTLP_HEADERS"), "{report}");
+    }
+}
+
+#[test]
+fn a_signal_shows_its_own_way() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let proxy = Proxy::start(collector.addr());
+        proxy.swallow_all_but_the_first();
+        let (builder, _files) = from_files(&pki, proxy.endpoint("https"), protocol);
+        let builder = builder.with_connect_timeout(Duration::from_secs(1));
+        let report = builder.build().unwrap().check_blocking();
+        let delivered: Vec<_> = report.signals.iter().filter(|signal| signal.delivered).collect();
+        let [delivered] = delivered.as_slice() else { panic!("{protocol}: {report}") };
+        let findings = &delivered.findings;
+        assert!(findings.iter().all(|finding| finding.outcome == Outcome::Good), "{report}");
+        for lost in report.signals.iter().filter(|signal| !signal.delivered) {
+            let failure = lost.failure.as_ref().map(|failure| failure.kind().name());
+            assert_eq!(failure, Some("handshake_timeout"), "{protocol}: {report}");
+        }
+    }
+}
+
+/// Has everything checked while a handshake goes on, by a server that refuses to talk.
+#[derive(Debug)]
+struct ChecksMeanwhile {
+    inner: Arc<dyn ResolvesClientCert>,
+    collector: Arc<Collector>,
+    exporters: OnceLock<Exporters>,
+}
+
+impl ResolvesClientCert for ChecksMeanwhile {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.collector.set_accept(Accept::Refuse);
+        let report = self.exporters.get().unwrap().check_blocking();
+        assert_eq!(outcome(&report, Topic::Tls), [Outcome::Failed], "{report}");
+        self.inner.resolve(hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_a_check_sees_is_not_what_exports_see() {
+    for protocol in TRANSPORTS {
+        let pki = Pki::new();
+        let collector = Collector::builder()
+            .with_tls(pki.server(Fixture::Good))
+            .with_client_ca(pki.other_ca_pem())
+            .start()
+            .unwrap();
+        let collector = Arc::new(collector);
+        let own = mtls_builder(&pki, &collector, protocol).build().unwrap();
+        let mut config = (*own.client_config(Signal::Traces).unwrap()).clone();
+        let resolver = Arc::new(ChecksMeanwhile {
+            inner: config.client_auth_cert_resolver,
+            collector: Arc::clone(&collector),
+            exporters: OnceLock::new(),
+        });
+        config.client_auth_cert_resolver = resolver.clone();
+        let exporters = once(builder())
+            .with_endpoint(collector.endpoint())
+            .with_protocol(protocol)
+            .with_rustls_config(Arc::new(config))
+            .with_failure_handler(|_| {})
+            .build()
+            .unwrap();
+        resolver.exporters.set(exporters.clone()).unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        // By the alert alone, it could be anybody's.
+        let failure = last_failure(&exporters, Signal::Traces);
+        assert_eq!(failure.kind().name(), "client_certificate_unknown_issuer", "{failure}");
     }
 }
 
@@ -213,7 +292,7 @@ fn machines_read_it_too() {
     let report = serde_json::to_value(exporters.check_blocking()).unwrap();
     assert_eq!(report["signals"][2]["failure"]["kind"], "http_403");
 
-    crate::support::export(&exporters, Signal::Traces).unwrap_err();
+    export(&exporters, Signal::Traces).unwrap_err();
     let status = serde_json::to_value(exporters.status()).unwrap();
     assert_eq!(status["exports"][2]["failed"], 1);
     assert_eq!(status["exports"][2]["dropped"], 1);

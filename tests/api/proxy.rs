@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,8 @@ struct State {
     connections: Mutex<Vec<Link>>,
     /// Whether nothing passes for the time being.
     held: Mutex<bool>,
+    /// Whether nothing passes on any connection but the first.
+    only_first: AtomicBool,
     changed: Condvar,
     released: Condvar,
 }
@@ -39,7 +42,9 @@ impl Proxy {
                 let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
                 let link = {
                     let mut connections = shared.connections.lock().unwrap();
-                    connections.push(Link::default());
+                    let is_first = connections.is_empty();
+                    let swallows = shared.only_first.load(Ordering::Relaxed) && !is_first;
+                    connections.push(Link { swallows, ..Link::default() });
                     connections.len() - 1
                 };
                 for (from, to, is_client) in [(&client, &server, true), (&server, &client, false)] {
@@ -60,6 +65,11 @@ impl Proxy {
     pub(crate) fn hold(&self, hold: bool) {
         *self.state.held.lock().unwrap() = hold;
         self.state.released.notify_all();
+    }
+
+    /// Lets nothing pass on any connection but the first.
+    pub(crate) fn swallow_all_but_the_first(&self) {
+        self.state.only_first.store(true, Ordering::Relaxed);
     }
 
     /// How many connections there were so far.

@@ -7,7 +7,7 @@ use super::{Context, Words, alert_words, short};
 use crate::error::{Place, located};
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
 use crate::signal::Variable;
-use crate::tls::{distinguished_name, list, utc};
+use crate::tls::{list, utc};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
@@ -156,6 +156,7 @@ impl Context<'_> {
         &self,
         problem: ClientCertificateProblem,
         said: Said,
+        acceptable_issuers: &[String],
     ) -> Words {
         use ClientCertificateProblem as Problem;
         let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
@@ -197,8 +198,9 @@ impl Context<'_> {
         if let Some(leaf) = leaf {
             facts.push(format!("ours: {leaf}, in {}", self.identity()));
         }
-        if let Some(accepted) = self.acceptable_issuers() {
-            facts.push(format!("the server takes: those issued by {accepted}"));
+        if !acceptable_issuers.is_empty() {
+            let issuers = list(acceptable_issuers);
+            facts.push(format!("the server takes: those issued by {issuers}"));
         }
         if matches!(problem, Problem::Expired | Problem::NotYetValid) {
             facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
@@ -296,14 +298,6 @@ impl Context<'_> {
             Some(Place::File(_) | Place::Source) => "; the next export takes it up",
             _ => "",
         }
-    }
-
-    /// Whose certificates the server says that it takes.
-    fn acceptable_issuers(&self) -> Option<String> {
-        let handshake = self.credentials?.notes.read();
-        let names: Vec<String> =
-            handshake.acceptable_issuers.iter().filter_map(|der| distinguished_name(der)).collect();
-        (!names.is_empty()).then(|| list(&names))
     }
 }
 

@@ -35,8 +35,8 @@ impl<'a> Context<'a> {
     pub(super) fn words(&self, kind: &FailureKind) -> Words {
         match kind {
             FailureKind::ServerCertificate(refused) => self.server_certificate(refused),
-            FailureKind::ClientCertificate { problem, said } => {
-                self.client_certificate(*problem, *said)
+            FailureKind::ClientCertificate { problem, said, acceptable_issuers } => {
+                self.client_certificate(*problem, *said, acceptable_issuers)
             }
             FailureKind::Incompatible { refused_by, lacking, source } => {
                 self.incompatible(*refused_by, *lacking, source)
