@@ -31,6 +31,8 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 pub(crate) struct Store {
     /// `None` with a configuration that was brought along, which does not rotate.
     renewal: Option<Renewal>,
+    /// How often it is looked, at what may be new and at what is about to expire.
+    interval: Duration,
     state: Mutex<State>,
     expiry: Expiry,
 }
@@ -39,7 +41,6 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Renewal {
     source: Arc<dyn CredentialSource>,
-    interval: Duration,
     recipe: Recipe,
     /// Held while the source is asked.
     turn: Mutex<()>,
@@ -119,7 +120,7 @@ impl Store {
         if let Some(custom) = loading.custom {
             let current = Snapshot::new(0, noting(custom, alpn), None);
             let state = Mutex::new(State::new(current));
-            return Ok(Self { renewal: None, state, expiry });
+            return Ok(Self { renewal: None, interval: loading.reload_interval, state, expiry });
         }
 
         let provider = super::crypto_provider(loading.provider)?;
@@ -144,10 +145,9 @@ impl Store {
             });
         }
         let current = recipe.snapshot(0, validated)?;
-        let renewal =
-            Renewal { source, interval: loading.reload_interval, recipe, turn: Mutex::default() };
+        let renewal = Some(Renewal { source, recipe, turn: Mutex::default() });
         let state = Mutex::new(State::new(current));
-        let store = Self { renewal: Some(renewal), state, expiry };
+        let store = Self { renewal, interval: loading.reload_interval, state, expiry };
         store.warn_of_expiry();
         Ok(store)
     }
@@ -159,11 +159,8 @@ impl Store {
 
     /// Whether it is time to look again; the look is the caller's to make.
     pub(crate) fn is_due(&self) -> bool {
-        let Some(renewal) = &self.renewal else {
-            return false;
-        };
         let mut state = self.state();
-        let is_due = state.looked.elapsed() >= renewal.interval;
+        let is_due = state.looked.elapsed() >= self.interval;
         if is_due {
             state.looked = Instant::now();
         }
@@ -177,69 +174,63 @@ impl Store {
     ///
     /// The error says why what is there is not taken.
     pub(crate) fn look(&self, force: bool) -> Result<(), Error> {
+        self.warn_of_expiry();
         let Some(renewal) = &self.renewal else {
             return Ok(());
         };
-        let _turn = lock(&renewal.turn);
-        self.warn_of_expiry();
+        let turn = lock(&renewal.turn);
         // What was refused is tried again: it may have been half written.
         let is_refused = self.state().refusal.is_some();
         if !force && !is_refused && !renewal.source.may_have_changed() {
             return Ok(());
         }
         let renewed = self.renew(renewal);
-        let Err(error) = &renewed else {
-            self.state().refusal = None;
-            return renewed;
-        };
-        let reason = format!("{error:?}");
         let mut state = self.state();
         let generation = state.current.generation;
-        let is_known = state.refusal.as_ref().is_some_and(|refusal| refusal.reason == reason);
-        if !is_known {
-            state.refusals += 1;
-            state.refusal = Some(Refusal { at: SystemTime::now(), reason: reason.clone() });
-        }
-        // Whoever subscribes to events may ask for the status, or export.
+        let problem = state.settle(renewed.as_ref().err());
         drop(state);
-        if !is_known {
+        // Whoever subscribes to events may ask for the status, look, or export.
+        drop(turn);
+        if let Some(reason) = problem {
             tracing::warn!(
                 name: "otlp_mtls.credentials.refused",
                 generation,
                 "new credentials are not used: {reason}"
             );
         }
-        renewed
+        if let Some(validated) = renewed? {
+            let leaf = validated.chain.first();
+            tracing::info!(
+                name: "otlp_mtls.credentials.rotated",
+                generation,
+                subject = leaf.map(|leaf| leaf.subject.as_str()),
+                fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
+                not_after = leaf.map(|leaf| utc(leaf.not_after)),
+                "new credentials are in use"
+            );
+        }
+        Ok(())
     }
 
-    fn renew(&self, renewal: &Renewal) -> Result<(), Error> {
+    /// Takes what is new; `None` if nothing is.
+    fn renew(&self, renewal: &Renewal) -> Result<Option<Arc<Validated>>, Error> {
         let Renewal { source, recipe, .. } = renewal;
         let credentials = load(&**source)?;
         let is_current = |validated: &Arc<Validated>| validated.credentials == credentials;
         if self.state().current.validated.as_ref().is_some_and(is_current) {
-            return Ok(());
+            return Ok(None);
         }
         let validated = credentials.validate(&recipe.provider)?;
         validated.ensure_in_time()?;
         // Only a look changes the generation, and looks take turns.
         let generation = self.state().current.generation + 1;
-        let leaf = validated.chain.first().cloned();
         let snapshot = recipe.snapshot(generation, validated)?;
+        let validated = snapshot.validated.clone();
 
         let mut state = self.state();
         state.current = snapshot;
         state.loaded = SystemTime::now();
-        drop(state);
-        let leaf = leaf.as_ref();
-        tracing::info!(
-            name: "otlp_mtls.credentials.rotated",
-            generation,
-            subject = leaf.map(|leaf| leaf.subject.as_str()),
-            fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
-            not_after = leaf.map(|leaf| utc(leaf.not_after)),
-            "new credentials are in use"
-        );
-        Ok(())
+        Ok(validated)
     }
 
     /// Notes a dial that came to a handshake, and by which name it failed.
@@ -331,6 +322,18 @@ impl State {
             server: None,
             handshakes: BTreeMap::new(),
         }
+    }
+
+    /// Keeps what a look ended with, and says what is wrong if that is new.
+    fn settle(&mut self, error: Option<&Error>) -> Option<String> {
+        let reason = error.map(|error| format!("{error:?}"));
+        let is_known = reason.as_ref() == self.refusal.as_ref().map(|refusal| &refusal.reason);
+        if is_known {
+            return None;
+        }
+        self.refusals += u64::from(reason.is_some());
+        self.refusal = reason.clone().map(|reason| Refusal { at: SystemTime::now(), reason });
+        reason
     }
 }
 

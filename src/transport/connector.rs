@@ -203,10 +203,14 @@ impl Connector {
             None => Alpn::Nothing,
         };
         let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        let handshake = match is_resumed {
+        let mut handshake = match is_resumed {
             true => lock(&credentials.shown).clone(),
             false => notes.read(),
         };
+        // A verifier that was brought along takes no notes.
+        if let Some(chain) = session.peer_certificates() {
+            handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        }
         lock(&credentials.shown).clone_from(&handshake);
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && handshake.certificate_requested;

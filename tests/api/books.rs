@@ -12,7 +12,7 @@ use otlp_mtls::{Pem, Protocol, Retry, Signal, Telemetry};
 
 use crate::support::{
     PROTOCOLS, SOON, TRANSPORTS, alone, builder, export, mtls_builder, mtls_collector, once,
-    plaintext_builder, plaintext_collector,
+    plaintext_builder, plaintext_collector, tls_client,
 };
 use crate::warnings::warnings_of;
 
@@ -137,6 +137,25 @@ fn certificates_that_expire_are_warned_of_once_a_day() {
     assert!(ca.starts_with("the CA certificate (CN=otlp-mtls test ca) expires in 29 days"), "{ca}");
     assert!(server.starts_with("the server certificate (CN=localhost) expires in 29 days"));
     assert!(server.ends_with("renew it in the server"), "{server}");
+
+    // Of a configuration that was brought along, only the server's certificate is known.
+    let identity = pki.client(Fixture::Good);
+    let config = tls_client(pki.ca_pem(), Some(&identity), rustls::DEFAULT_VERSIONS);
+    let warnings = warnings_of(|| {
+        let exporters = once(builder())
+            .with_endpoint(collector.endpoint())
+            .with_protocol(Protocol::Grpc)
+            .with_rustls_config(config)
+            .with_expiry_warning(year)
+            .with_reload_interval(Duration::ZERO)
+            .build()
+            .unwrap();
+        export(&exporters, Signal::Traces).unwrap();
+        for _ in 0..3 {
+            exporters.reload().unwrap();
+        }
+    });
+    assert_eq!(warnings, [server.as_str()]);
 }
 
 /// One point of a metric: its attributes but for the server's, and its value.

@@ -2,7 +2,7 @@
 //! process's.
 
 use std::ffi::OsString;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::InstrumentationScope;
@@ -15,11 +15,16 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
-use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
 use otlp_mtls::{
     Exporters, ExportersBuilder, Failure, LogExporter, Lost, Pem, Protocol, Retry, Signal,
     SpanExporter,
 };
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// Longer than anything here takes; a test that waits it out has failed.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -67,6 +72,31 @@ pub(crate) fn mtls_collector() -> (Pki, Collector) {
 
 pub(crate) fn plaintext_collector() -> Collector {
     Collector::builder().start().unwrap()
+}
+
+/// A client's configuration that is none of ours.
+pub(crate) fn tls_client(
+    ca: &str,
+    identity: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(identity) => {
+            let key = provider.key_provider.load_private_key(identity.key_der()).unwrap();
+            let certified = CertifiedKey::new(identity.certificate_ders().to_vec(), key);
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.into()
 }
 
 /// A builder for that collector, with the good client's identity.

@@ -22,13 +22,15 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use otlp_mtls::Signal;
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, KeyType, Pki, Reply};
 use prost::Message;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::*;
+
+use crate::support::tls_client;
 
 const SOON: Duration = Duration::from_secs(20);
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -213,30 +215,6 @@ fn grpc(names: &[&str]) -> Request<Full<Bytes>> {
     let request = Request::post(format!("http://localhost{TRACES}"))
         .header("content-type", "application/grpc");
     request.body(Full::new(body)).unwrap()
-}
-
-fn tls_client(
-    ca: &str,
-    identity: Option<&Identity>,
-    versions: &[&'static SupportedProtocolVersion],
-) -> Arc<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots);
-    let mut config = match identity {
-        None => config.with_no_client_auth(),
-        Some(identity) => {
-            let key = provider.key_provider.load_private_key(identity.key_der()).unwrap();
-            let certified = CertifiedKey::new(identity.certificate_ders().to_vec(), key);
-            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config.into()
 }
 
 type Sender = SendRequest<Full<Bytes>>;

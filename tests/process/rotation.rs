@@ -65,6 +65,8 @@ impl<S: tracing::Subscriber> Layer<S> for Heard {
         };
         event.record(&mut heard);
         self.events.lock().unwrap().push(heard);
+        // Nobody waits for whoever is told.
+        let _ = exporters.reload();
     }
 }
 
