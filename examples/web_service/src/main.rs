@@ -22,7 +22,7 @@ use crate::client::Downstream;
 use crate::server::Metrics;
 
 /// How long the requests in flight may take to end, and then what is left of telemetry to leave: together
-/// less than the 30 seconds (`terminationGracePeriodSeconds`) after which Kubernetes kills.
+/// less than Kubernetes waits before it kills (`terminationGracePeriodSeconds`, less `preStop`).
 const DRAIN: Duration = Duration::from_secs(20);
 const FLUSH: Duration = Duration::from_secs(5);
 
