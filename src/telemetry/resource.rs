@@ -2,22 +2,33 @@
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::resource::{
-    EnvResourceDetector, SdkProvidedResourceDetector, TelemetryResourceDetector,
-};
+use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResourceDetector};
+use percent_encoding::percent_decode_str;
 
 /// What the SDK detects, and what the other languages tell of a process and the standard library
 /// knows, by the names of the [semantic conventions](https://opentelemetry.io/docs/specs/semconv/resource/).
-/// The environment has the last word.
+/// The environment has the last word, and in it `OTEL_SERVICE_NAME`.
 pub(super) fn detect() -> Resource {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let name = Some(variable("OTEL_SERVICE_NAME")).filter(|name| !name.is_empty());
     Resource::builder_empty()
         .with_attributes(process())
         .with_detectors(&[
             Box::new(SdkProvidedResourceDetector),
             Box::new(TelemetryResourceDetector),
-            Box::new(EnvResourceDetector::new()),
         ])
+        .with_attributes(attributes(&variable("OTEL_RESOURCE_ATTRIBUTES")))
+        .with_attributes(name.map(|name| KeyValue::new("service.name", name)))
         .build()
+}
+
+/// `key=value,key=value`, [percent-encoded]. The SDK's detector does not decode.
+///
+/// [percent-encoded]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
+fn attributes(list: &str) -> Vec<KeyValue> {
+    let decode = |text: &str| percent_decode_str(text.trim()).decode_utf8_lossy().into_owned();
+    let pairs = list.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, value)| KeyValue::new(decode(key), decode(value))).collect()
 }
 
 fn process() -> impl Iterator<Item = KeyValue> {
