@@ -266,11 +266,11 @@ impl std::error::Error for Error {
 pub struct Lost {
     /// The signal.
     pub signal: Signal,
-    /// Items that were handed to an exporter and not acknowledged by the collector.
-    ///
-    /// What the SDK still had in its queue when time ran out comes on top; the SDK does not tell
-    /// how much that is.
+    /// Items that were not acknowledged by the collector.
     pub items: u64,
+    /// Those of them that no export was begun of: the SDK's queue was full when they came, or not yet
+    /// empty when time ran out. Metrics have no queue.
+    pub queued: u64,
     /// Whether the SDK was still at work when the time given to the shutdown was over.
     pub unfinished_after: Option<Duration>,
     /// Why the last export failed.
@@ -280,6 +280,17 @@ pub struct Lost {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} not acknowledged", self.items, self.signal.items())?;
+        if self.queued > 0 {
+            let variable = match self.signal {
+                Signal::Logs => "OTEL_BLRP_MAX_QUEUE_SIZE",
+                _ => "OTEL_BSP_MAX_QUEUE_SIZE",
+            };
+            write!(
+                f,
+                ", {} of them did not get through the SDK's queue ({variable})",
+                self.queued
+            )?;
+        }
         if let Some(after) = self.unfinished_after {
             write!(f, ", the SDK not done after {after:?}")?;
         }

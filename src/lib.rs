@@ -105,6 +105,7 @@ mod observation;
 mod serialise;
 mod signal;
 mod status;
+mod stderr;
 mod telemetry;
 mod tls;
 mod transport;

@@ -1,6 +1,7 @@
 //! What became of the items that a set of exporters was given.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -21,12 +22,17 @@ use crate::signal::Signal;
 #[derive(Debug)]
 pub(crate) struct Delivery {
     tallies: [Mutex<Tally>; Signal::ALL.len()],
+    enqueued: [AtomicU64; Signal::ALL.len()],
     drain: watch::Sender<Option<Instant>>,
 }
 
 /// The items of one signal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
+    /// Those that the SDK was given to batch; none are counted of metrics.
+    pub(crate) enqueued: u64,
+    /// Those that an export was begun of.
+    pub(crate) taken: u64,
     /// Those whose export has not ended.
     pub(crate) in_flight: u64,
     /// Those whose export has failed, and those that the collector rejected.
@@ -51,7 +57,7 @@ pub(super) enum Extent {
 impl Delivery {
     pub(crate) fn new() -> Arc<Self> {
         let (drain, _) = watch::channel(None);
-        Arc::new(Self { tallies: Default::default(), drain })
+        Arc::new(Self { tallies: Default::default(), enqueued: Default::default(), drain })
     }
 
     /// Ends every export by an instant, those included that have not begun.
@@ -64,7 +70,13 @@ impl Delivery {
     }
 
     pub(crate) fn tally(&self, signal: Signal) -> Tally {
-        lock(self.slot(signal)).clone()
+        let enqueued = self.enqueued[place(signal)].load(Ordering::Relaxed);
+        Tally { enqueued, ..lock(self.slot(signal)).clone() }
+    }
+
+    /// Counts an item that the SDK is given to batch.
+    pub(crate) fn enqueue(&self, signal: Signal) {
+        self.enqueued[place(signal)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Runs one of upstream's exports, counts its items, and puts our words in place of
@@ -97,11 +109,15 @@ impl Delivery {
     }
 
     fn slot(&self, signal: Signal) -> &Mutex<Tally> {
-        match signal {
-            Signal::Logs => &self.tallies[0],
-            Signal::Metrics => &self.tallies[1],
-            Signal::Traces => &self.tallies[2],
-        }
+        &self.tallies[place(signal)]
+    }
+}
+
+fn place(signal: Signal) -> usize {
+    match signal {
+        Signal::Logs => 0,
+        Signal::Metrics => 1,
+        Signal::Traces => 2,
     }
 }
 
@@ -121,7 +137,10 @@ struct InFlight<'a> {
 
 impl<'a> InFlight<'a> {
     fn new(tally: &'a Mutex<Tally>, ledger: &'a Ledger, items: u64) -> Self {
-        lock(tally).in_flight += items;
+        let mut counts = lock(tally);
+        counts.taken += items;
+        counts.in_flight += items;
+        drop(counts);
         ledger.begin(items);
         let outcome = Outcome { items, lost: items, succeeded: false, failure: None };
         Self { tally, ledger, outcome }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
+use crate::stderr;
 
 /// Counts of one signal.
 #[derive(Debug)]
@@ -121,8 +121,7 @@ impl Herald {
             Some(handler) => drop(catch_unwind(AssertUnwindSafe(|| handler(failure)))),
             // The SDK logs it, where anybody listens to that.
             None if tracing::enabled!(target: "opentelemetry_sdk", tracing::Level::ERROR) => {}
-            // Not by `eprintln!`, which panics where nobody reads any more.
-            None => drop(writeln!(io::stderr(), "otlp-mtls: {failure}")),
+            None => stderr::write(failure),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
 use crate::failure::Failure;
 use crate::signal::Signal;
+use crate::stderr;
 use crate::tls::{CredentialSource, Loading, Store};
 use crate::transport::{HeaderProvider, Policy};
 
@@ -396,6 +397,7 @@ impl ExportersBuilder {
             // Three signals have the same to say of a generic variable.
             if !said.contains(&warning) {
                 tracing::warn!(name: "otlp_mtls.configuration", "{warning}");
+                stderr::write_unless_heard(&warning);
                 said.push(warning);
             }
         }

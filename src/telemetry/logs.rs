@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{LoggerProviderBuilder, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{BatchLogProcessor, LoggerProviderBuilder, SdkLoggerProvider};
 
+use super::counting::Counting;
 use super::{Provider, Setup, Telemetry};
 use crate::config::Output;
 use crate::error::Error;
@@ -16,7 +17,11 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for output in *outputs {
         builder = match output {
-            Output::Otlp => builder.with_batch_exporter(exporters.log_exporter_for(delivery)?),
+            Output::Otlp => {
+                let exporter = exporters.log_exporter_for(delivery)?;
+                let processor = BatchLogProcessor::builder(exporter).build();
+                builder.with_log_processor(Counting::new(processor, delivery))
+            }
             Output::Console => console(builder),
         };
     }

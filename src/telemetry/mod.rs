@@ -1,6 +1,8 @@
 //! The one line: providers, globals, and the guard that flushes them.
 
 mod claim;
+#[cfg(any(feature = "logs", feature = "trace"))]
+mod counting;
 #[cfg(feature = "metrics")]
 mod instruments;
 #[cfg(feature = "logs")]
@@ -30,6 +32,7 @@ use crate::exporter::Delivery;
 use crate::exporters::Exporters;
 use crate::failure::FailureKind;
 use crate::signal::Signal;
+use crate::stderr;
 
 #[cfg(feature = "tracing")]
 pub use self::tracing::init_tracing;
@@ -110,7 +113,8 @@ pub fn init() -> Result<Telemetry, Error> {
     Exporters::from_env()?.install()
 }
 
-/// Keeps telemetry flowing: dropped, it flushes and shuts down, within 5 seconds.
+/// Keeps telemetry flowing: dropped, it flushes and shuts down, for which it blocks the thread for at
+/// most 5 seconds. What is lost then is logged as an error.
 ///
 /// Bind it to a name, such as `_telemetry`: bound to `_`, it is dropped at once.
 #[must_use = "dropping it ends telemetry"]
@@ -169,13 +173,15 @@ impl Telemetry {
         (!self.exporters.switches().is_disabled()).then_some(&self.exporters)
     }
 
-    /// Exports what is left and shuts all providers down, side by side, by one instant.
+    /// Exports what is left and shuts all providers down, side by side, by one instant. It blocks the
+    /// thread for as long, on any runtime.
     ///
     /// # Errors
     ///
-    /// [`Error::Shutdown`] if anything was not acknowledged by the collector by then, with what
-    /// was lost of each signal. [`Error::ShutdownOnIoThread`] if it was called where it cannot
-    /// wait.
+    /// [`Error::Shutdown`] if anything of what was left was not acknowledged by the collector by then,
+    /// or if the SDK's queue was full at any time, with what was lost of each signal. Of exports that
+    /// had failed before, [`Exporters::status`] tells. [`Error::ShutdownOnIoThread`] if it was called
+    /// where it cannot wait.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
         self.finish(timeout)
     }
@@ -245,14 +251,19 @@ impl Telemetry {
         timeout: Duration,
     ) -> Option<Lost> {
         let tally = self.delivery.tally(signal);
-        let items = tally.in_flight + tally.failed - failed_before;
+        let queued = tally.enqueued.saturating_sub(tally.taken);
+        let exported = tally.in_flight + tally.failed - failed_before;
+        let items = exported + queued;
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
         let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
-        let failure =
-            tally.failure.or_else(|| self.exporters.failure(signal, FailureKind::Shutdown));
+        let mut failure = tally.failure;
+        if failure.is_none() && (exported > 0 || failed) {
+            failure = self.exporters.failure(signal, FailureKind::Shutdown);
+        }
         (items > 0 || failed).then(|| Lost {
             signal,
             items,
+            queued,
             unfinished_after: unfinished.then_some(timeout),
             failure,
         })
@@ -268,6 +279,7 @@ impl Drop for Telemetry {
             // The providers are shut down: a bridge to them has no use for it.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             ::tracing::error!(name: "otlp_mtls.shutdown", "{error}");
+            stderr::write_unless_heard(error);
         }
     }
 }

@@ -7,8 +7,9 @@ use opentelemetry::global;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
-use opentelemetry_sdk::trace::{SdkTracerProvider, TracerProviderBuilder};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, TracerProviderBuilder};
 
+use super::counting::Counting;
 use super::{Provider, Setup, Telemetry};
 use crate::config::{Output, Propagator};
 use crate::error::Error;
@@ -19,7 +20,11 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
     for output in *outputs {
         builder = match output {
-            Output::Otlp => builder.with_batch_exporter(exporters.span_exporter_for(delivery)?),
+            Output::Otlp => {
+                let exporter = exporters.span_exporter_for(delivery)?;
+                let processor = BatchSpanProcessor::builder(exporter).build();
+                builder.with_span_processor(Counting::new(processor, delivery))
+            }
             Output::Console => console(builder),
         };
     }

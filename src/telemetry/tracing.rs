@@ -1,9 +1,11 @@
 //! The crate `tracing`: its spans as spans, and its events as log records.
 
+use std::io::IsTerminal;
+
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_log::{AsLog, LogTracer};
-use tracing_subscriber::filter::{Builder, EnvFilter};
+use tracing_subscriber::filter::{Builder, EnvFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -39,12 +41,12 @@ use crate::exporters::Exporters;
 pub fn init_tracing() -> Result<Telemetry, Error> {
     // What is odd about the configuration is said before there is anything to export it by.
     let quiet = filter().try_from_env().unwrap_or_else(|_| filter().parse_lossy(""));
-    let early = tracing_subscriber::registry().with(quiet).with(tracing_subscriber::fmt::layer());
+    let early = tracing_subscriber::registry().with(quiet).with(console());
     let telemetry = tracing::subscriber::with_default(early, || Exporters::from_env()?.assemble())?;
 
     let subscriber = tracing_subscriber::registry()
         .with(filter().from_env_lossy())
-        .with(tracing_subscriber::fmt::layer())
+        .with(console())
         .with(telemetry.tracing_layer());
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|_already_set| Error::SubscriberAlreadySet)?;
@@ -59,17 +61,31 @@ fn filter() -> Builder {
     EnvFilter::builder().with_default_directive(LevelFilter::INFO.into())
 }
 
+/// Colours are for people, who look at a terminal.
+fn console<S>() -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal())
+}
+
 impl Telemetry {
     /// A layer for a subscriber of one's own, which exports the spans of `tracing` as spans, and its
     /// events as log records with the trace and span that they are in. A signal that is off is left
-    /// out.
+    /// out, and so is what this crate and OpenTelemetry's say of themselves.
+    ///
+    /// Which spans and events there are is the subscriber's to say: without a filter, all, those at
+    /// `trace` of every dependency included.
     ///
     /// ```no_run
+    /// use tracing_subscriber::filter::EnvFilter;
     /// use tracing_subscriber::prelude::*;
     ///
     /// fn main() -> Result<(), otlp_mtls::Error> {
     ///     let telemetry = otlp_mtls::init()?;
     ///     tracing_subscriber::registry()
+    ///         // `RUST_LOG`, and `error` if it is not set.
+    ///         .with(EnvFilter::from_default_env())
     ///         .with(tracing_subscriber::fmt::layer())
     ///         .with(telemetry.tracing_layer())
     ///         .init();
@@ -80,7 +96,11 @@ impl Telemetry {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        Layer::and_then(self.spans_layer(), self.logs_layer())
+        // Of an export that fails, nobody is to take this layer for somebody who hears of it.
+        let own =
+            |target: &str| target.starts_with("opentelemetry") || target.starts_with("otlp_mtls");
+        let layer = Layer::and_then(self.spans_layer(), self.logs_layer());
+        layer.with_filter(filter_fn(move |metadata| !own(metadata.target())))
     }
 
     /// It activates the context of the span that is entered, which is where the SDK finds the trace

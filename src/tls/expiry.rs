@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::certificate::CertificateFacts;
 use super::time::utc;
 use crate::lock::lock;
+use crate::stderr;
 
 /// The longest that is warned in advance, unless the builder says otherwise.
 const IN_ADVANCE: Duration = Duration::from_secs(14 * DAY);
@@ -54,14 +55,18 @@ impl Expiry {
             _ if days == 0 => "expires in less than a day".to_owned(),
             _ => format!("expires in {days} days"),
         };
+        let words = format!(
+            "the {whose} certificate ({subject}) {when}, at {not_after}: renew it in {place}"
+        );
         tracing::warn!(
             name: "otlp_mtls.certificate.expiry",
             whose,
             subject,
             not_after,
             days,
-            "the {whose} certificate ({subject}) {when}, at {not_after}: renew it in {place}"
+            "{words}"
         );
+        stderr::write_unless_heard(words);
     }
 }
 

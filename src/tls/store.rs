@@ -21,6 +21,7 @@ use crate::lock::lock;
 use crate::observation::{Handshake, Observation};
 use crate::signal::Variable;
 use crate::status::{CredentialStatus, Refusal};
+use crate::stderr;
 
 /// The application protocols that OTLP travels by.
 const H2: &[u8] = b"h2";
@@ -192,11 +193,9 @@ impl Store {
         // Whoever subscribes to events may ask for the status, look, or export.
         drop(turn);
         if let Some(reason) = problem {
-            tracing::warn!(
-                name: "otlp_mtls.credentials.refused",
-                generation,
-                "new credentials are not used: {reason}"
-            );
+            let words = format!("new credentials are not used: {reason}");
+            tracing::warn!(name: "otlp_mtls.credentials.refused", generation, "{words}");
+            stderr::write_unless_heard(words);
         }
         if let Some(validated) = renewed? {
             let leaf = validated.chain.first();

@@ -1,9 +1,13 @@
 //! The one line, from the process's environment, with OpenTelemetry's globals.
 
 use opentelemetry::global;
+use opentelemetry::logs::{Logger, LoggerProvider};
 use opentelemetry::trace::{Span, Tracer};
-use otlp_mtls::testing::{Collector, Pki};
-use otlp_mtls::{Exporters, Signal};
+use otlp_mtls::testing::{Accept, Collector, Pki, Reply};
+use otlp_mtls::{Error, Exporters, Signal};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
 
@@ -19,14 +23,14 @@ fn with_a_collector(name: &str, service: impl FnOnce()) {
         let tls = mtls_vars(&pki, &collector, directory.path(), protocol);
         let mut vars = tls.each_ref().map(|(name, value)| (*name, value.as_str())).to_vec();
         vars.push(("OTEL_SERVICE_NAME", "the-service"));
-        vars.push(("OTEL_RESOURCE_ATTRIBUTES", "team=blue"));
+        vars.push(("OTEL_RESOURCE_ATTRIBUTES", "service.name=another, team = light%20blue%2C"));
         in_a_process(name, &vars, || unreachable!("the parent has no service"));
 
         assert_eq!(collector.spans().len(), 1, "{protocol}");
         assert!(collector.metric_points() >= 1, "{protocol}");
         assert_eq!((collector.connections(), collector.handshakes()), (1, 1), "{protocol}");
         assert_eq!(collector.resource_attribute("service.name").as_deref(), Some("the-service"));
-        assert_eq!(collector.resource_attribute("team").as_deref(), Some("blue"));
+        assert_eq!(collector.resource_attribute("team").as_deref(), Some("light blue,"));
         assert_eq!(collector.client_certificates()[0].common_name(), Some("test-client"));
         let signals: Vec<_> = collector.requests().iter().map(|request| request.signal).collect();
         assert!(signals.contains(&Signal::Metrics) && signals.contains(&Signal::Traces));
@@ -99,6 +103,73 @@ fn a_wrong_configuration_is_an_error_of_main() {
         let expected = "OTEL_EXPORTER_OTLP_CERTIFICATE: /nowhere/ca.crt: there is no such file";
         assert!(words.starts_with(expected), "{words}");
     });
+}
+
+/// The SDK counts what its queue has no room for, and keeps that to itself.
+#[test]
+fn what_does_not_get_through_the_queue_is_told_of() {
+    let vars = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "10"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "10"),
+    ];
+    in_a_process("init::what_does_not_get_through_the_queue_is_told_of", &vars, || {
+        let collector = Collector::builder().start().unwrap();
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        collector.set_reply(|_| Reply::Hold);
+        let logger = telemetry.logger_provider().unwrap().logger("test");
+        for _ in 0..100 {
+            global::tracer("test").start("work").end();
+            logger.emit(logger.create_log_record());
+        }
+        collector.set_reply(|_| Reply::Accept);
+        collector.release();
+        let Error::Shutdown { lost } = telemetry.shutdown(SOON).unwrap_err() else { panic!() };
+        let [traces, logs] = [Signal::Traces, Signal::Logs]
+            .map(|signal| lost.iter().find(|lost| lost.signal == signal).unwrap());
+        for (lost, delivered) in
+            [(traces, collector.spans().len()), (logs, collector.log_records().len())]
+        {
+            // One batch on its way, and one in the queue.
+            assert!(lost.queued >= 80, "{lost}");
+            assert_eq!((lost.items, lost.queued + delivered as u64), (lost.queued, 100), "{lost}");
+        }
+        let words = "did not get through the SDK's queue (OTEL_BSP_MAX_QUEUE_SIZE)";
+        assert!(traces.to_string().ends_with(words), "{traces}");
+    });
+}
+
+/// What a service loses when it ends, and what it was told to do and does not, it would never know
+/// without a subscriber.
+#[test]
+fn losses_and_odd_settings_are_on_standard_error_where_nobody_subscribes() {
+    let name = "init::losses_and_odd_settings_are_on_standard_error_where_nobody_subscribes";
+    let run = |subscribes: &str| {
+        let vars = [("OTEL_EXPORTER_OTLP_COMPRESSION", "snappy"), ("SUBSCRIBES", subscribes)];
+        crate::output_of_a_process(name, &vars, || {
+            let to = std::env::var("SUBSCRIBES").unwrap();
+            let subscriber =
+                tracing_subscriber::registry().with(Targets::new().with_target(to, Level::WARN));
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            let collector = Collector::builder().start().unwrap();
+            collector.set_accept(Accept::Silence);
+            let exporters = Exporters::builder().with_endpoint(collector.endpoint());
+            let telemetry = exporters.build().unwrap().install().unwrap();
+            global::tracer("test").start("work").end();
+            drop(telemetry);
+        })
+    };
+    for (subscribes, expected) in [("the_service", 1), ("otlp_mtls", 0)] {
+        let Some([_, stderr]) = run(subscribes) else { return };
+        for words in [
+            "otlp-mtls: OTEL_EXPORTER_OTLP_COMPRESSION: `snappy` is ignored",
+            "1 spans not acknowledged",
+        ] {
+            assert_eq!(stderr.matches(words).count(), expected, "{subscribes}: {stderr}");
+        }
+    }
 }
 
 /// Where nobody subscribes to the SDK's log, a service would never know.

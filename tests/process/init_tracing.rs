@@ -276,6 +276,24 @@ fn there_is_one_in_a_process() {
     });
 }
 
+/// What the layer hears of an export that fails, it could only export.
+#[test]
+fn a_service_that_only_exports_hears_of_failures() {
+    let name = "init_tracing::a_service_that_only_exports_hears_of_failures";
+    let vars = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")];
+    let printed = crate::output_of_a_process(name, &vars, || {
+        let exporters = Exporters::builder().with_retry(otlp_mtls::Retry::disabled());
+        let telemetry = exporters.build().unwrap().install().unwrap();
+        let subscriber = tracing_subscriber::registry().with(telemetry.tracing_layer());
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        tracing::info_span!("mine").in_scope(|| tracing::info!("said in my span"));
+        telemetry.shutdown(SOON).unwrap_err();
+    });
+    let Some([_, stderr]) = printed else { return };
+    let words = " export to http://127.0.0.1:1 failed: nothing listens there";
+    assert_eq!(stderr.matches(words).count(), 1, "{stderr}");
+}
+
 /// The layer is for subscribers that are not global too, and leaves out what is off.
 #[test]
 fn the_layer_exports_what_is_on() {
