@@ -240,16 +240,18 @@ impl Transport {
                     connection.retire();
                     fruitless += usize::from(!connection.has_answered());
                 }
-                // Credentials that an answer came to were good; what broke then is something else, and
-                // the request may have been taken.
-                Err(Lost::Broken(kind))
-                    if !connection.has_answered()
-                        && self.is_outdated(&kind, generation, &mut renewals).await => {}
                 // What broke a connection that was good is not what the next one would be refused for.
                 Err(Lost::Broken(kind)) if connection.has_answered() && kind.is_tls() => {
                     return Err(Refusal { kind, again: Again::Backoff });
                 }
-                Err(Lost::Broken(kind)) => return Err(broken(kind)),
+                Err(Lost::Broken(kind)) if connection.has_answered() => return Err(broken(kind)),
+                Err(Lost::Broken(kind)) => {
+                    let is_outdated = self.is_outdated(&kind, generation, &mut renewals).await;
+                    // Whoever refuses us by an alert has taken nothing. Of others that is not known.
+                    if !(is_outdated && kind.is_tls() && kind.is_permanent()) {
+                        return Err(broken(kind));
+                    }
+                }
             }
         }
         let source = "the server closed every connection before it took the request";

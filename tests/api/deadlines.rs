@@ -218,20 +218,6 @@ fn a_header_provider_that_hangs_is_asked_once() {
 }
 
 #[test]
-fn a_slow_but_living_collector_keeps_its_connection() {
-    for protocol in TRANSPORTS {
-        let (pki, collector) = mtls_collector();
-        collector.set_reply(|_| Reply::After(BRIEF, Box::new(Reply::Accept)));
-        let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
-        let exporter = Exporter::new(&exporters, Signal::Traces);
-        for _ in 0..3 {
-            run(&exporter).unwrap();
-        }
-        assert_eq!(collector.connections(), 1, "{protocol}");
-    }
-}
-
-#[test]
 fn a_timeout_beside_answers_to_others_keeps_the_connection() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use otlp_mtls::testing::{Accept, Collector, Reply};
+use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal};
+use rustls::version::{TLS12, TLS13};
 
 use crate::support::{
     SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
@@ -195,8 +196,10 @@ fn a_server_that_refuses_at_first_is_tried_again() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         collector.set_accept(Accept::Refuse);
-        let exporters =
-            mtls_builder(&pki, &collector, protocol).with_retry(eager()).build().unwrap();
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_retry(eager().with_max_attempts(u32::MAX))
+            .build()
+            .unwrap();
         std::thread::scope(|scope| {
             let export = scope.spawn(|| export(&exporters, Signal::Traces));
             assert!(collector.wait_until(SOON, |seen| seen.connections() >= 1));
@@ -274,11 +277,11 @@ fn what_tls_refuses_for_good_is_not_tried_again() {
 
 #[test]
 fn a_client_certificate_that_the_server_refuses_is_not_tried_again() {
-    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+    for version in [&TLS12, &TLS13] {
         for protocol in TRANSPORTS {
-            let pki = otlp_mtls::testing::Pki::new();
+            let pki = Pki::new();
             let collector = Collector::builder()
-                .with_tls(pki.server(otlp_mtls::testing::Fixture::Good))
+                .with_tls(pki.server(Fixture::Good))
                 .with_client_ca(pki.other_ca_pem())
                 .with_tls_versions(&[version])
                 .start()
@@ -317,23 +320,50 @@ fn a_header_provider_is_asked_for_each_attempt() {
 
 /// New files are no licence to send twice what a server may have taken.
 #[test]
-fn a_connection_that_has_answered_and_breaks_is_not_taken_for_outdated() {
-    for protocol in TRANSPORTS {
-        let (pki, collector) = mtls_collector();
-        let directory = tempfile::tempdir().unwrap();
-        let client = |name| pki.client_named(name).write_to(directory.path(), "client").unwrap();
-        let (certificate, key) = client("old");
-        let exporters = once(mtls_builder(&pki, &collector, protocol))
-            .with_client_identity(Pem::file(certificate), Pem::file(key))
-            .with_reload_interval(Duration::from_secs(3600))
-            .build()
-            .unwrap();
-        let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
-        futures_executor::block_on(exporter.export()).unwrap();
-        client("new");
-        collector.set_reply(|_| Reply::Close);
-        futures_executor::block_on(exporter.export()).unwrap_err();
-        assert_eq!(collector.received().len(), 2, "{protocol}");
+fn a_connection_that_breaks_is_not_taken_for_outdated() {
+    let ways = [
+        (Protocol::Grpc, &TLS12, "h2"),
+        (Protocol::Grpc, &TLS13, "h2"),
+        (Protocol::HttpProtobuf, &TLS13, "h2"),
+        (Protocol::HttpProtobuf, &TLS12, "http/1.1"),
+        (Protocol::HttpProtobuf, &TLS13, "http/1.1"),
+    ];
+    for (protocol, version, alpn) in ways {
+        for answers in [0, 1] {
+            let pki = Pki::new();
+            let collector = Collector::builder()
+                .with_tls(pki.server(Fixture::Good))
+                .with_client_ca(pki.ca_pem())
+                .with_tls_versions(&[version])
+                .with_alpn(vec![alpn.into()])
+                .start()
+                .unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            let client =
+                |name| pki.client_named(name).write_to(directory.path(), "client").unwrap();
+            let (certificate, key) = client("old");
+            let exporters = once(mtls_builder(&pki, &collector, protocol))
+                .with_client_identity(Pem::file(certificate), Pem::file(key))
+                .with_reload_interval(Duration::from_secs(3600))
+                .with_failure_handler(|_| {})
+                .build()
+                .unwrap();
+            let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+            for _ in 0..answers {
+                futures_executor::block_on(exporter.export()).unwrap();
+            }
+            client("new");
+            collector.set_reply(|_| Reply::Close);
+            futures_executor::block_on(exporter.export()).unwrap_err();
+            let received = collector.received().len();
+            assert_eq!(received, answers + 1, "{protocol} {version:?} {alpn}");
+            // A server that has not answered may have had something against the old ones.
+            collector.set_reply(|_| Reply::Accept);
+            futures_executor::block_on(exporter.export()).unwrap();
+            let client = collector.received().pop().unwrap().client_certificate.unwrap();
+            let expected = if answers == 0 { "new" } else { "old" };
+            assert_eq!(client.common_name(), Some(expected), "{protocol} {version:?} {alpn}");
+        }
     }
 }
 
