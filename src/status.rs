@@ -42,7 +42,7 @@ pub struct ExportStatus {
     /// When an export last failed, or was accepted in part.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
     pub last_failed: Option<SystemTime>,
-    /// Why.
+    /// Why, of the last that was not just given up.
     pub last_failure: Option<Failure>,
 }
 

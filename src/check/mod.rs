@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use crate::config::Protocol;
+use crate::config::{Compression, Protocol, Settings};
 use crate::error::Error;
 use crate::exporters::{Exporters, Probe};
 use crate::failure::{Failure, FailureKind};
@@ -19,9 +19,6 @@ use crate::tls::CertificateFacts;
 use crate::transport::{Runtime, blocking};
 
 pub use report::{Finding, Outcome, Report, SignalReport, Topic};
-
-/// How long the empty export may take where the settings have no limit.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the look at the host's addresses may take, which the dial does not wait for.
 const RESOLVING: Duration = Duration::from_secs(5);
@@ -83,7 +80,18 @@ impl Exporters {
             let live = live.await.unwrap_or_else(|_panicked| Live::lost(&probe));
             signals.push(live.report(&probe));
         }
-        Report { signals }
+        self.report(signals)
+    }
+
+    fn report(&self, signals: Vec<SignalReport>) -> Report {
+        let switches = self.switches();
+        let odd = self.warnings().iter().map(ToString::to_string);
+        let console = switches.check_console(cfg!(feature = "console")).err();
+        let elsewhere = switches
+            .elsewhere()
+            .map(|(signal, variable)| format!("{signal} are not exported by OTLP: see {variable}"));
+        let warnings = odd.chain(console.map(|error| error.to_string())).chain(elsewhere);
+        Report { warnings: warnings.collect(), signals }
     }
 
     /// The report where there is nothing to check with.
@@ -92,55 +100,41 @@ impl Exporters {
             let findings = vec![Finding::failed(Topic::Export, format!("{error:?}"))];
             SignalReport::new(settings, findings)
         });
-        Report { signals: signals.collect() }
+        self.report(signals.collect())
     }
 }
 
 /// What the way to a collector showed.
 struct Live {
-    dns: Result<String, String>,
+    /// `None` if nobody asked.
+    dns: Option<Result<String, String>>,
     seen: Observation,
     answer: Result<(), Failure>,
 }
 
 impl Live {
     async fn go(probe: Probe) -> Self {
-        let dns = resolve(&probe).await;
-        let empty = match probe.settings.protocol {
-            Protocol::HttpJson => Bytes::from_static(b"{}"),
-            // An empty message has no bytes.
-            Protocol::Grpc | Protocol::HttpProtobuf => Bytes::new(),
-        };
-        let export = probe.client.send(None, empty);
-        let answer = match probe.settings.timeout {
-            Some(_) => export.await,
-            // An export may take for ever; a check must not.
-            None => timeout(DEFAULT_TIMEOUT, export).await.unwrap_or_else(|_elapsed| {
-                let kind = FailureKind::Deadline { after: DEFAULT_TIMEOUT };
-                let credentials = probe.transport.credentials();
-                Err(Failure::new(kind, &probe.settings, credentials.as_ref()))
-            }),
-        };
-        Self { dns, seen: probe.transport.observed(), answer: answer.map(drop) }
+        let Settings { protocol, compression, .. } = *probe.settings;
+        let export = probe.client.send(compression, empty(protocol, compression));
+        let (dns, answer) = tokio::join!(resolve(&probe), export);
+        Self { dns: Some(dns), seen: probe.transport.observed(), answer: answer.map(drop) }
     }
 
+    /// The runtime is gone, or it panicked.
     fn lost(probe: &Probe) -> Self {
-        Self {
-            dns: Err("the check was lost in a panic".to_owned()),
-            seen: Observation::default(),
-            answer: Err(Failure::new(FailureKind::Runtime, &probe.settings, None)),
-        }
+        let failure = Failure::new(FailureKind::Runtime, &probe.settings, None);
+        Self { dns: None, seen: Observation::default(), answer: Err(failure) }
     }
 
     fn report(self, probe: &Probe) -> SignalReport {
         let credentials = probe.store.as_ref().map(|store| store.current());
         let mut findings = offline::findings(&probe.settings, probe.store.as_deref());
-        findings.push(match &self.dns {
+        findings.extend(self.dns.as_ref().map(|dns| match dns {
             Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
             // The dial asked for itself, and had an answer.
             Err(words) if self.seen.peer.is_some() => Finding::doubtful(Topic::Dns, words.clone()),
             Err(words) => Finding::failed(Topic::Dns, words.clone()),
-        });
+        }));
         let server_chain: Vec<CertificateFacts> = match (&self.seen.handshake, &credentials) {
             (Some(handshake), Some(credentials)) => handshake
                 .server_chain
@@ -172,7 +166,10 @@ impl Live {
     fn way(&self, probe: &Probe, server_chain: &[CertificateFacts], to: &mut Vec<Finding>) {
         let kind = self.answer.as_ref().err().map(Failure::kind);
         let Some(peer) = self.seen.peer else {
-            to.push(Finding::failed(Topic::Tcp, "no connection".to_owned()));
+            // These end it before anything is dialled.
+            if !matches!(kind, Some(FailureKind::HeaderProvider { .. } | FailureKind::Runtime)) {
+                to.push(Finding::failed(Topic::Tcp, "no connection".to_owned()));
+            }
             return;
         };
         to.push(Finding::good(Topic::Tcp, format!("connected to {peer}")));
@@ -236,6 +233,23 @@ impl Live {
             (false, false, None) => return None,
         })
     }
+}
+
+/// A message with nothing in it.
+fn empty(protocol: Protocol, compression: Option<Compression>) -> Bytes {
+    let is_json = protocol == Protocol::HttpJson;
+    Bytes::from_static(match (compression, is_json) {
+        // A message of protobuf without fields has no bytes.
+        (None, false) => b"",
+        (None, true) => b"{}",
+        // RFC 1952, and of RFC 8878 a frame with one block.
+        (Some(Compression::Gzip), false) => b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0",
+        (Some(Compression::Gzip), true) => {
+            b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0"
+        }
+        (Some(Compression::Zstd), false) => b"\x28\xb5\x2f\xfd\x20\0\x01\0\0",
+        (Some(Compression::Zstd), true) => b"\x28\xb5\x2f\xfd\x20\x02\x11\0\0{}",
+    })
 }
 
 /// The addresses of whom we dial.

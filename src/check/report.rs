@@ -13,6 +13,8 @@ use crate::tls::CertificateFacts;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
+    /// What is odd about the configuration, and which signals it does not send by OTLP.
+    pub warnings: Vec<String>,
     /// One entry per signal.
     pub signals: Vec<SignalReport>,
 }
@@ -170,6 +172,12 @@ impl fmt::Display for Outcome {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.warnings.is_empty() {
+            f.write_str("configuration")?;
+            let warn = Outcome::Doubtful;
+            self.warnings.iter().try_for_each(|words| write!(f, "\n  {warn:<5}{words}"))?;
+            f.write_str("\n\n")?;
+        }
         if self.signals.is_empty() {
             return f.write_str("no signal is exported by OTLP");
         }

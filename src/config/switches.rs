@@ -78,6 +78,16 @@ impl Switches {
         self.outputs.get(&signal).map_or(&[], |outputs| &outputs.value)
     }
 
+    /// The signals that do not go to a collector, and the variable that says so of each.
+    pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (Signal, &'static str)> {
+        let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
+        let elsewhere = compiled.filter(|signal| !self.outputs(*signal).contains(&Output::Otlp));
+        elsewhere.map(|signal| match self.disabled {
+            true => (signal, SDK_DISABLED),
+            false => (signal, exporter_variable(signal)),
+        })
+    }
+
     pub(crate) fn propagators(&self) -> &[Propagator] {
         &self.propagators
     }

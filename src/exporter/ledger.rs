@@ -29,7 +29,8 @@ pub(crate) struct Counts {
     /// that were given up are there as `cancelled`.
     pub(crate) dropped: Vec<(&'static str, Dropped)>,
     pub(crate) in_flight: u64,
-    pub(crate) last_failure: Option<(SystemTime, Failure)>,
+    pub(crate) last_failed: Option<SystemTime>,
+    pub(crate) last_failure: Option<Failure>,
     pub(crate) last_success: Option<SystemTime>,
 }
 
@@ -73,6 +74,7 @@ impl Ledger {
             counts.last_success = Some(now);
         } else {
             counts.failed += 1;
+            counts.last_failed = Some(now);
             let name = failure.as_ref().map_or("cancelled", |failure| failure.kind().name());
             let known = counts.dropped.iter().position(|(known, _)| *known == name);
             let known = known.unwrap_or_else(|| {
@@ -86,7 +88,9 @@ impl Ledger {
         let Some(failure) = failure else {
             return;
         };
-        counts.last_failure = Some((now, failure.clone()));
+        // Also of what was accepted in part.
+        counts.last_failed = Some(now);
+        counts.last_failure = Some(failure.clone());
         // Whoever is told may ask for the status.
         drop(counts);
         self.herald.tell(failure);

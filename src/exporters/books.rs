@@ -25,7 +25,7 @@ pub(crate) struct SignalBooks {
 impl Exporters {
     /// What is counted of each set of credentials.
     pub(crate) fn store_books(&self) -> Vec<StoreBooks> {
-        let books = self.stores().map(|(signals, store)| StoreBooks {
+        let books = self.stores().into_iter().map(|(signals, store)| StoreBooks {
             // The first of the signals that share it: they share the collector too.
             endpoint: self.0.lines[&signals[0]].settings.endpoint.clone(),
             status: store.status(),

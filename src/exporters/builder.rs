@@ -406,6 +406,7 @@ impl ExportersBuilder {
             lines,
             late,
             switches,
+            warnings: said,
             policy: Policy {
                 connect_timeout: self
                     .connect_timeout
@@ -413,6 +414,7 @@ impl ExportersBuilder {
                     .min(MAX_CONNECT_TIMEOUT),
                 retry: self.retry,
                 assume_http2: self.assume_http2,
+                resumption: true,
                 header_provider: self.header_provider,
             },
             temporality,

@@ -24,6 +24,11 @@ impl Late {
         Self { signals, builder, exporters: Mutex::default() }
     }
 
+    /// The exporters that somebody has asked for.
+    pub(super) fn read(&self) -> Option<Exporters> {
+        lock(&self.exporters).clone()
+    }
+
     /// The exporters of a signal that is one of these, read by now.
     pub(super) fn exporters(&self, signal: Signal) -> Option<Result<Exporters, Error>> {
         let builder = self.builder.as_ref().filter(|_| self.signals.contains(&signal))?;

@@ -7,14 +7,16 @@ mod late;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
-use crate::config::{HistogramAggregation, Retry, Settings, Switches};
+use crate::config::{HistogramAggregation, Retry, Settings, Switches, Warning};
 use crate::error::Error;
 use crate::exporter::{Client, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
@@ -44,6 +46,7 @@ struct Inner {
     lines: BTreeMap<Signal, Line>,
     late: Late,
     switches: Switches,
+    warnings: Vec<Warning>,
     policy: Policy,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
@@ -61,11 +64,33 @@ struct Line {
     shared: Arc<Shared>,
 }
 
+impl Line {
+    /// What has become of its exports.
+    fn status(&self) -> ExportStatus {
+        let counts = self.ledger.counts();
+        ExportStatus {
+            signal: self.settings.signal,
+            endpoint: self.settings.endpoint.to_string(),
+            succeeded: counts.succeeded,
+            failed: counts.failed,
+            delivered: counts.delivered,
+            rejected: counts.rejected,
+            dropped: counts.dropped.iter().map(|(_, dropped)| dropped.items).sum(),
+            last_success: counts.last_success,
+            last_failed: counts.last_failed,
+            last_failure: counts.last_failure,
+        }
+    }
+}
+
 struct Shared {
     /// `None` over plaintext.
     store: Option<Arc<Store>>,
     transport: Mutex<Weak<Transport>>,
 }
+
+/// How long an export of a check may take where the settings have no limit.
+const DEFAULT_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One signal's way, for a check.
 #[derive(Clone)]
@@ -158,27 +183,17 @@ impl Exporters {
     /// The credentials in use: whose they are, until when, and why newer ones are not used; and what
     /// became of the exports.
     pub fn status(&self) -> Status {
-        let credentials = self.stores().map(|(signals, store)| {
-            let mut credentials = store.status();
-            credentials.signals = signals;
-            credentials
-        });
-        let exports = self.0.lines.iter().map(|(signal, line)| {
-            let counts = line.ledger.counts();
-            ExportStatus {
-                signal: *signal,
-                endpoint: line.settings.endpoint.to_string(),
-                succeeded: counts.succeeded,
-                failed: counts.failed,
-                delivered: counts.delivered,
-                rejected: counts.rejected,
-                dropped: counts.dropped.iter().map(|(_, dropped)| dropped.items).sum(),
-                last_success: counts.last_success,
-                last_failed: counts.last_failure.as_ref().map(|(at, _)| *at),
-                last_failure: counts.last_failure.map(|(_, failure)| failure),
-            }
-        });
-        Status { credentials: credentials.collect(), exports: exports.collect() }
+        let mut status = Status { credentials: Vec::new(), exports: Vec::new() };
+        for part in self.parts() {
+            status.credentials.extend(part.stores().into_iter().map(|(signals, store)| {
+                let mut credentials = store.status();
+                credentials.signals = signals;
+                credentials
+            }));
+            status.exports.extend(part.0.lines.values().map(Line::status));
+        }
+        status.exports.sort_by_key(|exports| exports.signal);
+        status
     }
 
     /// Looks at all files and sources now, whatever the reload interval. The next export of each
@@ -190,23 +205,29 @@ impl Exporters {
     ///
     /// The first reason why something new cannot be used. What was in use stays so.
     pub fn reload(&self) -> Result<(), Error> {
-        let looks: Vec<_> = self.stores().map(|(_, store)| store.look(true)).collect();
+        let stores = self.parts().flat_map(|part| part.stores());
+        let looks: Vec<_> = stores.map(|(_, store)| store.look(true)).collect();
         looks.into_iter().collect()
     }
 
+    /// These, and those of signals that the environment does not send by OTLP, if somebody has asked.
+    fn parts(&self) -> impl Iterator<Item = Self> {
+        iter::once(self.clone()).chain(self.0.late.read())
+    }
+
     /// The stores, each with the signals that share it.
-    fn stores(&self) -> impl Iterator<Item = (Vec<Signal>, &Arc<Store>)> {
-        let mut stores = Vec::<(Vec<Signal>, &Arc<Store>)>::new();
+    fn stores(&self) -> Vec<(Vec<Signal>, Arc<Store>)> {
+        let mut stores = Vec::<(Vec<Signal>, Arc<Store>)>::new();
         for (signal, line) in &self.0.lines {
             let Some(store) = &line.shared.store else {
                 continue;
             };
             match stores.iter_mut().find(|(_, known)| Arc::ptr_eq(known, store)) {
                 Some((signals, _)) => signals.push(*signal),
-                None => stores.push((vec![*signal], store)),
+                None => stores.push((vec![*signal], Arc::clone(store))),
             }
         }
-        stores.into_iter()
+        stores
     }
 
     #[cfg(feature = "metrics")]
@@ -222,6 +243,11 @@ impl Exporters {
     /// The resource that the builder was given.
     pub(crate) fn resource(&self) -> Option<&Resource> {
         self.0.resource.as_ref()
+    }
+
+    /// What is odd about the configuration.
+    pub(crate) fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
     }
 
     pub(crate) fn switches(&self) -> &Switches {
@@ -254,9 +280,13 @@ impl Exporters {
 
     /// All that a check needs to go every signal's way, by a connection that nobody else has.
     pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
-        let policy = Policy { retry: Retry::disabled(), ..self.0.policy.clone() };
+        let policy =
+            Policy { retry: Retry::disabled(), resumption: false, ..self.0.policy.clone() };
         let probes = self.0.lines.values().map(|line| {
-            let (settings, ledger) = (Arc::clone(&line.settings), Arc::clone(&line.ledger));
+            // An export may take for ever; a check must not.
+            let timeout = line.settings.timeout.or(Some(DEFAULT_CHECK_TIMEOUT));
+            let settings = Arc::new(Settings { timeout, ..(*line.settings).clone() });
+            let ledger = Arc::clone(&line.ledger);
             let (runtime, store) = (Arc::clone(runtime), line.shared.store.clone());
             let transport =
                 Arc::new(Transport::new(runtime, &settings, store.clone(), policy.clone()));

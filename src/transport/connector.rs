@@ -62,6 +62,7 @@ pub(super) struct Connector {
 pub(super) struct Tls {
     pub(super) store: Arc<Store>,
     pub(super) server_name: ServerName<'static>,
+    pub(super) resumption: bool,
 }
 
 /// A connection, before any HTTP.
@@ -226,10 +227,10 @@ impl Connector {
         Ok(Dialled { stream: Box::new(stream), seen: seen.clone(), alpn, awaits_verdict })
     }
 
-    /// The configuration to shake hands with. A resumption shows no certificate: where the server's
-    /// expires soon, nothing is resumed, so that its successor is seen.
+    /// The configuration to shake hands with. Where the server's certificate expires soon, nothing is
+    /// resumed either, so that its successor is seen.
     fn config(&self, tls: &Tls, credentials: &Snapshot) -> Arc<ClientConfig> {
-        if !tls.store.awaits_a_new_server_certificate() {
+        if tls.resumption && !tls.store.awaits_a_new_server_certificate() {
             return Arc::clone(&credentials.config);
         }
         let mut config = ClientConfig::clone(&credentials.config);

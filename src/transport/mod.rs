@@ -19,6 +19,7 @@ mod wire;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::pending;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub(crate) struct Policy {
     pub(crate) connect_timeout: Duration,
     pub(crate) retry: Retry,
     pub(crate) assume_http2: bool,
+    /// Whether a handshake may go on with an earlier session, of which it shows no certificate.
+    pub(crate) resumption: bool,
     pub(crate) header_provider: Option<Arc<HeaderProvider>>,
 }
 
@@ -97,6 +100,8 @@ pub(crate) struct Call {
 /// How far an export has come.
 #[derive(Default)]
 struct Progress {
+    /// Whether the header provider has yet to answer.
+    awaits_headers: bool,
     /// The connection in use, and what it had received when the export began on it.
     connection: Option<(Arc<Connection>, u64)>,
     /// How the last attempt failed.
@@ -120,11 +125,11 @@ impl Transport {
         policy: Policy,
     ) -> Self {
         let endpoint = &settings.endpoint;
-        let tls = settings
-            .tls
-            .as_ref()
-            .zip(store)
-            .map(|(tls, store)| connector::Tls { store, server_name: tls.server_name.clone() });
+        let tls = settings.tls.as_ref().zip(store).map(|(tls, store)| connector::Tls {
+            store,
+            server_name: tls.server_name.clone(),
+            resumption: policy.resumption,
+        });
         let is_grpc = settings.protocol.is_grpc();
         // Over plaintext there is no ALPN, and gRPC is HTTP/2 by prior knowledge.
         let assume_http2 = is_grpc && (policy.assume_http2 || tls.is_none());
@@ -170,6 +175,13 @@ impl Transport {
             end = end(call.timeout, call.drain.clone()) => end,
         };
         let mut progress = lock(&progress);
+        if let (true, &FailureKind::Deadline { after }) = (progress.awaits_headers, &end) {
+            return Err(progress.failure.take().unwrap_or_else(|| {
+                let words = format!("no headers within {after:?}");
+                let source = io::Error::new(io::ErrorKind::TimedOut, words);
+                FailureKind::HeaderProvider { source: Arc::new(source) }
+            }));
+        }
         match &progress.connection {
             Some((connection, received)) if connection.received() == *received => {
                 self.pool.condemn(connection);
@@ -211,7 +223,9 @@ impl Transport {
     }
 
     async fn attempt(&self, call: &Call, progress: &Mutex<Progress>) -> Result<Bytes, Refusal> {
+        lock(progress).awaits_headers = true;
         let extra = self.extra_headers(call.signal).await?;
+        lock(progress).awaits_headers = false;
         self.pool.look().await;
         let (mut fruitless, mut renewals) = (0, 0);
         while fruitless < FRUITLESS {

@@ -1,11 +1,13 @@
 //! The doctor: what it says where all is well, and where it is not.
 
 use std::fs;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
-use otlp_mtls::{Exporters, ExportersBuilder, Outcome, Protocol, Report, Signal, Topic};
+use otlp_mtls::{
+    Compression, Exporters, ExportersBuilder, Outcome, Pem, Protocol, Report, Signal, Topic,
+};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
@@ -304,5 +306,120 @@ fn an_environment_that_switches_everything_off_has_nothing_to_check() {
     let exporters = with_vars(vec![("OTEL_SDK_DISABLED", "true")]).build().unwrap();
     let report = exporters.check_blocking();
     assert!(report.signals.is_empty());
-    assert_eq!(report.to_string(), "no signal is exported by OTLP");
+    let words = "configuration
+  warn logs are not exported by OTLP: see OTEL_SDK_DISABLED
+  warn metrics are not exported by OTLP: see OTEL_SDK_DISABLED
+  warn traces are not exported by OTLP: see OTEL_SDK_DISABLED
+
+no signal is exported by OTLP";
+    assert_eq!(report.to_string(), words);
+}
+
+#[test]
+fn what_is_odd_about_the_configuration_comes_first() {
+    let collector = plaintext_collector();
+    let exporters = with_vars(vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "gprc".to_owned()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/etc/ca.crt".to_owned()),
+        ("OTEL_TRACES_EXPORTER", "none".to_owned()),
+    ]);
+    let report = exporters.build().unwrap().check_blocking();
+    let [protocol, tls, traces] = report.warnings.as_slice() else { panic!("{report}") };
+    assert!(protocol.starts_with("OTEL_EXPORTER_OTLP_PROTOCOL: `gprc` is ignored"), "{report}");
+    assert!(tls.contains("no use for OTEL_EXPORTER_OTLP_CERTIFICATE"), "{report}");
+    assert_eq!(traces, "traces are not exported by OTLP: see OTEL_TRACES_EXPORTER");
+    assert!(report.to_string().starts_with("configuration\n  warn OTEL_EXPORTER_OTLP_PROTOCOL: "));
+    assert!(report.is_delivered(), "{report}");
+}
+
+/// What the collector cannot decompress, or a header that nobody gives, is found out too.
+#[test]
+fn the_empty_export_is_like_any_other() {
+    for protocol in PROTOCOLS {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let (pki, collector) = mtls_collector();
+            let exporters = mtls_builder(&pki, &collector, protocol)
+                .with_compression(Some(compression))
+                .build()
+                .unwrap();
+            let report = exporters.check_blocking();
+            assert!(report.is_delivered(), "{protocol} {compression:?}: {report}");
+            for request in collector.requests() {
+                let encoding = match protocol {
+                    Protocol::Grpc => &request.headers["grpc-encoding"],
+                    _ => &request.headers["content-encoding"],
+                };
+                assert_eq!(encoding.to_str().unwrap(), format!("{compression:?}").to_lowercase());
+                assert_eq!(request.items(), 0);
+            }
+            // Nothing is resumed: what is shown has been shown now.
+            exporters.check_blocking();
+            assert_eq!((collector.handshakes(), collector.resumptions()), (6, 0));
+        }
+
+        let (pki, collector) = mtls_collector();
+        let (release, hang) = mpsc::channel::<()>();
+        let hang = Mutex::new(hang);
+        let exporters = once(mtls_builder(&pki, &collector, protocol))
+            .with_timeout(Duration::from_millis(300))
+            .with_failure_handler(|_| {})
+            .with_header_provider(move |_| {
+                let _ = hang.lock().unwrap().recv();
+                Ok(http::HeaderMap::new())
+            })
+            .build()
+            .unwrap();
+        let report = exporters.check_blocking();
+        assert_eq!(outcome(&report, Topic::Tcp), [], "{report}");
+        let failure = report.signals[0].failure.as_ref().unwrap();
+        assert_eq!(failure.kind().name(), "header_provider", "{failure}");
+        assert!(failure.summary().ends_with("no headers within 300ms"), "{failure}");
+        drop(release);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_gone_is_all_that_is_said_of_the_way() {
+    let collector = plaintext_collector();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let exporters = plaintext_builder(&collector, Protocol::Grpc)
+        .with_runtime(runtime.handle().clone())
+        .build()
+        .unwrap();
+    drop(runtime);
+    let report = futures_executor::block_on(exporters.check());
+    assert_eq!(outcome(&report, Topic::Dns), [], "{report}");
+    assert_eq!(outcome(&report, Topic::Tcp), [], "{report}");
+    let failure = report.signals[0].failure.as_ref().unwrap();
+    assert_eq!(failure.kind().name(), "runtime", "{report}");
+}
+
+/// Also of a signal that the environment switches off, and somebody exports all the same.
+#[test]
+fn whoever_asks_for_an_exporter_finds_it_in_status() {
+    let (pki, collector) = mtls_collector();
+    let (builder, files) = from_files(&pki, collector.endpoint(), Protocol::Grpc);
+    let off = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".into());
+    let vars = builder.with_env(off);
+    let path = |name| Pem::file(files.path().join(name));
+    let exporters = vars
+        .with_endpoint(collector.endpoint())
+        .with_ca_certificate(path("ca.crt"))
+        .with_client_identity(path("client.crt"), path("client.key"))
+        .build()
+        .unwrap();
+    let signals =
+        || -> Vec<_> { exporters.status().exports.iter().map(|exports| exports.signal).collect() };
+    assert_eq!(signals(), [Signal::Logs, Signal::Metrics]);
+    export(&exporters, Signal::Traces).unwrap();
+    assert_eq!(signals(), Signal::ALL);
+    let status = exporters.status();
+    assert_eq!(status.exports[2].succeeded, 1);
+    assert_eq!(status.credentials[1].signals, [Signal::Traces]);
+    pki.client_named("second").write_to(files.path(), "client").unwrap();
+    exporters.reload().unwrap();
+    let generations: Vec<_> =
+        exporters.status().credentials.iter().map(|credentials| credentials.generation).collect();
+    assert_eq!(generations, [1, 1]);
 }
