@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -21,21 +22,24 @@ use tracing::{error, info, warn};
 use crate::client::Downstream;
 use crate::server::Metrics;
 
-/// How long the requests in flight may take to end, and then what is left of telemetry to leave: together
-/// less than Kubernetes waits before it kills (`terminationGracePeriodSeconds`, less `preStop`).
+/// How long the requests in flight may take to end, then tasks that nobody waits for, and then what is left
+/// of telemetry to leave: together less than Kubernetes waits before it kills (`terminationGracePeriodSeconds`, less `preStop`).
 const DRAIN: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let telemetry = otlp_mtls::init_tracing()?;
-    serve()?;
+    let runtime = Runtime::new()?;
+    let served = runtime.block_on(serve());
+    // With it goes every request that was cut off: then all spans have ended. Just dropped, it would
+    // wait for name servers as well.
+    runtime.shutdown_timeout(STOP);
+    served?;
     // Blocks, hence not in `serve`. What was lost is an error: its words, and exit code 1.
     Ok(telemetry.shutdown(FLUSH)?)
 }
 
-/// Once it has returned its runtime is gone, and with it every request: their spans have ended, and
-/// telemetry can be shut down.
-#[tokio::main]
 async fn serve() -> Result<(), Box<dyn Error>> {
     // First of all: without them a signal ends the process at once.
     let mut terminate = signal(SignalKind::terminate())?;
