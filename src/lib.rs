@@ -81,6 +81,7 @@
 //!
 //! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // With a protocol or a signal switched off, what only it uses stands idle.
 #![cfg_attr(
     not(all(

@@ -289,8 +289,8 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets the resource that [`install`](Exporters::install) gives its providers. The default is
-    /// the SDK's, which reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+    /// Sets the resource that [`install`](Exporters::install) gives its providers, in place of the one
+    /// that [`init`](crate::init) describes. [`Resource::builder`] has the SDK's share of that.
     pub fn with_resource(mut self, resource: Resource) -> Self {
         self.resource = Some(resource);
         self
