@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible, ProtocolVersion};
 
 use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
@@ -69,8 +69,14 @@ impl Scene<'_> {
 
     /// The server asked who we are, had its answer, and went without a word: gRPC's C core, Java
     /// and Node do so with whom they refuse.
+    ///
+    /// Over TLS 1.2 a handshake that is done is the server's consent, and a resumed session is one
+    /// that it has consented to.
     fn asked_and_gone(self) -> Option<FailureKind> {
-        self.requested().then(|| self.unsaid(Said::Nothing))
+        let has_consented = self.seen.session.as_ref().is_some_and(|session| {
+            session.is_resumed || session.version == Some(ProtocolVersion::TLSv1_2)
+        });
+        (self.requested() && !has_consented).then(|| self.unsaid(Said::Nothing))
     }
 
     /// HTTP that could not be read, or was not said, over plaintext.

@@ -190,7 +190,9 @@ impl Context<'_> {
             ),
             Problem::Unsupported => "it does not take our kind of client certificate".to_owned(),
             Problem::Unexplained if said == Said::Nothing => {
-                "it closed the connection after it asked for our client certificate".to_owned()
+                "the server closed the connection without a word after it asked for our client \
+                 certificate: it may not accept it, or have another reason"
+                    .to_owned()
             }
             Problem::Unexplained => "it does not accept our client certificate".to_owned(),
         };
@@ -227,6 +229,11 @@ impl Context<'_> {
             Problem::WrongUsage => {
                 format!("issue it with extendedKeyUsage=clientAuth, and put it into {ours}")
             }
+            Problem::Unexplained if said == Said::Nothing => {
+                "see the server's log for the reason, and whether one of its client CAs \
+                 (`client_ca_file` of the Collector) has issued ours"
+                    .to_owned()
+            }
             Problem::Unsupported | Problem::Unexplained => format!(
                 "see the server's log for the reason; then issue another one, and put it into {ours}"
             ),
@@ -236,7 +243,11 @@ impl Context<'_> {
             Said::Page => " (by an HTTP page)".to_owned(),
             Said::Nothing => " (without a TLS alert)".to_owned(),
         };
-        Words { cause: format!("the server refused us: {cause}{how}"), facts, remedy }
+        let cause = match (problem, said) {
+            (Problem::Unexplained, Said::Nothing) => cause,
+            _ => format!("the server refused us: {cause}{how}"),
+        };
+        Words { cause, facts, remedy }
     }
 
     /// The name that the server's certificate must have.

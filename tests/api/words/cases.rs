@@ -14,7 +14,7 @@ use otlp_mtls::rustls::{
     self, CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig,
     SignatureScheme, SupportedProtocolVersion,
 };
-use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
+use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{Side, TlsVersion};
 
 use super::peer::{Deaf, Peer};
@@ -401,14 +401,19 @@ pub(super) const CASES: &[Case] = &[
         "A client certificate is asked for, there is none, and the server closes the connection",
         "client_certificate_required",
         &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "without a TLS alert"],
-        |ground| {
-            let config =
-                tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(Says::nothing()));
-            let (peer, port) = listening(Peer::closing_after_tls(config));
-            let builder =
-                ground.exporters(format!("https://localhost:{port}"), ground.pki.ca_pem(), None);
-            Scene { server: Server::Peer(peer), builder, port }
-        },
+        |ground| closing_after_tls(ground, None),
+    ),
+    closing(
+        "A client certificate is asked for and sent, and the server closes the connection",
+        "client_certificate_refused",
+        &[CLIENT, CLIENT_FILE, "client_ca_file", "log", "another reason"],
+        |ground| closing_after_tls(ground, Some(&ground.good_client())),
+    ),
+    closing(
+        "One that has expired is asked for and sent, and the server closes the connection",
+        "client_certificate_expired",
+        &[CLIENT, CLIENT_FILE, "now: "],
+        |ground| closing_after_tls(ground, Some(&ground.pki.client(Fixture::Expired))),
     ),
     client(
         "TLS 1.3: the server does not know the CA of the client certificate",
@@ -673,6 +678,18 @@ fn without(ground: &Ground, version: &'static SupportedProtocolVersion) -> Scene
     let scene = demanding(ground, version, Fixture::Good, own_ca);
     let endpoint = format!("https://localhost:{}", scene.port);
     Scene { builder: ground.exporters(endpoint, ground.pki.ca_pem(), None), ..scene }
+}
+
+/// A server that asks for a client certificate, takes any or none, and closes the connection.
+fn closing_after_tls(ground: &Ground, client: Option<&Identity>) -> Scene {
+    let provider = aws_lc_rs::default_provider();
+    let mut config = tls(ground, provider, &[&TLS13], Arc::new(Says::nothing()));
+    // Whom a server refuses so has no session of it to resume.
+    config.send_tls13_tickets = 0;
+    let (peer, port) = listening(Peer::closing_after_tls(config));
+    let endpoint = format!("https://localhost:{port}");
+    let builder = ground.exporters(endpoint, ground.pki.ca_pem(), client);
+    Scene { server: Server::Peer(peer), builder, port }
 }
 
 /// A server that says this of every client certificate.

@@ -10,11 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
+use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{ExportersBuilder, Protocol, Retry, Side, Signal};
+use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
-use crate::support::{TRANSPORTS, export, last_failure, with_vars};
+use crate::support::{Exporter, TRANSPORTS, export, last_failure, mtls_builder, once, with_vars};
 use peer::{Deaf, Peer};
 
 const GOLDEN: &str = "tests/words.txt";
@@ -216,7 +217,6 @@ fn the_troubleshooting_section_shows_these_words() {
 /// Nobody's words but ours: what a server says may hold anything.
 #[test]
 fn no_failure_shows_a_key_a_header_or_a_servers_text() {
-    use otlp_mtls::testing::Reply;
     for protocol in TRANSPORTS {
         for (code, status) in [(16, 401), (7, 403), (3, 400), (13, 500)] {
             for by_grpc in [true, false] {
@@ -241,5 +241,43 @@ fn no_failure_shows_a_key_a_header_or_a_servers_text() {
                 assert!(!words.contains("secret"), "{protocol}: {words}");
             }
         }
+    }
+}
+
+/// TLS 1.2 ends the handshake with what the server thinks of a certificate, and a resumption asks for
+/// none: what breaks then has another reason.
+#[test]
+fn a_certificate_that_was_accepted_is_not_blamed() {
+    // Over TLS 1.3 the first handshake leaves it open.
+    for (version, expected) in [(&TLS12, "connection"), (&TLS13, "client_certificate_refused")] {
+        let pki = Pki::new();
+        let collector = Collector::builder()
+            .with_tls(pki.server(Fixture::Good))
+            .with_client_ca(pki.ca_pem())
+            .with_tls_versions(&[version])
+            .with_alpn(vec![b"http/1.1".to_vec()])
+            .start()
+            .unwrap();
+        let builder = once(mtls_builder(&pki, &collector, Protocol::HttpProtobuf));
+        let exporters = builder.with_failure_handler(|_| {}).build().unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        let fails = || {
+            futures_executor::block_on(exporter.export()).unwrap_err();
+            last_failure(&exporters, Signal::Traces)
+        };
+
+        collector.set_reply(|_| Reply::Close);
+        let failure = fails();
+        assert_eq!(failure.kind().name(), expected, "{version:?}: {failure}");
+
+        collector.set_reply(|_| Reply::Accept);
+        futures_executor::block_on(exporter.export()).unwrap();
+        collector.set_reply(|_| Reply::Close);
+        // Of the connection that was good, and of the next one.
+        fails();
+        let resumptions = collector.resumptions();
+        let failure = fails();
+        assert_eq!(collector.resumptions(), resumptions + 1, "{version:?}");
+        assert_eq!(failure.kind().name(), "connection", "{version:?}: {failure}");
     }
 }
