@@ -54,6 +54,7 @@ struct Recipe {
     min_version: TlsVersion,
     /// `None` where they are not needed.
     platform_roots: Option<RootCertStore>,
+    is_from_source: bool,
     alpn: Vec<Vec<u8>>,
     endpoint: String,
 }
@@ -85,11 +86,22 @@ pub(crate) struct Snapshot {
     pub(crate) shown: Arc<Mutex<Handshake>>,
     /// What the configuration was made of; `None` if it was brought along.
     pub(crate) validated: Option<Arc<Validated>>,
+    /// Whether that is from a source of the application's.
+    pub(crate) is_from_source: bool,
+    /// Whether the platform's roots are trusted, be it beside a CA.
+    pub(crate) trusts_platform: bool,
 }
 
 impl Snapshot {
     fn new(generation: u64, config: ClientConfig, validated: Option<Arc<Validated>>) -> Self {
-        Self { generation, config: Arc::new(config), shown: Arc::default(), validated }
+        Self {
+            generation,
+            config: Arc::new(config),
+            shown: Arc::default(),
+            validated,
+            is_from_source: false,
+            trusts_platform: false,
+        }
     }
 }
 
@@ -135,6 +147,7 @@ impl Store {
             provider,
             min_version: loading.min_version,
             platform_roots: needs_platform.then(platform_roots),
+            is_from_source: loading.source.is_some(),
             alpn,
             endpoint: settings.endpoint.to_string(),
         };
@@ -356,7 +369,11 @@ impl Recipe {
             self.alpn.clone(),
         )
         .map_err(|source| Error::Rustls { endpoint: self.endpoint.clone(), source })?;
-        Ok(Snapshot::new(generation, config, Some(Arc::new(validated))))
+        Ok(Snapshot {
+            is_from_source: self.is_from_source,
+            trusts_platform: self.platform_roots.is_some(),
+            ..Snapshot::new(generation, config, Some(Arc::new(validated)))
+        })
     }
 }
 

@@ -3,11 +3,12 @@
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 
-use super::{Context, Words, alert_words, short};
+use super::{CONFIGURATION, Context, Words, alert_words, short};
+use crate::config::Origin;
 use crate::error::{Place, located};
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
 use crate::signal::Variable;
-use crate::tls::{list, utc};
+use crate::tls::{Snapshot, Validated, list, utc};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
@@ -159,8 +160,7 @@ impl Context<'_> {
         acceptable_issuers: &[String],
     ) -> Words {
         use ClientCertificateProblem as Problem;
-        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
-        let leaf = validated.and_then(|validated| validated.chain.first());
+        let leaf = self.validated().and_then(|validated| validated.chain.first());
         let issuer = leaf.map(|leaf| leaf.issuer.as_str()).unwrap_or("its CA");
         let cause = match problem {
             Problem::Required if said == Said::Nothing => {
@@ -209,11 +209,14 @@ impl Context<'_> {
         }
         let ours = self.identity();
         let remedy = match problem {
-            Problem::Required => format!(
-                "set {} and {}, or with_client_identity()",
-                Variable::ClientCertificate.name(None),
-                Variable::ClientKey.name(None),
-            ),
+            Problem::Required => match self.brought_along() {
+                Some(it) => format!("put a client certificate and its key into {it}"),
+                None => format!(
+                    "set {} and {}, or with_client_identity()",
+                    Variable::ClientCertificate.name(None),
+                    Variable::ClientKey.name(None),
+                ),
+            },
             Problem::UnknownIssuer => format!(
                 "put the certificate of {issuer} among the server's client CAs (`client_ca_file` of \
                  the Collector), or put one that such a CA issued into {ours}, with its \
@@ -266,46 +269,68 @@ impl Context<'_> {
         }
     }
 
-    /// What names the CAs, and the file.
-    fn ca(&self) -> String {
-        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
-        match validated {
-            Some(validated) if validated.names_a_ca() => located(&validated.origins().ca),
-            Some(_) => format!("a file that {} names", self.generic(Variable::Certificate)),
-            None => "the configuration given to with_rustls_config()".to_owned(),
+    fn validated(&self) -> Option<&Validated> {
+        self.credentials?.validated.as_deref()
+    }
+
+    /// What gives all credentials, where no variable or setter is asked for them.
+    fn brought_along(&self) -> Option<&'static str> {
+        match self.credentials? {
+            Snapshot { validated: None, .. } => Some(CONFIGURATION),
+            Snapshot { is_from_source: true, .. } => {
+                Some("the source given to with_credential_source()")
+            }
+            _ => None,
         }
     }
 
-    /// Whom we trust.
-    fn trusted(&self) -> String {
-        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
-        match validated {
-            Some(validated) if validated.names_a_ca() => {
-                let subjects: Vec<String> =
-                    validated.trust_anchors.iter().map(|facts| facts.subject.clone()).collect();
-                format!("we trust: {}, by {}", list(&subjects), self.ca())
-            }
-            Some(_) => format!(
-                "we trust: the platform's roots, for {} is not set",
-                Variable::Certificate.name(None)
-            ),
-            None => "we trust: what with_rustls_config() was given".to_owned(),
+    /// What names a part of the credentials, or could, and the file.
+    fn place(&self, variable: Variable, named: Option<&(Origin, Place)>) -> String {
+        match (self.brought_along(), named) {
+            (Some(brought_along), _) => brought_along.to_owned(),
+            (None, Some(named)) => located(named),
+            (None, None) => format!("a file that {} names", self.generic(variable)),
         }
+    }
+
+    fn ca(&self) -> String {
+        let named = self.validated().filter(|validated| validated.names_a_ca());
+        self.place(Variable::Certificate, named.map(|validated| &validated.origins().ca))
     }
 
     /// Where our certificate is from.
     fn identity(&self) -> String {
-        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
-        match validated {
-            Some(validated) => located(&validated.origins().certificate),
-            None => "the configuration given to with_rustls_config()".to_owned(),
+        let named = self.validated().filter(|validated| !validated.chain.is_empty());
+        let named = named.map(|validated| &validated.origins().certificate);
+        self.place(Variable::ClientCertificate, named)
+    }
+
+    /// Whom we trust.
+    fn trusted(&self) -> String {
+        match (self.validated(), self.brought_along()) {
+            (Some(validated), _) if validated.names_a_ca() => {
+                let subjects: Vec<String> =
+                    validated.trust_anchors.iter().map(|facts| facts.subject.clone()).collect();
+                let too = match self.credentials {
+                    Some(Snapshot { trusts_platform: true, .. }) => ", and the platform's roots",
+                    _ => "",
+                };
+                format!("we trust: {}, by {}{too}", list(&subjects), self.ca())
+            }
+            (Some(_), Some(source)) => {
+                format!("we trust: the platform's roots, for {source} names no CA")
+            }
+            (Some(_), None) => format!(
+                "we trust: the platform's roots, for {} is not set",
+                Variable::Certificate.name(None)
+            ),
+            (None, _) => "we trust: what with_rustls_config() was given".to_owned(),
         }
     }
 
     /// Files are looked at again.
     fn taken_up(&self) -> &'static str {
-        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
-        match validated.map(|validated| &validated.origins().certificate.1) {
+        match self.validated().map(|validated| &validated.origins().certificate.1) {
             Some(Place::File(_) | Place::Source) => "; the next export takes it up",
             _ => "",
         }

@@ -13,6 +13,9 @@ use crate::observation::Spoken;
 use crate::signal::Variable;
 use crate::tls::Snapshot;
 
+/// What decides on TLS in place of our settings, where there is one.
+const CONFIGURATION: &str = "the configuration given to with_rustls_config()";
+
 /// What words need beside the kind.
 pub(super) struct Context<'a> {
     settings: &'a Settings,
@@ -171,20 +174,26 @@ impl<'a> Context<'a> {
             // What with_min_tls_version() took away does not show.
             _ => Vec::new(),
         };
+        let is_brought_along =
+            self.credentials.is_some_and(|credentials| credentials.validated.is_none());
+        let setting = match lacking {
+            _ if is_brought_along => CONFIGURATION,
+            Incompatibility::Version => "with_min_tls_version()",
+            Incompatibility::Cipher => "with_crypto_provider()",
+        };
         let remedy = match lacking {
-            Incompatibility::Version => {
-                "let the server offer TLS 1.2 or 1.3; with_min_tls_version() must not ask for more \
-                 than it has"
-            }
-            Incompatibility::Cipher => {
+            Incompatibility::Version => format!(
+                "let the server offer TLS 1.2 or 1.3; {setting} must not ask for more than it has"
+            ),
+            Incompatibility::Cipher => format!(
                 "let the server offer one of these with ECDHE, and a certificate of RSA, P-256, \
-                 P-384 or Ed25519; with_crypto_provider() has others"
-            }
+                 P-384 or Ed25519; {setting} may have others"
+            ),
         };
         Words {
             cause: format!("{who}: there is {what} in common ({})", short(source)),
             facts,
-            remedy: remedy.to_owned(),
+            remedy,
         }
     }
 

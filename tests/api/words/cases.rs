@@ -1,5 +1,6 @@
 //! The ways to fail.
 
+use std::error::Error;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use otlp_mtls::Protocol::{self, Grpc, HttpProtobuf};
 use otlp_mtls::rustls::client::danger::HandshakeSignatureValid;
 use otlp_mtls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use otlp_mtls::rustls::pki_types::pem::PemObject;
 use otlp_mtls::rustls::pki_types::{CertificateDer, UnixTime};
 use otlp_mtls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use otlp_mtls::rustls::version::{TLS12, TLS13};
@@ -15,10 +17,11 @@ use otlp_mtls::rustls::{
     SignatureScheme, SupportedProtocolVersion,
 };
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Side, TlsVersion};
+use otlp_mtls::{CredentialSource, Credentials, Side, TlsVersion};
 
 use super::peer::{Deaf, Peer};
 use super::{Case, Ground, Scene, Server};
+use crate::support::tls_client;
 
 const BOTH: &[Protocol] = &[Grpc, HttpProtobuf];
 
@@ -27,6 +30,8 @@ const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CA_FILE: &str = "/etc/otel/certs/ca.crt";
 const CLIENT: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
 const CLIENT_FILE: &str = "/etc/otel/certs/client.crt";
+const CONFIG: &str = "with_rustls_config()";
+const SOURCE: &str = "with_credential_source()";
 
 pub(super) const CASES: &[Case] = &[
     // The way there.
@@ -265,6 +270,19 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "The server has no version of TLS that a configuration of one's own speaks",
+        kind: "tls_version",
+        refused_by: Some(Side::Server),
+        names: &[CONFIG],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| {
+            let scene = demanding(ground, &TLS12, Fixture::Good, own_ca);
+            let config = tls_client(ground.pki.ca_pem(), None, &[&TLS13]);
+            Scene { builder: scene.builder.with_rustls_config(config), ..scene }
+        },
+    },
+    Case {
         name: "The server has no key exchange that we have",
         kind: "tls_cipher",
         refused_by: Some(Side::Server),
@@ -310,6 +328,45 @@ pub(super) const CASES: &[Case] = &[
         "server_certificate_unknown_issuer",
         &[CA, CA_FILE, "CN=otlp-mtls test intermediate", "intermediate, let the server send it"],
         |ground| serving(ground, Fixture::MissingIntermediate),
+    ),
+    server(
+        "No CA that we trust has issued the server's certificate, and the platform's roots are trusted too",
+        "server_certificate_unknown_issuer",
+        &[CA, CA_FILE, "CN=otlp-mtls test ca", "and the platform's roots"],
+        |ground| {
+            let scene = serving(ground, Fixture::OtherCa);
+            Scene { builder: scene.builder.with_system_roots(true), ..scene }
+        },
+    ),
+    server(
+        "No CA of a credential source has issued the server's certificate",
+        "server_certificate_unknown_issuer",
+        &[SOURCE, "CN=otlp-mtls test ca"],
+        |ground| {
+            let scene = serving(ground, Fixture::OtherCa);
+            let source = Source(Credentials::new().with_trust_anchors([ca(ground)]));
+            Scene { builder: scene.builder.with_credential_source(source), ..scene }
+        },
+    ),
+    server(
+        "A credential source names no CA",
+        "server_certificate_unknown_issuer",
+        &[SOURCE, "the platform's roots"],
+        |ground| {
+            let scene = serving(ground, Fixture::OtherCa);
+            let source = Source(Credentials::new());
+            Scene { builder: scene.builder.with_credential_source(source), ..scene }
+        },
+    ),
+    server(
+        "No CA of a configuration of one's own has issued the server's certificate",
+        "server_certificate_unknown_issuer",
+        &[CONFIG],
+        |ground| {
+            let scene = serving(ground, Fixture::OtherCa);
+            let config = tls_client(ground.pki.ca_pem(), None, rustls::DEFAULT_VERSIONS);
+            Scene { builder: scene.builder.with_rustls_config(config), ..scene }
+        },
     ),
     server(
         "The server's certificate is self-signed",
@@ -396,6 +453,26 @@ pub(super) const CASES: &[Case] = &[
         "client_certificate_required",
         &[CLIENT, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "CN=otlp-mtls test ca"],
         |ground| without(ground, &TLS12),
+    ),
+    client(
+        "A client certificate is demanded, and a configuration of one's own has none",
+        "client_certificate_required",
+        &[CONFIG, "116"],
+        |ground| {
+            let scene = without(ground, &TLS13);
+            let config = tls_client(ground.pki.ca_pem(), None, rustls::DEFAULT_VERSIONS);
+            Scene { builder: scene.builder.with_rustls_config(config), ..scene }
+        },
+    ),
+    client(
+        "A client certificate is demanded, and a credential source has none",
+        "client_certificate_required",
+        &[SOURCE, "116"],
+        |ground| {
+            let scene = without(ground, &TLS13);
+            let source = Source(Credentials::new().with_trust_anchors([ca(ground)]));
+            Scene { builder: scene.builder.with_credential_source(source), ..scene }
+        },
     ),
     closing(
         "A client certificate is asked for, there is none, and the server closes the connection",
@@ -617,6 +694,20 @@ fn own_ca(pki: &Pki) -> String {
 
 fn other_ca(pki: &Pki) -> String {
     pki.other_ca_pem().to_owned()
+}
+
+fn ca(ground: &Ground) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(ground.pki.ca_pem().as_bytes()).unwrap()
+}
+
+/// Gives always the same.
+#[derive(Debug)]
+struct Source(Credentials);
+
+impl CredentialSource for Source {
+    fn load(&self) -> Result<Credentials, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.clone())
+    }
 }
 
 fn nobody(ground: &Ground, endpoint: String, port: u16) -> Scene {
