@@ -8,7 +8,7 @@ use crate::config::Origin;
 use crate::error::{Place, located};
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
 use crate::signal::Variable;
-use crate::tls::{Snapshot, Validated, list, utc};
+use crate::tls::{CertificateFacts, Snapshot, Validated, list, utc};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
@@ -78,10 +78,18 @@ impl Context<'_> {
                     ),
                 }
             }
-            Problem::WrongUsage => format!(
-                "issue the server that {} names a certificate with extendedKeyUsage=serverAuth",
-                self.endpoint()
-            ),
+            Problem::WrongUsage => match refused.chain.iter().position(is_unfit) {
+                Some(1..) => {
+                    "issue that intermediate with extendedKeyUsage=serverAuth, or without \
+                     any, or the server's certificate by another CA"
+                        .to_owned()
+                }
+                _ => format!(
+                    "issue the server that {} names a certificate with \
+                     extendedKeyUsage=serverAuth",
+                    self.endpoint()
+                ),
+            },
             Problem::Revoked | Problem::Other => {
                 format!("issue the server that {} names another certificate", self.endpoint())
             }
@@ -107,9 +115,10 @@ impl Context<'_> {
         };
         let issuer = issuer(refused);
         let host = self.server_name();
-        // Whose time it is that is over may be an intermediate's.
+        // Whose time it is that is over, or whose usage, may be an intermediate's.
         let late = refused.chain.iter().find(|facts| facts.not_after < self.now);
         let early = refused.chain.iter().find(|facts| facts.not_before > self.now);
+        let unfit = refused.chain.iter().find(|facts| is_unfit(facts));
         match refused.problem {
             Problem::UnknownIssuer if leaf.is_none() => {
                 "no CA that we trust has issued it".to_owned()
@@ -141,8 +150,10 @@ impl Context<'_> {
             Problem::Version1 => "it is an X.509 certificate of version 1, which cannot hold a \
                  subject alternative name"
                 .to_owned(),
-            Problem::WrongUsage => match leaf {
-                Some(leaf) => format!("it is not for servers, but for {}", list(&leaf.usages)),
+            Problem::WrongUsage => match unfit {
+                Some(unfit) => {
+                    format!("{} is not for servers, but for {}", unfit.subject, list(&unfit.usages))
+                }
                 None => "it is not for servers".to_owned(),
             },
             Problem::BadSignature => {
@@ -341,4 +352,9 @@ impl Context<'_> {
 /// Without any, the verifier is not ours.
 fn issuer(refused: &ServerCertificate) -> &str {
     refused.chain.last().map_or("its CA", |last| last.issuer.as_str())
+}
+
+/// Whether a server's certificate, or its issuer's, says that it is for something else.
+fn is_unfit(facts: &CertificateFacts) -> bool {
+    !facts.usages.is_empty() && !facts.usages.iter().any(|usage| usage == "serverAuth")
 }
