@@ -51,7 +51,8 @@ impl<'a> Context<'a> {
                     }
                     _ => Vec::new(),
                 };
-                Words { cause: self.cause(kind), facts, remedy: self.remedy(kind) }
+                let remedy = self.remedy(kind) + &self.compression(kind);
+                Words { cause: self.cause(kind), facts, remedy }
             }
         }
     }

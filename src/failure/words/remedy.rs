@@ -145,7 +145,8 @@ impl Context<'_> {
             FailureKind::Http { status: 415 } => {
                 format!("set {protocol} to what the collector takes, `http/protobuf` for one")
             }
-            FailureKind::Http { status: 429 | 502..=504 } => {
+            FailureKind::Http { status: 429 | 502..=504 }
+            | FailureKind::Grpc { code: "UNAVAILABLE", .. } => {
                 "see whether the collector is down or \
                  overloaded; what balances load before it may be who answers"
                     .to_owned()
@@ -154,6 +155,22 @@ impl Context<'_> {
                 "the collector's log says why; its own words are not shown here".to_owned()
             }
             FailureKind::Answer { .. } => format!("see what listens at {endpoint}"),
+            _ => String::new(),
+        }
+    }
+
+    /// What else it may be: servers answer so that cannot read a compressed batch.
+    pub(super) fn compression(&self, kind: &FailureKind) -> String {
+        match (kind, self.settings.compression) {
+            (
+                FailureKind::Grpc { code: "INTERNAL" | "UNIMPLEMENTED", .. }
+                | FailureKind::Http { status: 400 | 415 },
+                Some(compression),
+            ) => format!(
+                "; if it cannot read {}, change {}",
+                compression.as_str(),
+                self.generic(Variable::Compression)
+            ),
             _ => String::new(),
         }
     }

@@ -17,7 +17,7 @@ use otlp_mtls::rustls::{
     SignatureScheme, SupportedProtocolVersion,
 };
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{CredentialSource, Credentials, Side, TlsVersion};
+use otlp_mtls::{Compression, CredentialSource, Credentials, Side, TlsVersion};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
@@ -33,6 +33,7 @@ const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CA_FILE: &str = "/etc/otel/certs/ca.crt";
 const CLIENT: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
 const CLIENT_FILE: &str = "/etc/otel/certs/client.crt";
+const COMPRESSION: &str = "OTEL_EXPORTER_OTLP_COMPRESSION or with_compression()";
 const CONFIG: &str = "with_rustls_config()";
 const SOURCE: &str = "with_credential_source()";
 
@@ -607,6 +608,20 @@ pub(super) const CASES: &[Case] = &[
         &[HttpProtobuf],
         |ground| replying(ground, || Reply::Http { status: 415, headers: Vec::new() }),
     ),
+    answer(
+        "HTTP status 415 to what is compressed",
+        "http_4xx",
+        &["OTEL_EXPORTER_OTLP_PROTOCOL", COMPRESSION],
+        &[HttpProtobuf],
+        |ground| compressed(ground, || Reply::Http { status: 415, headers: Vec::new() }),
+    ),
+    answer(
+        "HTTP status 400 to what is compressed",
+        "http_4xx",
+        &["log", COMPRESSION],
+        &[HttpProtobuf],
+        |ground| compressed(ground, || Reply::Http { status: 400, headers: Vec::new() }),
+    ),
     answer("HTTP status 503, again and again", "http_5xx", &["balances"], BOTH, |ground| {
         replying(ground, || Reply::Http { status: 503, headers: Vec::new() })
     }),
@@ -649,6 +664,23 @@ pub(super) const CASES: &[Case] = &[
         &[Grpc],
         |ground| replying(ground, || grpc(12, "")),
     ),
+    answer(
+        "gRPC status 12 to what is compressed",
+        "UNIMPLEMENTED",
+        &[ENDPOINT, COMPRESSION],
+        &[Grpc],
+        |ground| compressed(ground, || grpc(12, "")),
+    ),
+    answer(
+        "gRPC status 13 to what is compressed",
+        "INTERNAL",
+        &["log", COMPRESSION],
+        &[Grpc],
+        |ground| compressed(ground, || grpc(13, "")),
+    ),
+    answer("gRPC status 14, again and again", "UNAVAILABLE", &["balances"], &[Grpc], |ground| {
+        replying(ground, || grpc(14, ""))
+    }),
     answer("gRPC status 3", "INVALID_ARGUMENT", &["log"], &[Grpc], |ground| {
         replying(ground, || grpc(3, ""))
     }),
@@ -752,6 +784,12 @@ fn replying(ground: &Ground, reply: fn() -> Reply) -> Scene {
         collector.set_reply(move |_| reply());
     }
     scene
+}
+
+/// The same to a batch that is compressed.
+fn compressed(ground: &Ground, reply: fn() -> Reply) -> Scene {
+    let scene = replying(ground, reply);
+    Scene { builder: scene.builder.with_compression(Compression::Zstd), ..scene }
 }
 
 /// A server whose own certificate is good, but issued by a CA for clients alone.
