@@ -1,5 +1,7 @@
 //! What to do about it.
 
+use std::io;
+
 use rustls::AlertDescription;
 
 use super::Context;
@@ -17,6 +19,15 @@ impl Context<'_> {
         let headers = self.named(&origins.headers, Variable::Headers);
         let protocol = self.named(&origins.protocol, Variable::Protocol);
         match kind {
+            FailureKind::Resolve { source }
+            | FailureKind::Connect { source }
+            | FailureKind::ProxyUnreachable { source, .. }
+                if is_out_of_descriptors(source) =>
+            {
+                "this process has no file descriptors left, or the whole system: see who leaks \
+                 them, or raise the limit (`ulimit -n`)"
+                    .to_owned()
+            }
             FailureKind::Resolve { .. } => format!(
                 "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the \
                  name servers"
@@ -180,4 +191,9 @@ impl Context<'_> {
         let proxy = self.settings.proxy.as_ref();
         proxy.map_or_else(String::new, |proxy| proxy.origin.to_string())
     }
+}
+
+/// EMFILE and ENFILE, which the standard library has no kind for.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }

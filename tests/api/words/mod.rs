@@ -15,7 +15,10 @@ use otlp_mtls::{ExportersBuilder, Protocol, Retry, Side, Signal};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
-use crate::support::{Exporter, TRANSPORTS, export, last_failure, mtls_builder, once, with_vars};
+use crate::support::{
+    Exporter, TRANSPORTS, export, last_failure, mtls_builder, once, plaintext_builder,
+    plaintext_collector, with_vars,
+};
 use peer::{Deaf, Peer};
 
 const GOLDEN: &str = "tests/words.txt";
@@ -234,7 +237,7 @@ fn no_failure_shows_a_key_a_header_or_a_servers_text() {
                         headers: vec![("x-reason".to_owned(), "their-secret".to_owned())],
                     },
                 });
-                let exporters = crate::support::plaintext_builder(&collector, protocol)
+                let exporters = plaintext_builder(&collector, protocol)
                     .with_headers([("authorization", "our-secret")])
                     .with_retry(Retry::disabled())
                     .build()
@@ -284,4 +287,34 @@ fn a_certificate_that_was_accepted_is_not_blamed() {
         assert_eq!(collector.resumptions(), resumptions + 1, "{version:?}");
         assert_eq!(failure.kind().name(), "connection", "{version:?}: {failure}");
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_without_file_descriptors() {
+    use std::process::Command;
+    const INSIDE: &str = "OTLP_MTLS_WITHOUT_FILE_DESCRIPTORS";
+    // It is the whole process that has none, and so it is one of its own.
+    if std::env::var_os(INSIDE).is_none() {
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "words::a_process_without_file_descriptors"])
+            .env(INSIDE, "")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let collector = plaintext_collector();
+    let builder = once(plaintext_builder(&collector, Protocol::Grpc));
+    let exporters = builder.with_failure_handler(|_| {}).build().unwrap();
+    let exporter = Exporter::new(&exporters, Signal::Traces);
+    let held: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    let result = futures_executor::block_on(exporter.export());
+    drop(held);
+    result.unwrap_err();
+    let failure = last_failure(&exporters, Signal::Traces);
+    assert_eq!(failure.kind().name(), "connect", "{failure}");
+    assert!(failure.remedy().contains("ulimit -n"), "{failure}");
 }
