@@ -100,6 +100,8 @@ pub enum Spoken {
     Http2,
     /// TLS.
     Tls,
+    /// Something else: no protocol that OTLP travels by.
+    Other,
 }
 
 impl Greeting {
@@ -113,11 +115,13 @@ impl Greeting {
         lock(&self.0).is_empty()
     }
 
-    /// Whether the bytes are HTTP in plaintext, whatever they say.
+    /// What the bytes are, if there are any and they are not TLS; HTTP also where it says that TLS was
+    /// expected.
     pub(crate) fn plaintext(&self) -> Option<Spoken> {
         match self.spoken() {
             Some(Spoken::Tls) if lock(&self.0).starts_with(b"HTTP/") => Some(Spoken::Http1),
             Some(Spoken::Tls) => None,
+            None if !self.is_empty() => Some(Spoken::Other),
             spoken => spoken,
         }
     }
@@ -131,8 +135,8 @@ impl Greeting {
             },
             // Python's answers what it cannot parse so, as HTTP/0.9 did.
             [b'<', ..] => Some(Spoken::Http1),
-            // RFC 8446, section 5.1: an alert or a handshake record.
-            [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),
+            // RFC 8446, section 5.1: an alert or a handshake record, of which one byte may come first.
+            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),
             // RFC 9113, section 4.1: a SETTINGS or GOAWAY frame on stream 0.
             [0x00, _, _, 0x04 | 0x07, _, 0x00, 0x00, 0x00, 0x00, ..] => Some(Spoken::Http2),
             _ => None,

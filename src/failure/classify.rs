@@ -341,6 +341,21 @@ mod tests {
         }
     }
 
+    /// Of TLS too the first byte may come alone, and the handshake fail of something later.
+    #[test]
+    fn what_speaks_neither_tls_nor_http() {
+        for (heard, found) in [
+            (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], Some(Spoken::Other)),
+            (b"\x16", None),
+            (b"\x15\x03\x03", None),
+            (b"", None),
+        ] {
+            let seen = Observation::default();
+            seen.greeting.hear(heard);
+            assert_eq!(seen.greeting.plaintext(), found, "{heard:?}");
+        }
+    }
+
     /// A GOAWAY may carry anything.
     #[test]
     fn nothing_of_a_servers_own_is_kept_of_an_error() {

@@ -92,6 +92,9 @@ impl<'a> Context<'a> {
             FailureKind::NotTls { found: Some(Spoken::Http1) } => {
                 "we refused the server: it speaks plaintext HTTP, not TLS".to_owned()
             }
+            FailureKind::NotTls { found: Some(Spoken::Other) } => {
+                "we refused the server: it speaks neither TLS nor HTTP".to_owned()
+            }
             FailureKind::NotTls { found: Some(_) } => {
                 "we refused the server: it speaks plaintext HTTP/2, as gRPC does, not TLS"
                     .to_owned()

@@ -6,6 +6,7 @@ use rustls::AlertDescription;
 
 use super::Context;
 use crate::failure::FailureKind;
+use crate::observation::Spoken;
 use crate::signal::{Signal, Variable};
 
 /// What is meant to listen where.
@@ -67,6 +68,9 @@ impl Context<'_> {
                 "see that the port in {endpoint} is one for TLS, and that what balances load there \
                  has a collector behind it"
             ),
+            FailureKind::NotTls { found: Some(Spoken::Other) } => {
+                format!("correct host and port in {endpoint} ({PORTS}): no collector listens there")
+            }
             FailureKind::NotTls { .. } => format!(
                 "switch TLS on at the server, or, where plaintext will do, begin {endpoint} with \
                  http:// in place of https://"

@@ -167,6 +167,15 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "TLS to a port of another protocol, SSH for one",
+        kind: "not_tls",
+        refused_by: Some(Side::Us),
+        names: &[ENDPOINT, "4317", "4318"],
+        protocols: BOTH,
+        connections: Some(1),
+        scene: |ground| peer(ground, "https", Peer::greeting(b"SSH-2.0-OpenSSH_9.6\r\n")),
+    },
+    Case {
         name: "Plaintext to a port of TLS, which answers with an alert",
         kind: "needs_tls",
         refused_by: Some(Side::Server),
