@@ -73,10 +73,10 @@ impl Context<'_> {
             }
             FailureKind::NotTls { .. } => format!(
                 "switch TLS on at the server, or, where plaintext will do, begin {endpoint} with \
-                 http:// in place of https://"
+                 http://"
             ),
             FailureKind::NeedsTls => {
-                format!("begin {endpoint} with https:// in place of http://")
+                format!("begin {endpoint} with https://")
             }
             FailureKind::Tls {
                 source: rustls::Error::AlertReceived(AlertDescription::UnrecognisedName),
@@ -106,9 +106,7 @@ impl Context<'_> {
                 format!("correct the port in {endpoint} ({PORTS}), or set {protocol} to grpc")
             }
             FailureKind::Connection { was_silent: true, .. } if !self.settings.endpoint.secure => {
-                format!(
-                    "if the server expects TLS, begin {endpoint} with https:// in place of http://"
-                )
+                format!("if the server expects TLS, begin {endpoint} with https://")
             }
             FailureKind::Connection { .. } => format!(
                 "if it happens again and again, see the log of the server, and of what stands \

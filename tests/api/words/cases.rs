@@ -203,6 +203,21 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "Plaintext to a port of TLS, by an endpoint without a scheme",
+        kind: "needs_tls",
+        refused_by: Some(Side::Server),
+        names: &[ENDPOINT, "https://"],
+        protocols: &[Grpc],
+        connections: Some(1),
+        scene: |ground| {
+            let scene = good(ground);
+            let insecure = [("OTEL_EXPORTER_OTLP_INSECURE", "true".to_owned())];
+            let endpoint = format!("localhost:{}", scene.port);
+            let builder = ground.exporters_with(endpoint, ground.pki.ca_pem(), None, &insecure);
+            Scene { builder, ..scene }
+        },
+    },
+    Case {
         name: "gRPC to a server whose ALPN has no h2",
         kind: "no_http2",
         refused_by: Some(Side::Server),

@@ -135,6 +135,8 @@ fn run(case: &Case, protocol: Protocol) -> String {
         assert!(written.contains(part), "{name}: no {part} in\n{written}");
     }
     assert!(words.lines().count() <= 6, "{name}: {words}");
+    // An endpoint may have no scheme.
+    assert!(!words.contains("in place of http"), "{name}: {words}");
     // Where these give the credentials, no variable does.
     if ["with_rustls_config()", "with_credential_source()"].iter().any(|it| words.contains(it)) {
         assert!(!words.contains("CERTIFICATE") && !words.contains("CLIENT_"), "{name}: {words}");
