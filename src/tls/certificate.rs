@@ -92,8 +92,8 @@ pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
     x509::distinguished_name(der).map(|name| printable(&name))
 }
 
-/// What anybody may have written into a certificate, so that it stays in its line of a log.
-fn printable(text: &str) -> String {
+/// What anybody may have written, into a certificate for one, so that it stays in its line of a log.
+pub(crate) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::new();
     for character in text.chars().take(LONGEST) {

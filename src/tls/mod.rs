@@ -11,7 +11,7 @@ mod store;
 mod time;
 mod x509;
 
-pub(crate) use certificate::list;
+pub(crate) use certificate::{list, printable};
 pub(crate) use credentials::Validated;
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Loading, Snapshot, Store};

@@ -11,7 +11,7 @@ use super::kind::{FailureKind, Incompatibility, Side};
 use crate::config::{Origin, Settings};
 use crate::observation::Spoken;
 use crate::signal::Variable;
-use crate::tls::Snapshot;
+use crate::tls::{Snapshot, printable};
 
 /// What decides on TLS in place of our settings, where there is one.
 const CONFIGURATION: &str = "the configuration given to with_rustls_config()";
@@ -147,7 +147,7 @@ impl<'a> Context<'a> {
             }
             FailureKind::Answer { reason } => format!("the collector's answer {reason}"),
             FailureKind::HeaderProvider { source } => {
-                format!("the header provider failed: {source}")
+                format!("the header provider failed: {}", printable(&source.to_string()))
             }
             FailureKind::Runtime => "the runtime that does its I/O has ended".to_owned(),
             // Worded in whole elsewhere.

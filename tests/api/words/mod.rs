@@ -292,6 +292,27 @@ fn a_certificate_that_was_accepted_is_not_blamed() {
 }
 
 #[test]
+fn a_header_providers_error_stays_in_its_line() {
+    let collector = plaintext_collector();
+    for protocol in TRANSPORTS {
+        let error = format!(
+            "the IdP said:\n{{\n\"error\": \"\x1b[31mx\"\n}}\n1\n2\n{}",
+            "3".repeat(10_000)
+        );
+        let exporters = once(plaintext_builder(&collector, protocol))
+            .with_header_provider(move |_| Err(error.clone().into()))
+            .with_failure_handler(|_| {})
+            .build()
+            .unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        let words = last_failure(&exporters, Signal::Traces).to_string();
+        let shown = r#"the header provider failed: the IdP said:\n{\n"error": "\u{1b}[31mx"\n"#;
+        assert!(words.contains(shown), "{words}");
+        assert!(words.lines().count() <= 6 && words.chars().count() < 500, "{words}");
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_process_without_file_descriptors() {
     use std::process::Command;
