@@ -83,10 +83,12 @@ fn message(body: &Bytes) -> Result<Bytes, Refusal> {
 
 /// The [OTLP specification's table](https://opentelemetry.io/docs/specs/otlp/#failures).
 fn refusal(status: &Status, call: &Call) -> Refusal {
-    // gRPC's libraries have no code for it, but words: Go and C, then tonic.
+    // gRPC's libraries have no code for it, but words: Go and C, .NET and Java, then tonic.
     let says = |words: &str| contains(status.message().as_bytes(), words.as_bytes());
     let is_too_large = match status.code() {
-        Code::ResourceExhausted => says("larger than max"),
+        Code::ResourceExhausted => {
+            says("larger than max") || says("message exceeds") && says("maximum")
+        }
         Code::OutOfRange => says("message length too large"),
         _ => false,
     };

@@ -312,6 +312,28 @@ fn a_header_providers_error_stays_in_its_line() {
     }
 }
 
+/// gRPC has no code for it: each library has words of its own.
+#[test]
+fn a_batch_is_too_large_in_whatever_words() {
+    for (message, expected) in [
+        ("grpc: received message larger than max (5000000 vs. 4194304)", "too_large"),
+        ("CLIENT: Received message larger than max (5 vs. 4)", "too_large"),
+        ("Received message exceeds the maximum configured message size.", "too_large"),
+        ("gRPC message exceeds maximum size 4194304: 5000000", "too_large"),
+        ("the rate exceeds the maximum of your plan", "RESOURCE_EXHAUSTED"),
+    ] {
+        let collector = plaintext_collector();
+        let reply =
+            move |_: &_| Reply::Grpc { code: 8, message: message.to_owned(), retry_delay: None };
+        collector.set_reply(reply);
+        let builder = once(plaintext_builder(&collector, Protocol::Grpc));
+        let exporters = builder.with_failure_handler(|_| {}).build().unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        let failure = last_failure(&exporters, Signal::Traces);
+        assert_eq!(failure.kind().name(), expected, "{message}: {failure}");
+    }
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_process_without_file_descriptors() {
