@@ -377,16 +377,6 @@ pub(super) const CASES: &[Case] = &[
         },
     ),
     server(
-        "A credential source names no CA",
-        "server_certificate_unknown_issuer",
-        &[SOURCE, "the platform's roots"],
-        |ground| {
-            let scene = serving(ground, Fixture::OtherCa);
-            let source = Source(Credentials::new());
-            Scene { builder: scene.builder.with_credential_source(source), ..scene }
-        },
-    ),
-    server(
         "No CA of a configuration of one's own has issued the server's certificate",
         "server_certificate_unknown_issuer",
         &[CONFIG],
@@ -767,7 +757,7 @@ fn ca(ground: &Ground) -> CertificateDer<'static> {
 
 /// Gives always the same.
 #[derive(Debug)]
-struct Source(Credentials);
+pub(super) struct Source(pub(super) Credentials);
 
 impl CredentialSource for Source {
     fn load(&self) -> Result<Credentials, Box<dyn Error + Send + Sync>> {

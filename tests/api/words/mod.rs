@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{ExportersBuilder, Protocol, Retry, Side, Signal};
+use otlp_mtls::{Credentials, ExportersBuilder, Protocol, Retry, Side, Signal};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
@@ -334,21 +334,53 @@ fn a_batch_is_too_large_in_whatever_words() {
     }
 }
 
+/// Whether this is a process of the test's own. If not, the test is run in one, which begins with this
+/// line of a shell.
+#[cfg(target_os = "linux")]
+fn is_alone(test: &str, line: &str) -> bool {
+    const ALONE: &str = "OTLP_MTLS_WORDS_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("{line}; exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(ALONE, "")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    false
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_credential_source_without_a_ca() {
+    let ground = Ground::new(Protocol::Grpc);
+    let ca = ground.pki.write_ca_to(ground.directory.path()).unwrap();
+    // Not every platform has roots.
+    let line = format!("export SSL_CERT_FILE='{}' SSL_CERT_DIR=", ca.display());
+    if !is_alone("words::a_credential_source_without_a_ca", &line) {
+        return;
+    }
+    let server = ground.pki.server(Fixture::Good);
+    let collector = Collector::builder().with_tls(server).start().unwrap();
+    let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), None);
+    let source = cases::Source(Credentials::new());
+    let exporters = builder.with_credential_source(source).build().unwrap();
+    export(&exporters, Signal::Traces).unwrap_err();
+    let failure = last_failure(&exporters, Signal::Traces);
+    let trusted = "we trust: the platform's roots, for the source given to with_credential_source() \
+                   names no CA";
+    assert!(failure.facts().iter().any(|fact| fact == trusted), "{failure}");
+    assert!(!failure.to_string().contains("OTEL_"), "{failure}");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_process_without_file_descriptors() {
-    use std::process::Command;
-    const INSIDE: &str = "OTLP_MTLS_WITHOUT_FILE_DESCRIPTORS";
-    // It is the whole process that has none, and so it is one of its own.
-    if std::env::var_os(INSIDE).is_none() {
-        let output = Command::new("sh")
-            .args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "words::a_process_without_file_descriptors"])
-            .env(INSIDE, "")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // All of the process has none.
+    if !is_alone("words::a_process_without_file_descriptors", "ulimit -n 100") {
         return;
     }
     let collector = plaintext_collector();
