@@ -396,6 +396,15 @@ impl FailureKind {
         )
     }
 
+    /// Whether the server said by a TLS alert that it refuses us.
+    pub(crate) fn is_alert(&self) -> bool {
+        matches!(
+            self,
+            Self::Tls { source: rustls::Error::AlertReceived(_) }
+                | Self::ClientCertificate { said: Said::Alert(_), .. }
+        )
+    }
+
     /// Whether TLS failed. Of a connection that has been used that says nothing of the next.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls { .. } | Self::ClientCertificate { .. })

@@ -212,7 +212,9 @@ impl Connector {
         if let Some(chain) = session.peer_certificates() {
             handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
         }
-        lock(&credentials.shown).clone_from(&handshake);
+        if !is_resumed {
+            lock(&credentials.shown).clone_from(&handshake);
+        }
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && handshake.certificate_requested;
         let mut seen = lock(seen);

@@ -262,7 +262,7 @@ impl Transport {
                 Err(Lost::Broken(kind)) => {
                     let is_outdated = self.is_outdated(&kind, generation, &mut renewals).await;
                     // Whoever refuses us by an alert has taken nothing. Of others that is not known.
-                    if !(is_outdated && kind.is_tls() && kind.is_permanent()) {
+                    if !(is_outdated && kind.is_alert()) {
                         return Err(broken(kind));
                     }
                 }

@@ -14,8 +14,8 @@ use rustls::sign::CertifiedKey;
 
 use crate::proxy::Proxy;
 use crate::support::{
-    PROTOCOLS, SOON, TRANSPORTS, builder, export, last_failure, mtls_builder, mtls_collector, once,
-    plaintext_builder, plaintext_collector, with_vars,
+    NOBODY, PROTOCOLS, SOON, TRANSPORTS, builder, export, last_failure, mtls_builder,
+    mtls_collector, once, plaintext_builder, plaintext_collector, with_vars,
 };
 
 /// As the environment of most services has it.
@@ -115,8 +115,7 @@ fn it_says_where_the_way_ends() {
     for protocol in TRANSPORTS {
         // Nothing listens.
         let pki = Pki::new();
-        let gone =
-            plaintext_collector().endpoint().replace("http://127.0.0.1", "https://localhost");
+        let gone = format!("https://localhost:{NOBODY}");
         let (builder, _files) = from_files(&pki, gone, protocol);
         let report = builder.build().unwrap().check_blocking();
         assert!(!report.is_delivered());
@@ -179,17 +178,16 @@ fn a_signal_shows_its_own_way() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let proxy = Proxy::start(collector.addr());
-        proxy.swallow_all_but_the_first();
+        proxy.close_all_but_the_first();
         let (builder, _files) = from_files(&pki, proxy.endpoint("https"), protocol);
-        let builder = builder.with_connect_timeout(Duration::from_secs(1));
         let report = builder.build().unwrap().check_blocking();
         let delivered: Vec<_> = report.signals.iter().filter(|signal| signal.delivered).collect();
         let [delivered] = delivered.as_slice() else { panic!("{protocol}: {report}") };
         let findings = &delivered.findings;
         assert!(findings.iter().all(|finding| finding.outcome == Outcome::Good), "{report}");
         for lost in report.signals.iter().filter(|signal| !signal.delivered) {
-            let failure = lost.failure.as_ref().map(|failure| failure.kind().name());
-            assert_eq!(failure, Some("handshake_timeout"), "{protocol}: {report}");
+            let tls = lost.findings.iter().find(|finding| finding.topic == Topic::Tls).unwrap();
+            assert_eq!(tls.outcome, Outcome::Failed, "{protocol}: {report}");
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What `Telemetry` delivers, and what it says of the rest.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};
@@ -11,8 +10,8 @@ use otlp_mtls::testing::Reply;
 use otlp_mtls::{Error, Lost, Signal, Telemetry};
 
 use crate::support::{
-    PROTOCOLS, SOON, TRANSPORTS, alone, builder, items, lost_items, mtls_builder, mtls_collector,
-    plaintext_collector,
+    NOBODY, PROTOCOLS, SOON, TRANSPORTS, alone, builder, items, lost_items, mtls_builder,
+    mtls_collector, plaintext_collector,
 };
 
 /// One span, one metric point and one log record.
@@ -71,11 +70,9 @@ fn dropping_the_guard_delivers_everything() {
 #[test]
 fn a_collector_that_refuses_is_an_error_with_what_was_lost() {
     let _alone = alone();
-    // Bound and dropped: nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for protocol in TRANSPORTS {
         let exporters = builder()
-            .with_endpoint(format!("http://127.0.0.1:{port}"))
+            .with_endpoint(format!("http://127.0.0.1:{NOBODY}"))
             .with_protocol(protocol)
             .build()
             .unwrap();

@@ -18,7 +18,7 @@ struct State {
     connections: Mutex<Vec<Link>>,
     /// Whether nothing passes for the time being.
     held: Mutex<bool>,
-    /// Whether nothing passes on any connection but the first.
+    /// Whether all connections but the first are closed at once.
     only_first: AtomicBool,
     changed: Condvar,
     released: Condvar,
@@ -42,9 +42,10 @@ impl Proxy {
                 let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
                 let link = {
                     let mut connections = shared.connections.lock().unwrap();
-                    let is_first = connections.is_empty();
-                    let swallows = shared.only_first.load(Ordering::Relaxed) && !is_first;
-                    connections.push(Link { swallows, ..Link::default() });
+                    if shared.only_first.load(Ordering::Relaxed) && !connections.is_empty() {
+                        continue;
+                    }
+                    connections.push(Link::default());
                     connections.len() - 1
                 };
                 for (from, to, is_client) in [(&client, &server, true), (&server, &client, false)] {
@@ -67,8 +68,8 @@ impl Proxy {
         self.state.released.notify_all();
     }
 
-    /// Lets nothing pass on any connection but the first.
-    pub(crate) fn swallow_all_but_the_first(&self) {
+    /// Closes all connections but the first.
+    pub(crate) fn close_all_but_the_first(&self) {
         self.state.only_first.store(true, Ordering::Relaxed);
     }
 

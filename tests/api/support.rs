@@ -29,6 +29,9 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 /// Longer than anything here takes; a test that waits it out has failed.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// A port at which nobody listens. One that was bound and dropped may be the next test's.
+pub(crate) const NOBODY: u16 = 1;
+
 /// Every way that OTLP travels.
 pub(crate) const PROTOCOLS: [Protocol; 3] =
     [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson];

@@ -1,7 +1,6 @@
 //! The ways to fail.
 
 use std::error::Error;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use rcgen::{
 
 use super::peer::{Deaf, Peer};
 use super::{Case, Ground, Scene, Server};
-use crate::support::tls_client;
+use crate::support::{NOBODY, tls_client};
 
 const BOTH: &[Protocol] = &[Grpc, HttpProtobuf];
 
@@ -55,11 +54,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
-            nobody(ground, format!("https://localhost:{port}"), port)
-        },
+        scene: |ground| nobody(ground, format!("https://localhost:{NOBODY}"), NOBODY),
     },
     Case {
         name: "TCP takes too long",
@@ -108,12 +103,7 @@ pub(super) const CASES: &[Case] = &[
         names: &["HTTPS_PROXY", "NO_PROXY"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
-            drop(listener);
-            Scene { server: Server::Nobody, ..through_proxy(ground, port) }
-        },
+        scene: |ground| Scene { server: Server::Nobody, ..through_proxy(ground, NOBODY) },
     },
     // The two ends do not speak the same.
     Case {
