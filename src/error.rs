@@ -268,8 +268,8 @@ pub struct Lost {
     pub signal: Signal,
     /// Items that were not acknowledged by the collector.
     pub items: u64,
-    /// Those of them that no export was begun of: the SDK's queue was full when they came, or not yet
-    /// empty when time ran out. Metrics have no queue.
+    /// Those of them that no export was begun of: the SDK's queue was not empty when time ran out. What
+    /// it had no room for before is among them. Metrics have no queue.
     pub queued: u64,
     /// Whether the SDK was still at work when the time given to the shutdown was over.
     pub unfinished_after: Option<Duration>,
@@ -281,15 +281,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} not acknowledged", self.items, self.signal.items())?;
         if self.queued > 0 {
-            let variable = match self.signal {
-                Signal::Logs => "OTEL_BLRP_MAX_QUEUE_SIZE",
-                _ => "OTEL_BSP_MAX_QUEUE_SIZE",
-            };
-            write!(
-                f,
-                ", {} of them did not get through the SDK's queue ({variable})",
-                self.queued
-            )?;
+            write!(f, ", {} of them never taken from the SDK's queue", self.queued)?;
         }
         if let Some(after) = self.unfinished_after {
             write!(f, ", the SDK not done after {after:?}")?;

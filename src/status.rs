@@ -36,6 +36,9 @@ pub struct ExportStatus {
     pub rejected: u64,
     /// Those of exports that failed: they are lost.
     pub dropped: u64,
+    /// Those that wait in the SDK's queue, and those that it had no room for: what is left after a flush
+    /// is lost. Counted of the spans and log records of a [`Telemetry`](crate::Telemetry).
+    pub queued: u64,
     /// When an export last succeeded.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
     pub last_success: Option<SystemTime>,

@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::thread;
 
-/// Writes what an event of ours has said, unless somebody hears of those.
+use tracing::{Level, dispatcher, enabled};
+
+/// Writes what an event of ours says, unless somebody subscribes to our errors.
 pub(crate) fn write_unless_heard(words: impl Display) {
-    if !tracing::enabled!(target: "otlp_mtls", tracing::Level::WARN) {
+    if !is_heard(|| enabled!(target: "otlp_mtls", Level::ERROR)) {
         write(words);
     }
 }
@@ -13,4 +16,13 @@ pub(crate) fn write_unless_heard(words: impl Display) {
 /// Not by `eprintln!`, which panics where nobody reads any more.
 pub(crate) fn write(words: impl Display) {
     drop(writeln!(io::stderr(), "otlp-mtls: {words}"));
+}
+
+/// Asks on a thread of its own: a filter of one layer takes the thread's next event or span, whosever
+/// it is, for the one that was asked about.
+pub(crate) fn is_heard(ask: fn() -> bool) -> bool {
+    let subscriber = dispatcher::get_default(Clone::clone);
+    let ask = move || dispatcher::with_default(&subscriber, ask);
+    let asked = thread::Builder::new().spawn(ask).map(thread::JoinHandle::join);
+    matches!(asked, Ok(Ok(true)))
 }

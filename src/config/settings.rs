@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::signal::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, Signal, TEMPORALITY_PREFERENCE, Variable,
 };
+use crate::stderr;
 
 /// The specification's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -409,6 +410,13 @@ pub(crate) enum Warning {
     NotUnderstood { origin: Origin, value: String, expected: &'static str },
     NoneBesideOthers { origin: Origin, value: String },
     TlsBesidePlaintext { endpoint: String, origin: Origin, ignored: Vec<Origin> },
+}
+
+impl Warning {
+    pub(crate) fn tell(&self) {
+        tracing::warn!(name: "otlp_mtls.configuration", "{self}");
+        stderr::write_unless_heard(self);
+    }
 }
 
 impl fmt::Display for Warning {

@@ -1,7 +1,6 @@
 //! What became of the items that a set of exporters was given.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -22,17 +21,12 @@ use crate::signal::Signal;
 #[derive(Debug)]
 pub(crate) struct Delivery {
     tallies: [Mutex<Tally>; Signal::ALL.len()],
-    enqueued: [AtomicU64; Signal::ALL.len()],
     drain: watch::Sender<Option<Instant>>,
 }
 
 /// The items of one signal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// Those that the SDK was given to batch; none are counted of metrics.
-    pub(crate) enqueued: u64,
-    /// Those that an export was begun of.
-    pub(crate) taken: u64,
     /// Those whose export has not ended.
     pub(crate) in_flight: u64,
     /// Those whose export has failed, and those that the collector rejected.
@@ -57,7 +51,7 @@ pub(super) enum Extent {
 impl Delivery {
     pub(crate) fn new() -> Arc<Self> {
         let (drain, _) = watch::channel(None);
-        Arc::new(Self { tallies: Default::default(), enqueued: Default::default(), drain })
+        Arc::new(Self { tallies: Default::default(), drain })
     }
 
     /// Ends every export by an instant, those included that have not begun.
@@ -70,13 +64,7 @@ impl Delivery {
     }
 
     pub(crate) fn tally(&self, signal: Signal) -> Tally {
-        let enqueued = self.enqueued[place(signal)].load(Ordering::Relaxed);
-        Tally { enqueued, ..lock(self.slot(signal)).clone() }
-    }
-
-    /// Counts an item that the SDK is given to batch.
-    pub(crate) fn enqueue(&self, signal: Signal) {
-        self.enqueued[place(signal)].fetch_add(1, Ordering::Relaxed);
+        lock(self.slot(signal)).clone()
     }
 
     /// Runs one of upstream's exports, counts its items, and puts our words in place of
@@ -109,15 +97,11 @@ impl Delivery {
     }
 
     fn slot(&self, signal: Signal) -> &Mutex<Tally> {
-        &self.tallies[place(signal)]
-    }
-}
-
-fn place(signal: Signal) -> usize {
-    match signal {
-        Signal::Logs => 0,
-        Signal::Metrics => 1,
-        Signal::Traces => 2,
+        match signal {
+            Signal::Logs => &self.tallies[0],
+            Signal::Metrics => &self.tallies[1],
+            Signal::Traces => &self.tallies[2],
+        }
     }
 }
 
@@ -137,10 +121,7 @@ struct InFlight<'a> {
 
 impl<'a> InFlight<'a> {
     fn new(tally: &'a Mutex<Tally>, ledger: &'a Ledger, items: u64) -> Self {
-        let mut counts = lock(tally);
-        counts.taken += items;
-        counts.in_flight += items;
-        drop(counts);
+        lock(tally).in_flight += items;
         ledger.begin(items);
         let outcome = Outcome { items, lost: items, succeeded: false, failure: None };
         Self { tally, ledger, outcome }

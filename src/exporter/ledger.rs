@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
+
+use tracing::{Level, enabled};
 
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
@@ -14,6 +17,7 @@ use crate::stderr;
 #[derive(Debug)]
 pub(crate) struct Ledger {
     counts: Mutex<Counts>,
+    enqueued: AtomicU64,
     herald: Arc<Herald>,
 }
 
@@ -29,6 +33,8 @@ pub(crate) struct Counts {
     /// that were given up are there as `cancelled`.
     pub(crate) dropped: Vec<(&'static str, Dropped)>,
     pub(crate) in_flight: u64,
+    /// Those that the SDK was given to batch, and of which no export was begun.
+    pub(crate) queued: u64,
     pub(crate) last_failed: Option<SystemTime>,
     pub(crate) last_failure: Option<Failure>,
     pub(crate) last_success: Option<SystemTime>,
@@ -51,11 +57,20 @@ pub(super) struct Outcome {
 
 impl Ledger {
     pub(crate) fn new(herald: Arc<Herald>) -> Self {
-        Self { counts: Mutex::default(), herald }
+        Self { counts: Mutex::default(), enqueued: AtomicU64::new(0), herald }
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        lock(&self.counts).clone()
+        let counts = lock(&self.counts).clone();
+        let dropped: u64 = counts.dropped.iter().map(|(_, dropped)| dropped.items).sum();
+        let taken = counts.delivered + counts.rejected + dropped + counts.in_flight;
+        let queued = self.enqueued.load(Ordering::Relaxed).saturating_sub(taken);
+        Counts { queued, ..counts }
+    }
+
+    /// Counts an item that the SDK is given to batch.
+    pub(crate) fn enqueue(&self) {
+        self.enqueued.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn begin(&self, items: u64) {
@@ -124,7 +139,7 @@ impl Herald {
             // What it panics of must not end the SDK's thread.
             Some(handler) => drop(catch_unwind(AssertUnwindSafe(|| handler(failure)))),
             // The SDK logs it, where anybody listens to that.
-            None if tracing::enabled!(target: "opentelemetry_sdk", tracing::Level::ERROR) => {}
+            None if stderr::is_heard(|| enabled!(target: "opentelemetry_sdk", Level::ERROR)) => {}
             None => stderr::write(failure),
         }
     }

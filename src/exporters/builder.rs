@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
 use crate::failure::Failure;
 use crate::signal::Signal;
-use crate::stderr;
 use crate::tls::{CredentialSource, Loading, Store};
 use crate::transport::{HeaderProvider, Policy};
 
@@ -290,7 +289,8 @@ impl ExportersBuilder {
     }
 
     /// Sets the resource that [`install`](Exporters::install) gives its providers, in place of the one
-    /// that [`init`](crate::init) describes. [`Resource::builder`] has the SDK's share of that.
+    /// that [`init`](crate::init) describes. To keep what the SDK detects, start from
+    /// [`Resource::builder`].
     pub fn with_resource(mut self, resource: Resource) -> Self {
         self.resource = Some(resource);
         self
@@ -396,8 +396,7 @@ impl ExportersBuilder {
         for warning in warnings {
             // Three signals have the same to say of a generic variable.
             if !said.contains(&warning) {
-                tracing::warn!(name: "otlp_mtls.configuration", "{warning}");
-                stderr::write_unless_heard(&warning);
+                warning.tell();
                 said.push(warning);
             }
         }

@@ -1,6 +1,6 @@
 //! What is read only if somebody asks for it.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::{Exporters, ExportersBuilder};
 use crate::error::Error;
@@ -15,30 +15,30 @@ use crate::signal::Signal;
 pub(super) struct Late {
     signals: Vec<Signal>,
     builder: Option<Box<ExportersBuilder>>,
-    exporters: Mutex<Option<Exporters>>,
+    exporters: OnceLock<Exporters>,
+    /// Held while they are read.
+    turn: Mutex<()>,
 }
 
 impl Late {
     pub(super) fn new(signals: Vec<Signal>, builder: ExportersBuilder) -> Self {
         let builder = (!signals.is_empty()).then(|| Box::new(builder));
-        Self { signals, builder, exporters: Mutex::default() }
+        Self { signals, builder, exporters: OnceLock::new(), turn: Mutex::default() }
     }
 
     /// The exporters that somebody has asked for.
     pub(super) fn read(&self) -> Option<Exporters> {
-        lock(&self.exporters).clone()
+        self.exporters.get().cloned()
     }
 
     /// The exporters of a signal that is one of these, read by now.
     pub(super) fn exporters(&self, signal: Signal) -> Option<Result<Exporters, Error>> {
         let builder = self.builder.as_ref().filter(|_| self.signals.contains(&signal))?;
-        let mut slot = lock(&self.exporters);
-        if slot.is_none() {
-            match (**builder).clone().build_late(self.signals.clone()) {
-                Ok(exporters) => *slot = Some(exporters),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        slot.clone().map(Ok)
+        let _turn = lock(&self.turn);
+        let read = self.read().map(Ok);
+        Some(read.unwrap_or_else(|| {
+            let exporters = (**builder).clone().build_late(self.signals.clone())?;
+            Ok(self.exporters.get_or_init(|| exporters).clone())
+        }))
     }
 }

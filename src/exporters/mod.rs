@@ -76,6 +76,7 @@ impl Line {
             delivered: counts.delivered,
             rejected: counts.rejected,
             dropped: counts.dropped.iter().map(|(_, dropped)| dropped.items).sum(),
+            queued: counts.queued,
             last_success: counts.last_success,
             last_failed: counts.last_failed,
             last_failure: counts.last_failure,
@@ -238,6 +239,11 @@ impl Exporters {
     /// A failure of a signal that no transport saw.
     pub(crate) fn failure(&self, signal: Signal, kind: FailureKind) -> Option<Failure> {
         Some(Failure::new(kind, &self.0.lines.get(&signal)?.settings, None))
+    }
+
+    /// What becomes of a signal's items is written there.
+    pub(crate) fn ledger(&self, signal: Signal) -> Result<Arc<Ledger>, Error> {
+        Ok(Arc::clone(&self.having(signal)?.0.lines[&signal].ledger))
     }
 
     /// The resource that the builder was given.

@@ -14,19 +14,18 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 #[cfg(feature = "trace")]
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use crate::exporter::Delivery;
-use crate::signal::Signal;
+use crate::exporter::Ledger;
 
 /// Hands everything on.
 #[derive(Debug)]
 pub(super) struct Counting<P> {
     processor: P,
-    delivery: Arc<Delivery>,
+    ledger: Arc<Ledger>,
 }
 
 impl<P> Counting<P> {
-    pub(super) fn new(processor: P, delivery: &Arc<Delivery>) -> Self {
-        Self { processor, delivery: Arc::clone(delivery) }
+    pub(super) fn new(processor: P, ledger: Arc<Ledger>) -> Self {
+        Self { processor, ledger }
     }
 }
 
@@ -37,7 +36,7 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
     }
 
     fn on_end(&self, span: SpanData) {
-        self.delivery.enqueue(Signal::Traces);
+        self.ledger.enqueue();
         self.processor.on_end(span);
     }
 
@@ -57,7 +56,7 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
 #[cfg(feature = "logs")]
 impl<P: LogProcessor> LogProcessor for Counting<P> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.delivery.enqueue(Signal::Logs);
+        self.ledger.enqueue();
         self.processor.emit(record, scope);
     }
 

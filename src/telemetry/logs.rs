@@ -20,7 +20,8 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
             Output::Otlp => {
                 let exporter = exporters.log_exporter_for(delivery)?;
                 let processor = BatchLogProcessor::builder(exporter).build();
-                builder.with_log_processor(Counting::new(processor, delivery))
+                builder
+                    .with_log_processor(Counting::new(processor, exporters.ledger(Signal::Logs)?))
             }
             Output::Console => console(builder),
         };

@@ -91,10 +91,10 @@ trait Provider: Any + Send + Sync {
 /// A signal that is off costs nothing: it has no exporter, no thread and no connection, and its
 /// certificates are not read.
 ///
-/// The SDK reads its own: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`,
-/// `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_TRACES_SAMPLER`. The resource has besides
-/// `process.pid`, `process.executable.name`, `os.type` and, on Linux, `host.name`, unless
-/// `OTEL_RESOURCE_ATTRIBUTES` says otherwise.
+/// The SDK reads its own: `OTEL_BSP_*`, `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`,
+/// `OTEL_TRACES_SAMPLER`. The resource is made of `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, and,
+/// unless that says otherwise, `process.pid`, `process.executable.name`, `os.type` and, on Linux,
+/// `host.name`.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -179,9 +179,9 @@ impl Telemetry {
     /// # Errors
     ///
     /// [`Error::Shutdown`] if anything of what was left was not acknowledged by the collector by then,
-    /// or if the SDK's queue was full at any time, with what was lost of each signal. Of exports that
-    /// had failed before, [`Exporters::status`] tells. [`Error::ShutdownOnIoThread`] if it was called
-    /// where it cannot wait.
+    /// with what was lost of each signal. Of what was lost before, in exports that failed or because
+    /// the SDK's queue was full, [`Exporters::status`] tells. [`Error::ShutdownOnIoThread`] if it was
+    /// called where it cannot wait.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
         self.finish(timeout)
     }
@@ -251,15 +251,24 @@ impl Telemetry {
         timeout: Duration,
     ) -> Option<Lost> {
         let tally = self.delivery.tally(signal);
-        let queued = tally.enqueued.saturating_sub(tally.taken);
-        let exported = tally.in_flight + tally.failed - failed_before;
-        let items = exported + queued;
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
-        let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
-        let mut failure = tally.failure;
-        if failure.is_none() && (exported > 0 || failed) {
-            failure = self.exporters.failure(signal, FailureKind::Shutdown);
+        let mut queued = self.exporters.ledger(signal).map_or(0, |ledger| ledger.counts().queued);
+        if queued > 0 && !unfinished {
+            // It was full, which the SDK warns of, where somebody subscribes to that.
+            let variable = match signal {
+                Signal::Logs => "OTEL_BLRP_MAX_QUEUE_SIZE",
+                _ => "OTEL_BSP_MAX_QUEUE_SIZE",
+            };
+            let items = signal.items();
+            stderr::write_unless_heard(format_args!(
+                "{queued} {items} found no room in the SDK's queue ({variable}) and are lost"
+            ));
+            queued = 0;
         }
+        let items = tally.in_flight + tally.failed - failed_before + queued;
+        let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
+        let failure =
+            tally.failure.or_else(|| self.exporters.failure(signal, FailureKind::Shutdown));
         (items > 0 || failed).then(|| Lost {
             signal,
             items,

@@ -23,7 +23,10 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
             Output::Otlp => {
                 let exporter = exporters.span_exporter_for(delivery)?;
                 let processor = BatchSpanProcessor::builder(exporter).build();
-                builder.with_span_processor(Counting::new(processor, delivery))
+                builder.with_span_processor(Counting::new(
+                    processor,
+                    exporters.ledger(Signal::Traces)?,
+                ))
             }
             Output::Console => console(builder),
         };

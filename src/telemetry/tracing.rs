@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_log::{AsLog, LogTracer};
-use tracing_subscriber::filter::{Builder, EnvFilter, filter_fn};
+use tracing_subscriber::filter::{Builder, EnvFilter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -72,20 +72,22 @@ where
 impl Telemetry {
     /// A layer for a subscriber of one's own, which exports the spans of `tracing` as spans, and its
     /// events as log records with the trace and span that they are in. A signal that is off is left
-    /// out, and so is what this crate and OpenTelemetry's say of themselves.
+    /// out.
     ///
     /// Which spans and events there are is the subscriber's to say: without a filter, all, those at
-    /// `trace` of every dependency included.
+    /// `trace` of every dependency included. Let another layer print: what is said of exports that
+    /// fail is never exported.
     ///
     /// ```no_run
-    /// use tracing_subscriber::filter::EnvFilter;
+    /// use tracing_subscriber::filter::{EnvFilter, LevelFilter};
     /// use tracing_subscriber::prelude::*;
     ///
     /// fn main() -> Result<(), otlp_mtls::Error> {
     ///     let telemetry = otlp_mtls::init()?;
+    ///     // `RUST_LOG`, and `info` if it is not set.
+    ///     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     ///     tracing_subscriber::registry()
-    ///         // `RUST_LOG`, and `error` if it is not set.
-    ///         .with(EnvFilter::from_default_env())
+    ///         .with(filter.from_env_lossy())
     ///         .with(tracing_subscriber::fmt::layer())
     ///         .with(telemetry.tracing_layer())
     ///         .init();
@@ -96,11 +98,7 @@ impl Telemetry {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        // Of an export that fails, nobody is to take this layer for somebody who hears of it.
-        let own =
-            |target: &str| target.starts_with("opentelemetry") || target.starts_with("otlp_mtls");
-        let layer = Layer::and_then(self.spans_layer(), self.logs_layer());
-        layer.with_filter(filter_fn(move |metadata| !own(metadata.target())))
+        Layer::and_then(self.spans_layer(), self.logs_layer())
     }
 
     /// It activates the context of the span that is entered, which is where the SDK finds the trace
