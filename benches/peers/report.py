@@ -29,9 +29,10 @@ def table(heading, rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def find(results, peer, protocol, mtls=True):
+def find(results, peer, protocol, mtls=True, keeps_heap=False):
     for lane, runs in results.items():
-        if (lane.peer, lane.protocol, lane.mtls) == (peer, protocol, mtls):
+        way = (lane.peer, lane.protocol, lane.mtls, lane.keeps_heap)
+        if way == (peer, protocol, mtls, keeps_heap):
             return runs
     return None
 
@@ -45,6 +46,9 @@ def goals(traffic, services, built):
         if not (ours and mtls and plaintext):
             continue
         yield f"CPU per span, {protocol}", ratios(ours, mtls, "cpu"), 1.0
+        kept = [find(traffic, peer, protocol, keeps_heap=True) for peer in ["ours", "hand-wired"]]
+        if all(kept):
+            yield f"CPU per span, {protocol}, heap kept", ratios(*kept, "cpu"), 1.0
         against = f"CPU per span, {protocol}, against hand-wired *plaintext* (stretch)"
         yield against, ratios(ours, plaintext, "cpu"), 1.0
         yield f"first acknowledged span, {protocol}", ratios(ours, mtls, "first"), 0.9
@@ -92,6 +96,7 @@ def markdown(traffic, services, built, left_out, what):
                 "spans/s",
                 "wall, s",
                 "peak memory, MiB",
+                "page faults",
                 "connections",
                 "handshakes",
                 "first acknowledged, ms",
@@ -108,6 +113,11 @@ def markdown(traffic, services, built, left_out, what):
         "(SDK alone). **Spans/s** is what one thread that waits for each batch reaches. "
         "**Memory** is `VmHWM`. **First acknowledged** is from before the process is started until "
         "the sink answers its one span.\n"
+        "- **Heap kept:** glibc is told to give nothing back to the system "
+        "(`MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`). Otherwise it gives back what is free "
+        "at the end of a heap once that is twice the largest block that it has unmapped, here the "
+        "body of a batch, and a batch of this size frees as much: on which side of the threshold a "
+        "process falls is luck, and costs a fault for each page of each batch.\n"
         "- **Ours** is `Exporters::from_env()`. **Hand-wired** is opentelemetry-otlp with tonic "
         "(`grpc-tonic`, `tls-aws-lc`), and with reqwest's blocking client, which is its default "
         "(its asynchronous one panics in the SDK's batch processor: no reactor), with and without "
@@ -161,7 +171,7 @@ def markdown(traffic, services, built, left_out, what):
 
 
 def span_row(traffic, lane, runs):
-    hand_wired = find(traffic, "hand-wired", lane.protocol, lane.mtls)
+    hand_wired = find(traffic, "hand-wired", lane.protocol, lane.mtls, lane.keeps_heap)
     sent = lane.protocol != "none"
     return [
         lane.name if sent else lane.peer,
@@ -170,6 +180,7 @@ def span_row(traffic, lane, runs):
         spread(column(runs, "speed"), digits=0) if sent else "",
         spread(column(runs, "wall"), digits=2),
         spread(column(runs, "memory"), 2**-20),
+        spread(column(runs, "faults"), digits=0),
         spread(column(runs, "connections"), digits=0) if sent else "",
         spread(column(runs, "handshakes"), digits=0) if sent else "",
         spread(column(runs, "first"), 1e3) if sent else "",

@@ -246,6 +246,11 @@ impl Exporters {
         Ok(Arc::clone(&self.having(signal)?.0.lines[&signal].ledger))
     }
 
+    /// How many of a signal's items did not come out of the SDK's queue so far.
+    pub(crate) fn queued(&self, signal: Signal) -> u64 {
+        self.0.lines.get(&signal).map_or(0, |line| line.ledger.counts().queued)
+    }
+
     /// The resource that the builder was given.
     pub(crate) fn resource(&self) -> Option<&Resource> {
         self.0.resource.as_ref()

@@ -252,7 +252,7 @@ impl Telemetry {
     ) -> Option<Lost> {
         let tally = self.delivery.tally(signal);
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
-        let mut queued = self.exporters.ledger(signal).map_or(0, |ledger| ledger.counts().queued);
+        let mut queued = self.exporters.queued(signal);
         if queued > 0 && !unfinished {
             // It was full, which the SDK warns of, where somebody subscribes to that.
             let variable = match signal {
