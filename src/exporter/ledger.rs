@@ -55,6 +55,13 @@ pub(super) struct Outcome {
     pub(super) failure: Option<Failure>,
 }
 
+impl Counts {
+    /// Items whose export has failed.
+    pub(crate) fn lost(&self) -> u64 {
+        self.dropped.iter().map(|(_, dropped)| dropped.items).sum()
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(herald: Arc<Herald>) -> Self {
         Self { counts: Mutex::default(), enqueued: AtomicU64::new(0), herald }
@@ -62,8 +69,7 @@ impl Ledger {
 
     pub(crate) fn counts(&self) -> Counts {
         let counts = lock(&self.counts).clone();
-        let dropped: u64 = counts.dropped.iter().map(|(_, dropped)| dropped.items).sum();
-        let taken = counts.delivered + counts.rejected + dropped + counts.in_flight;
+        let taken = counts.delivered + counts.rejected + counts.lost() + counts.in_flight;
         let queued = self.enqueued.load(Ordering::Relaxed).saturating_sub(taken);
         Counts { queued, ..counts }
     }

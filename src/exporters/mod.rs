@@ -75,7 +75,7 @@ impl Line {
             failed: counts.failed,
             delivered: counts.delivered,
             rejected: counts.rejected,
-            dropped: counts.dropped.iter().map(|(_, dropped)| dropped.items).sum(),
+            dropped: counts.lost(),
             queued: counts.queued,
             last_success: counts.last_success,
             last_failed: counts.last_failed,
