@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::thread;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, dispatcher, enabled};
 
 /// Writes what an event of ours says, unless somebody subscribes to our errors.
@@ -21,6 +22,9 @@ pub(crate) fn write(words: impl Display) {
 /// Asks on a thread of its own: a filter of one layer takes the thread's next event or span, whosever
 /// it is, for the one that was asked about.
 pub(crate) fn is_heard(ask: fn() -> bool) -> bool {
+    if LevelFilter::current() == LevelFilter::OFF {
+        return false;
+    }
     let subscriber = dispatcher::get_default(Clone::clone);
     let ask = move || dispatcher::with_default(&subscriber, ask);
     let asked = thread::Builder::new().spawn(ask).map(thread::JoinHandle::join);
