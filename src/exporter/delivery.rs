@@ -67,6 +67,12 @@ impl Delivery {
         lock(self.slot(signal)).clone()
     }
 
+    /// The tally, and what else is read before another export begins.
+    pub(crate) fn tally_with<T>(&self, signal: Signal, read: impl FnOnce() -> T) -> (Tally, T) {
+        let tally = lock(self.slot(signal));
+        (tally.clone(), read())
+    }
+
     /// Runs one of upstream's exports, counts its items, and puts our words in place of
     /// upstream's.
     pub(super) async fn count(
@@ -121,8 +127,10 @@ struct InFlight<'a> {
 
 impl<'a> InFlight<'a> {
     fn new(tally: &'a Mutex<Tally>, ledger: &'a Ledger, items: u64) -> Self {
-        lock(tally).in_flight += items;
+        let mut counts = lock(tally);
+        counts.in_flight += items;
         ledger.begin(items);
+        drop(counts);
         let outcome = Outcome { items, lost: items, succeeded: false, failure: None };
         Self { tally, ledger, outcome }
     }

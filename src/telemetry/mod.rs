@@ -250,9 +250,9 @@ impl Telemetry {
         result: Option<OTelSdkResult>,
         timeout: Duration,
     ) -> Option<Lost> {
-        let tally = self.delivery.tally(signal);
+        let (tally, mut queued) =
+            self.delivery.tally_with(signal, || self.exporters.queued(signal));
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
-        let mut queued = self.exporters.queued(signal);
         if queued > 0 && !unfinished {
             // It was full, which the SDK warns of, where somebody subscribes to that.
             let variable = match signal {
