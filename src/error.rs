@@ -152,6 +152,10 @@ pub enum Error {
     /// Shutting down was asked for on the thread whose work it would have to wait for.
     ShutdownOnIoThread,
 
+    /// Telemetry was set up in another process, of which this one is a forked child: the threads that
+    /// would export did not come along.
+    Forked,
+
     /// Shutting down did not deliver everything.
     Shutdown {
         /// What was lost, a row per signal.
@@ -236,6 +240,10 @@ impl fmt::Display for Error {
             Self::ShutdownOnIoThread => f.write_str(
                 "shutdown was called on the I/O thread, which cannot wait for itself: it goes on in \
                  the background, and nobody sees its result",
+            ),
+            Self::Forked => f.write_str(
+                "telemetry was set up before this process was forked, and threads do not survive a \
+                 fork: call init() in the child",
             ),
             Self::Shutdown { lost } => {
                 f.write_str("shutdown lost telemetry:")?;

@@ -276,8 +276,8 @@ impl Exporters {
         let line = &exporters.0.lines[&signal];
         let mut slot = lock(&line.shared.transport);
         let transport = match slot.upgrade() {
-            Some(transport) => transport,
-            None => {
+            Some(transport) if transport.is_of_this_process() => transport,
+            _ => {
                 let (store, policy) = (line.shared.store.clone(), exporters.0.policy.clone());
                 let transport =
                     Arc::new(Transport::new(exporters.runtime()?, &line.settings, store, policy));
@@ -323,7 +323,7 @@ impl Exporters {
 
     pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Error> {
         let mut slot = lock(&self.0.runtime);
-        if let Some(runtime) = slot.upgrade() {
+        if let Some(runtime) = slot.upgrade().filter(|runtime| runtime.is_of_this_process()) {
             return Ok(runtime);
         }
         let runtime = match &self.0.handle {

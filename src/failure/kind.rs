@@ -188,6 +188,9 @@ pub enum FailureKind {
     },
     /// The runtime that does all I/O has ended or lost the export in a panic.
     Runtime,
+    /// The exporter was made in another process, of which this one is a forked child: the thread that
+    /// does all I/O did not come along.
+    Forked,
 }
 
 /// One end of a connection.
@@ -355,6 +358,7 @@ impl FailureKind {
             Self::Answer { .. } => "answer",
             Self::HeaderProvider { .. } => "header_provider",
             Self::Runtime => "runtime",
+            Self::Forked => "forked",
         }
     }
 

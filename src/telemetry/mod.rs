@@ -125,7 +125,7 @@ pub struct Telemetry {
     /// Taken by the shutdown.
     providers: Vec<Arc<dyn Provider>>,
     /// Dropped after the shutdown.
-    _claim: Claim,
+    claim: Claim,
 }
 
 impl Exporters {
@@ -151,7 +151,7 @@ impl Exporters {
         switches.check_console(cfg!(feature = "console"))?;
         let delivery = Delivery::new();
         let mut telemetry =
-            Telemetry { exporters: self.clone(), delivery, providers: Vec::new(), _claim: claim };
+            Telemetry { exporters: self.clone(), delivery, providers: Vec::new(), claim };
         let on = SIGNALS.iter().map(|(signal, make)| (switches.outputs(*signal), make));
         let mut on = on.filter(|(outputs, _)| !outputs.is_empty()).peekable();
         if on.peek().is_none() {
@@ -181,7 +181,7 @@ impl Telemetry {
     /// [`Error::Shutdown`] if anything of what was left was not acknowledged by the collector by then,
     /// with what was lost of each signal. Of what was lost before, in exports that failed or because
     /// the SDK's queue was full, [`Exporters::status`] tells. [`Error::ShutdownOnIoThread`] if it was
-    /// called where it cannot wait.
+    /// called where it cannot wait. [`Error::Forked`] in a process that was forked since.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
         self.finish(timeout)
     }
@@ -201,6 +201,11 @@ impl Telemetry {
 
     fn finish(&mut self, timeout: Duration) -> Result<(), Error> {
         let providers = std::mem::take(&mut self.providers);
+        if !self.claim.is_of_this_process() {
+            // Dropped, they would wait for their threads, which are the parent's.
+            std::mem::forget(providers);
+            return Err(Error::Forked);
+        }
         let failed_before: Vec<u64> = providers
             .iter()
             .map(|provider| self.delivery.tally(provider.signal()).failed)

@@ -152,9 +152,17 @@ impl Transport {
     /// Sends one batch, with as many attempts as it takes. Dropping the future ends the export:
     /// the server sees its stream reset.
     pub(crate) async fn send(self: &Arc<Self>, call: Call) -> Result<Bytes, FailureKind> {
+        if !self.runtime.is_of_this_process() {
+            return Err(FailureKind::Forked);
+        }
         let transport = Arc::clone(self);
         let export = self.runtime.run(async move { transport.export(&call).await });
         export.await.unwrap_or(Err(FailureKind::Runtime))
+    }
+
+    /// False in a child that was forked since.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.runtime.is_of_this_process()
     }
 
     /// The credentials of this moment; `None` over plaintext.

@@ -13,9 +13,12 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::process::Process;
+
 /// Where I/O is done.
 #[derive(Debug)]
 pub(crate) struct Runtime {
+    process: Process,
     handle: Handle,
     /// `None` on a runtime that was brought along.
     thread: Option<Thread>,
@@ -48,12 +51,17 @@ impl Runtime {
         })?;
         let alive = Alive { _token: token };
         let thread = Some(Thread { id: thread.thread().id(), alive });
-        Ok(Arc::new(Self { handle, thread }))
+        Ok(Arc::new(Self { process: Process::current(), handle, thread }))
     }
 
     /// Uses a runtime that somebody else drives.
     pub(crate) fn borrowed(handle: Handle) -> Arc<Self> {
-        Arc::new(Self { handle, thread: None })
+        Arc::new(Self { process: Process::current(), handle, thread: None })
+    }
+
+    /// False in a child that was forked since: nothing drives the runtime there.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process.is_current()
     }
 
     /// Whether the caller is on the I/O thread, which must not wait for its own work.

@@ -2,6 +2,8 @@
 //! rustls' globals, `tracing`'s subscriber, its threads. Each test runs in a process of its own.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+mod fork;
 mod hostile;
 mod init;
 mod init_tracing;

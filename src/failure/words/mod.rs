@@ -150,6 +150,9 @@ impl<'a> Context<'a> {
                 format!("the header provider failed: {}", printable(&source.to_string()))
             }
             FailureKind::Runtime => "the runtime that does its I/O has ended".to_owned(),
+            FailureKind::Forked => "the exporter was made before this process was forked, and the \
+                 thread that does its I/O did not survive the fork"
+                .to_owned(),
             // Worded in whole elsewhere.
             FailureKind::ServerCertificate(_)
             | FailureKind::ClientCertificate { .. }

@@ -56,6 +56,7 @@ impl Context<'_> {
                  NO_PROXY",
                 self.proxy()
             ),
+            FailureKind::Forked => "call init(), or make the exporters, in the child".to_owned(),
             FailureKind::Http2Timeout { .. } => format!(
                 "see whether the server is alive; the port in {endpoint} may be one that only passes \
                  bytes on"

@@ -1,0 +1,92 @@
+//! A child that was forked: threads did not come along, and nothing waits for them.
+
+use std::process::exit;
+
+use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
+use futures_executor::block_on;
+use opentelemetry::global;
+use opentelemetry::trace::{Span, Tracer};
+use opentelemetry_sdk::trace::SpanExporter;
+use otlp_mtls::testing::{Collector, Pki};
+use otlp_mtls::{Error, Exporters};
+
+use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
+
+/// Runs a body in a process that has the variables of a mutual TLS set-up, and gives the collector.
+fn with_a_collector(name: &str, body: impl FnOnce()) -> Option<Collector> {
+    if is_child() {
+        in_a_process(name, &[], body);
+        return None;
+    }
+    let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
+    let collector = mtls_collector(&pki);
+    let vars = mtls_vars(&pki, &collector, directory.path(), "grpc");
+    let vars = vars.each_ref().map(|(name, value)| (*name, value.as_str()));
+    in_a_process(name, &vars, body);
+    Some(collector)
+}
+
+/// Forks, and waits for the child to have done something without a panic.
+fn in_a_forked_child(work: impl FnOnce()) {
+    match fork().unwrap() {
+        Fork::Child => {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            exit(done.map_or(1, |()| 0));
+        }
+        Fork::Parent(child) => {
+            let status = waitpid(child).unwrap();
+            assert!(WIFEXITED(status) && WEXITSTATUS(status) == 0, "{status}");
+        }
+    }
+}
+
+fn names(collector: &Collector) -> Vec<String> {
+    let mut names: Vec<_> = collector.spans().into_iter().map(|span| span.name).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_the_parent_set_up_fails_in_the_child_at_once() {
+    let name = "fork::what_the_parent_set_up_fails_in_the_child_at_once";
+    let collector = with_a_collector(name, || {
+        let telemetry = otlp_mtls::init().unwrap();
+        let exporters = Exporters::from_env().unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        block_on(exporter.export(Vec::new())).unwrap();
+        let mut telemetry = Some(telemetry);
+        in_a_forked_child(|| {
+            let error = block_on(exporter.export(Vec::new())).unwrap_err().to_string();
+            assert!(error.contains("did not survive the fork"), "{error}");
+            let error = telemetry.take().unwrap().shutdown(SOON).unwrap_err();
+            assert!(matches!(error, Error::Forked), "{error}");
+        });
+        global::tracer("test").start("of the parent").end();
+        telemetry.unwrap().shutdown(SOON).unwrap();
+    });
+    let Some(collector) = collector else { return };
+    assert_eq!(names(&collector), ["of the parent"]);
+}
+
+#[test]
+fn the_child_may_set_up_its_own() {
+    let collector = with_a_collector("fork::the_child_may_set_up_its_own", || {
+        let exporters = Exporters::from_env().unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        block_on(exporter.export(Vec::new())).unwrap();
+        let telemetry = otlp_mtls::init().unwrap();
+        in_a_forked_child(|| {
+            // A handle is as good as it was: what it makes has a thread of its own.
+            block_on(exporters.span_exporter().unwrap().export(Vec::new())).unwrap();
+            let own = otlp_mtls::init().unwrap();
+            assert!(matches!(otlp_mtls::init(), Err(Error::AlreadyInstalled)));
+            global::tracer("test").start("of the child").end();
+            own.shutdown(SOON).unwrap();
+        });
+        assert!(matches!(otlp_mtls::init(), Err(Error::AlreadyInstalled)));
+        global::tracer("test").start("of the parent").end();
+        telemetry.shutdown(SOON).unwrap();
+    });
+    let Some(collector) = collector else { return };
+    assert_eq!(names(&collector), ["of the child", "of the parent"]);
+}
