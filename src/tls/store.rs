@@ -2,6 +2,7 @@
 //! here.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -195,7 +196,7 @@ impl Store {
         let turn = lock(&renewal.turn);
         // What was refused is tried again: it may have been half written.
         let is_refused = self.state().refusal.is_some();
-        if !force && !is_refused && !renewal.source.may_have_changed() {
+        if !force && !is_refused && !may_have_changed(&*renewal.source) {
             return Ok(());
         }
         let renewed = self.renew(renewal);
@@ -377,12 +378,20 @@ impl Recipe {
     }
 }
 
-/// Asks a source, whose error is ours if it comes from files.
+/// Asks a source, whose error is ours if it comes from files. A panic of it is one more error: what it
+/// panics with may be a secret, and is not in it.
 fn load(source: &dyn CredentialSource) -> Result<Credentials, Error> {
-    source.load().map_err(|error| match error.downcast::<Error>() {
+    let loaded = catch_unwind(AssertUnwindSafe(|| source.load()));
+    let loaded = loaded.unwrap_or_else(|_panic| Err("it panicked in load()".into()));
+    loaded.map_err(|error| match error.downcast::<Error>() {
         Ok(error) => *error,
         Err(source) => Error::CredentialSource { source },
     })
+}
+
+/// What cannot tell is asked to load.
+fn may_have_changed(source: &dyn CredentialSource) -> bool {
+    catch_unwind(AssertUnwindSafe(|| source.may_have_changed())).unwrap_or(true)
 }
 
 /// What the platform has is not ours to judge: what cannot be read or parsed is left out.

@@ -236,18 +236,62 @@ fn one_that_hangs() {
     world.is(&running, 1, "second");
 }
 
+/// A panic is one more reason why there is nothing new, and its text, which may be a secret, is shown
+/// nowhere.
 #[test]
-fn one_that_panics_once() {
+fn one_that_panics() {
     let world = World::new(Way::Grpc);
     let (first, second) = (world.first.clone(), world.second.clone());
-    let source = Source::new(move |load| match load {
-        0 => Ok(first.clone()),
-        1 => panic!("on purpose"),
-        _ => Ok(second.clone()),
-    });
+    let is_mended = Arc::new(AtomicUsize::new(0));
+    let source = {
+        let is_mended = Arc::clone(&is_mended);
+        Source::new(move |load| match (load, is_mended.load(Ordering::SeqCst)) {
+            (0, _) => Ok(first.clone()),
+            (_, 0) => panic!("the token s3cr3t"),
+            _ => Ok(second.clone()),
+        })
+    };
     let running = Running::new(world.builder(&source));
-    assert_eq!(running.seen(&world.collector, Signal::Traces), (0, "first".to_owned()));
+    world.is(&running, 0, "first");
+    let reason = running.refusal().unwrap();
+    assert!(reason.ends_with("because: it panicked in load()"), "{reason}");
+    let error = running.exporters.reload().unwrap_err();
+    assert!(matches!(error, Error::CredentialSource { .. }), "{error}");
+    assert!(!format!("{error:?} {:?}", running.exporters.status()).contains("s3cr3t"));
+    assert_eq!(running.status().refusals, 1);
+
+    is_mended.store(1, Ordering::SeqCst);
     world.is(&running, 1, "second");
+    assert_eq!(running.refusal(), None);
+}
+
+#[test]
+fn one_that_panics_at_the_start() {
+    let source = Source::new(|_| panic!("on purpose"));
+    let built = builder().with_endpoint("https://localhost").with_credential_source(source).build();
+    let error = built.unwrap_err();
+    assert!(matches!(error, Error::CredentialSource { .. }), "{error}");
+}
+
+/// What cannot say whether it has changed is asked to load.
+#[test]
+fn one_that_panics_when_asked_whether_it_changed() {
+    #[derive(Debug)]
+    struct Panicking(Source);
+    impl CredentialSource for Panicking {
+        fn load(&self) -> Loaded {
+            self.0.load()
+        }
+        fn may_have_changed(&self) -> bool {
+            panic!("on purpose")
+        }
+    }
+
+    let world = World::new(Way::Grpc);
+    let (first, second) = (world.first.clone(), world.second.clone());
+    let source = Source::new(move |load| Ok(if load == 0 { &first } else { &second }.clone()));
+    let builder = world.builder(&source).with_credential_source(Panicking(source.clone()));
+    world.is(&Running::new(builder), 0, "second");
 }
 
 /// A source that issues at every load does so once more for an export that is refused, and not until
