@@ -1,14 +1,20 @@
 //! What can be wrong with a configuration, and what to do about it.
 
+mod credential;
+mod variable;
+
 use std::error::Error as _;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Compression, Origin, Protocol};
 use crate::failure::Failure;
 use crate::signal::Signal;
+
+pub(crate) use credential::located;
+pub use credential::{CredentialProblem, KeyMismatch, Place};
+pub use variable::{EndpointProblem, HeaderProblem};
 
 /// Why exporters could not be built, installed or shut down.
 ///
@@ -311,236 +317,4 @@ impl fmt::Debug for Error {
         }
         Ok(())
     }
-}
-
-/// A client certificate and a private key that do not belong together.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct KeyMismatch {
-    /// Where the certificate came from.
-    pub certificate_origin: Origin,
-    /// The certificate's file.
-    pub certificate: Place,
-    /// The certificate's subject.
-    pub subject: String,
-    /// Where the key came from.
-    pub key_origin: Origin,
-    /// The key's file.
-    pub key: Place,
-    /// Whether a later certificate of the file has that key: the leaf must come first.
-    pub leaf_is_not_first: bool,
-}
-
-impl fmt::Display for KeyMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { certificate_origin, certificate, subject, key_origin, key, .. } = self;
-        write!(
-            f,
-            "{certificate_origin}: the certificate in {certificate} ({subject}) does not belong \
-             to the private key in {key} ({key_origin}): their public keys differ"
-        )?;
-        if self.leaf_is_not_first {
-            f.write_str("; a later certificate in the file has that key, and must come first")?;
-        }
-        Ok(())
-    }
-}
-
-/// What is wrong with an endpoint.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EndpointProblem {
-    /// It has no scheme, and OTLP/HTTP needs one.
-    #[error("has no scheme: begin it with https:// or http://")]
-    NoScheme,
-    /// It has a scheme that is neither `https` nor `http`.
-    #[error("cannot be used: its scheme `{scheme}` is not supported, only https and http are")]
-    UnsupportedScheme {
-        /// The scheme.
-        scheme: String,
-    },
-    /// It has no host.
-    #[error("has no host")]
-    NoHost,
-    /// Its port is not one that can be dialled.
-    #[error("has no valid port: give a number from 1 to 65535, or leave the colon away")]
-    InvalidPort,
-    /// It has user information, which OTLP has no use for.
-    #[error("has user information in it: send credentials as a header instead")]
-    UserInfo,
-    /// It has a path, which OTLP/gRPC has no place for.
-    #[error(
-        "cannot be used over gRPC because of the path `{path}`: leave the path away, \
-         or use the protocol http/protobuf"
-    )]
-    PathOverGrpc {
-        /// The path.
-        path: String,
-    },
-    /// It is no URL.
-    #[error("is not a valid URL")]
-    Invalid {
-        /// Why.
-        source: http::uri::InvalidUri,
-    },
-}
-
-/// What is wrong with a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HeaderProblem {
-    /// It has no `=`.
-    #[error("is not of the form name=value")]
-    NotAPair,
-    /// Its name has characters that no header may have.
-    #[error("has a name that is not a valid header name")]
-    Name,
-    /// Its value has characters that no header may have.
-    #[error("has a value that is not a valid header value (ASCII without control characters)")]
-    Value,
-    /// Its name is one that the protocol sets itself.
-    #[error("has a name that only the protocol itself may set")]
-    Reserved,
-}
-
-/// Where certificates or a key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Place {
-    /// In a file.
-    File(PathBuf),
-    /// In memory.
-    Bytes,
-    /// Wherever a [`CredentialSource`](crate::CredentialSource) has it.
-    Source,
-}
-
-/// A place and what names it.
-pub(crate) fn located((origin, place): &(Origin, Place)) -> String {
-    match place {
-        Place::File(path) => format!("{} ({origin})", path.display()),
-        Place::Bytes | Place::Source => origin.to_string(),
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Bytes => f.write_str("the bytes given"),
-            Self::Source => f.write_str("the source"),
-        }
-    }
-}
-
-/// What certificates or a private key turned out to be, in place of PEM that can be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialProblem {
-    /// The file is not there.
-    #[error("there is no such file")]
-    Missing {
-        /// The system's word.
-        source: io::Error,
-    },
-    /// The file may not be read.
-    #[error("the file cannot be read")]
-    Unreadable {
-        /// The system's word.
-        source: io::Error,
-    },
-    /// The path is a directory's.
-    #[error("this is a directory: name the file in it")]
-    Directory,
-    /// The path is a pipe's, a socket's or a device's.
-    #[error("this is no file, but a pipe, a socket or a device, which cannot be read again later")]
-    NotAFile,
-    /// There is nothing in it.
-    #[error("it is empty")]
-    Empty,
-    /// It is binary DER.
-    #[error(
-        "it is DER, and PEM is needed: convert it with `openssl {command} -inform DER -in {place} -out {place}.pem`"
-    )]
-    Der {
-        /// `x509` or `pkey`.
-        command: &'static str,
-        /// The file.
-        place: Place,
-    },
-    /// It is a PKCS#12 archive (`.p12`, `.pfx`).
-    #[error(
-        "it is PKCS#12, and PEM is needed: take it apart with \
-         `openssl pkcs12 -in {place} -clcerts -nokeys -out client.crt` and \
-         `openssl pkcs12 -in {place} -nocerts -nodes -out client.key`"
-    )]
-    Pkcs12 {
-        /// The file.
-        place: Place,
-    },
-    /// It has no PEM section at all.
-    #[error("it holds no PEM: no line begins with `-----BEGIN `")]
-    NotPem,
-    /// It has PEM sections, and none of the kind that is needed.
-    #[error("it holds no {wanted}, but: {}", .found.join(", "))]
-    WrongSection {
-        /// What is needed.
-        wanted: &'static str,
-        /// The labels of the sections it does have.
-        found: Vec<String>,
-    },
-    /// A section has no end.
-    #[error("it is cut off: the section `{label}` has no END line")]
-    Truncated {
-        /// The section's label.
-        label: String,
-    },
-    /// A section's content cannot be decoded.
-    #[error("its PEM cannot be decoded")]
-    InvalidPem {
-        /// Why.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// The private key is encrypted.
-    #[error(
-        "the private key is encrypted, and nobody is there to type a passphrase: decrypt it with \
-         `openssl pkey -in {place} -out {place}.plain` and protect the file by its mode"
-    )]
-    EncryptedKey {
-        /// The file.
-        place: Place,
-    },
-    /// A certificate cannot be parsed.
-    #[error("certificate {position} in it cannot be parsed")]
-    InvalidCertificate {
-        /// Which one, counted from 1.
-        position: usize,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It has expired, and what is in use has not: it is no replacement.
-    #[error("the certificate ({subject}) expired at {not_after}")]
-    Expired {
-        /// The certificate's subject.
-        subject: String,
-        /// When it expired.
-        not_after: String,
-    },
-    /// It is not yet valid: it is no replacement for now.
-    #[error("the certificate ({subject}) is valid from {not_before} on, by this machine's clock")]
-    NotYetValid {
-        /// The certificate's subject.
-        subject: String,
-        /// From when on it is valid.
-        not_before: String,
-    },
-    /// The crypto provider cannot use the private key.
-    #[error(
-        "the private key cannot be used by the crypto provider (it takes RSA of 2048 bits and more, P-256, P-384 and Ed25519)"
-    )]
-    UnsupportedKey {
-        /// Why.
-        source: rustls::Error,
-    },
 }

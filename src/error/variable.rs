@@ -1,0 +1,58 @@
+//! What can be wrong with the text of a variable.
+
+/// What is wrong with an endpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointProblem {
+    /// It has no scheme, and OTLP/HTTP needs one.
+    #[error("has no scheme: begin it with https:// or http://")]
+    NoScheme,
+    /// It has a scheme that is neither `https` nor `http`.
+    #[error("cannot be used: its scheme `{scheme}` is not supported, only https and http are")]
+    UnsupportedScheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// It has no host.
+    #[error("has no host")]
+    NoHost,
+    /// Its port is not one that can be dialled.
+    #[error("has no valid port: give a number from 1 to 65535, or leave the colon away")]
+    InvalidPort,
+    /// It has user information, which OTLP has no use for.
+    #[error("has user information in it: send credentials as a header instead")]
+    UserInfo,
+    /// It has a path, which OTLP/gRPC has no place for.
+    #[error(
+        "cannot be used over gRPC because of the path `{path}`: leave the path away, \
+         or use the protocol http/protobuf"
+    )]
+    PathOverGrpc {
+        /// The path.
+        path: String,
+    },
+    /// It is no URL.
+    #[error("is not a valid URL")]
+    Invalid {
+        /// Why.
+        source: http::uri::InvalidUri,
+    },
+}
+
+/// What is wrong with a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderProblem {
+    /// It has no `=`.
+    #[error("is not of the form name=value")]
+    NotAPair,
+    /// Its name has characters that no header may have.
+    #[error("has a name that is not a valid header name")]
+    Name,
+    /// Its value has characters that no header may have.
+    #[error("has a value that is not a valid header value (ASCII without control characters)")]
+    Value,
+    /// Its name is one that the protocol sets itself.
+    #[error("has a name that only the protocol itself may set")]
+    Reserved,
+}
