@@ -102,6 +102,7 @@ mod exporters;
 mod failure;
 mod lock;
 mod observation;
+mod otlp;
 mod process;
 #[cfg(feature = "serde")]
 mod serialise;

@@ -1,0 +1,443 @@
+//! The [wire format of protobuf](https://protobuf.dev/programming-guides/encoding/): as much of it as OTLP needs.
+
+/// The type of a field's value, in the low three bits of its tag.
+#[derive(Clone, Copy)]
+enum WireType {
+    Varint = 0,
+    Fixed64 = 1,
+    Length = 2,
+    Fixed32 = 5,
+}
+
+/// Bytes kept for the length of a message that is likely to be shorter than 128 bytes, shorter than 16 KiB, or
+/// longer. A wrong guess costs one move of the message's content and nothing else.
+pub(super) const SHORT: usize = 1;
+pub(super) const MEDIUM: usize = 2;
+pub(super) const LONG: usize = 3;
+
+/// The longest varint: 64 bits, seven to the byte.
+const MAX_VARINT: usize = 10;
+
+/// Writes a message from front to back into one buffer.
+///
+/// Field methods come in two groups. `uint`, `sint`, `fixed32`, `fixed64` and `string` leave the default value out,
+/// as proto3 does. `varint`, `sfixed64`, `double` and `bytes` always write: for members of a `oneof` and for
+/// `optional` fields, of which the default is a value too.
+#[derive(Debug)]
+pub(super) struct Writer {
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Appends to a buffer.
+    pub(super) fn new(buffer: Vec<u8>) -> Self {
+        Self { buffer }
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    pub(super) fn uint(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.varint(field, value);
+        }
+    }
+
+    /// A `sint32`, by the zigzag encoding: 0, -1, 1, -2 are written as 0, 1, 2, 3.
+    pub(super) fn sint(&mut self, field: u32, value: i32) {
+        self.uint(field, u64::from(((value << 1) ^ (value >> 31)) as u32));
+    }
+
+    pub(super) fn fixed32(&mut self, field: u32, value: u32) {
+        if value != 0 {
+            self.tag(field, WireType::Fixed32);
+            self.buffer.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    pub(super) fn fixed64(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.tag(field, WireType::Fixed64);
+            self.raw_fixed64(value);
+        }
+    }
+
+    pub(super) fn string(&mut self, field: u32, value: &str) {
+        if !value.is_empty() {
+            self.bytes(field, value.as_bytes());
+        }
+    }
+
+    pub(super) fn varint(&mut self, field: u32, value: u64) {
+        self.tag(field, WireType::Varint);
+        self.raw_varint(value);
+    }
+
+    pub(super) fn sfixed64(&mut self, field: u32, value: i64) {
+        self.tag(field, WireType::Fixed64);
+        self.buffer.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn double(&mut self, field: u32, value: f64) {
+        self.tag(field, WireType::Fixed64);
+        self.raw_double(value);
+    }
+
+    pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
+        self.tag(field, WireType::Length);
+        self.raw_varint(value.len() as u64);
+        self.buffer.extend_from_slice(value);
+    }
+
+    /// A nested message, written even if it is empty. `room` bytes are kept for its length.
+    pub(super) fn message(&mut self, field: u32, room: usize, content: impl FnOnce(&mut Self)) {
+        self.tag(field, WireType::Length);
+        self.with_length(room, content);
+    }
+
+    /// The elements of a repeated field of numbers, one after the other, without tags. `write` is one of the `raw_…`
+    /// methods.
+    pub(super) fn packed<T>(
+        &mut self,
+        field: u32,
+        elements: impl Iterator<Item = T>,
+        write: fn(&mut Self, T),
+    ) {
+        let mut elements = elements.peekable();
+        if elements.peek().is_some() {
+            self.message(field, SHORT, |writer| {
+                elements.for_each(|element| write(writer, element));
+            });
+        }
+    }
+
+    /// Writes content with its length in front.
+    ///
+    /// A length is not known before its content is written, and has a length of its own. So `room` bytes are kept
+    /// for it; if they turn out too many or too few, the content moves, and no gap is left.
+    fn with_length(&mut self, room: usize, content: impl FnOnce(&mut Self)) {
+        let start = self.buffer.len();
+        self.buffer.resize(start + room, 0);
+        content(self);
+        let end = self.buffer.len();
+        let (prefix, needed) = varint((end - start - room) as u64);
+        if needed != room {
+            self.move_content(start + room, start + needed);
+        }
+        self.buffer[start..start + needed].copy_from_slice(&prefix[..needed]);
+    }
+
+    /// Moves what is written since `from` so that it begins at `to`.
+    #[cold]
+    fn move_content(&mut self, from: usize, to: usize) {
+        let end = self.buffer.len();
+        if to > from {
+            self.buffer.resize(end + to - from, 0);
+        }
+        self.buffer.copy_within(from..end, to);
+        self.buffer.truncate(end - from + to);
+    }
+
+    fn tag(&mut self, field: u32, wire_type: WireType) {
+        self.raw_varint(u64::from(field << 3 | wire_type as u32));
+    }
+
+    pub(super) fn raw_fixed64(&mut self, value: u64) {
+        self.buffer.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn raw_double(&mut self, value: f64) {
+        self.buffer.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn raw_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.buffer.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.buffer.push(value as u8);
+    }
+}
+
+/// A varint's bytes, and how many of them there are.
+fn varint(mut value: u64) -> ([u8; MAX_VARINT], usize) {
+    let mut bytes = [0; MAX_VARINT];
+    let mut length = 0;
+    while value >= 0x80 {
+        bytes[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    bytes[length] = value as u8;
+    (bytes, length + 1)
+}
+
+/// Bytes that are no protobuf message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a protobuf message")]
+pub(super) struct Malformed;
+
+/// A field's value, of which the wire format tells the size and not the type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32(u32),
+    /// A string, bytes, a message, or packed numbers.
+    Bytes(&'a [u8]),
+}
+
+/// Reads the fields of one message, each with its number. Ends with the first [`Malformed`].
+///
+/// It reads what comes from the network: it borrows, allocates nothing, and does not recurse. A nested message is
+/// read by another `Reader`, if the caller wants it.
+#[derive(Clone, Debug)]
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    fn field(&mut self) -> Option<(u32, Value<'a>)> {
+        let tag = u32::try_from(self.varint()?).ok()?;
+        let number = tag >> 3;
+        let value = match tag & 7 {
+            wire if wire == WireType::Varint as u32 => Value::Varint(self.varint()?),
+            wire if wire == WireType::Fixed64 as u32 => Value::Fixed64(self.fixed64()?),
+            wire if wire == WireType::Length as u32 => Value::Bytes(self.bytes()?),
+            wire if wire == WireType::Fixed32 as u32 => {
+                Value::Fixed32(u32::from_le_bytes(self.array()?))
+            }
+            // Groups are long deprecated, and no message that we read has any.
+            _ => return None,
+        };
+        (number != 0).then_some((number, value))
+    }
+
+    /// The next bytes as a varint. For packed numbers, as `fixed64` is.
+    pub(super) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for (index, byte) in self.rest.iter().take(MAX_VARINT).enumerate() {
+            // Of the tenth byte, one bit is left.
+            if index == MAX_VARINT - 1 && *byte > 1 {
+                return None;
+            }
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if *byte < 0x80 {
+                self.rest = &self.rest[index + 1..];
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(super) fn fixed64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        let (bytes, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
+    }
+}
+
+impl<'a> Iterator for Reader<'a> {
+    type Item = Result<(u32, Value<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.rest = &[];
+        }
+        Some(field.ok_or(Malformed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    fn written(content: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        content(&mut writer);
+        writer.into_buffer()
+    }
+
+    /// What prost makes of the same fields.
+    #[derive(Clone, Message, PartialEq)]
+    struct Sample {
+        #[prost(uint64, tag = "1")]
+        uint: u64,
+        #[prost(sint32, tag = "2")]
+        sint: i32,
+        #[prost(fixed32, tag = "3")]
+        fixed32: u32,
+        #[prost(fixed64, tag = "4")]
+        fixed64: u64,
+        #[prost(string, tag = "5")]
+        string: String,
+        #[prost(int64, optional, tag = "6")]
+        varint: Option<i64>,
+        #[prost(sfixed64, optional, tag = "7")]
+        sfixed64: Option<i64>,
+        #[prost(double, optional, tag = "8")]
+        double: Option<f64>,
+        #[prost(bytes = "vec", optional, tag = "9")]
+        bytes: Option<Vec<u8>>,
+        #[prost(uint64, repeated, tag = "10")]
+        varints: Vec<u64>,
+        #[prost(fixed64, repeated, tag = "11")]
+        fixed64s: Vec<u64>,
+        #[prost(double, repeated, tag = "2000")]
+        doubles: Vec<f64>,
+        #[prost(message, optional, boxed, tag = "12")]
+        nested: Option<Box<Sample>>,
+    }
+
+    impl Sample {
+        fn write(&self, writer: &mut Writer, room: usize) {
+            writer.uint(1, self.uint);
+            writer.sint(2, self.sint);
+            writer.fixed32(3, self.fixed32);
+            writer.fixed64(4, self.fixed64);
+            writer.string(5, &self.string);
+            if let Some(varint) = self.varint {
+                writer.varint(6, varint as u64);
+            }
+            if let Some(sfixed64) = self.sfixed64 {
+                writer.sfixed64(7, sfixed64);
+            }
+            if let Some(double) = self.double {
+                writer.double(8, double);
+            }
+            if let Some(bytes) = &self.bytes {
+                writer.bytes(9, bytes);
+            }
+            writer.packed(10, self.varints.iter().copied(), Writer::raw_varint);
+            writer.packed(11, self.fixed64s.iter().copied(), Writer::raw_fixed64);
+            if let Some(nested) = &self.nested {
+                writer.message(12, room, |writer| nested.write(writer, room));
+            }
+            writer.packed(2000, self.doubles.iter().copied(), Writer::raw_double);
+        }
+    }
+
+    fn samples() -> impl Strategy<Value = Sample> {
+        let numbers = || prop::collection::vec(any::<u64>(), 0..40);
+        let flat = (
+            (any::<u64>(), any::<i32>(), any::<u32>(), any::<u64>()),
+            (any::<String>(), any::<Option<i64>>(), any::<Option<i64>>(), any::<Option<f64>>()),
+            (prop::option::of(prop::collection::vec(any::<u8>(), 0..300)), numbers(), numbers()),
+            prop::collection::vec(any::<f64>(), 0..40),
+            0_u32..=64,
+        );
+        let flat = flat.prop_map(|(fixed, values, lists, doubles, bits)| Sample {
+            // Of any length as a varint.
+            uint: fixed.0.checked_shr(bits).unwrap_or(0),
+            sint: fixed.1,
+            fixed32: fixed.2,
+            fixed64: fixed.3,
+            string: values.0,
+            varint: values.1,
+            sfixed64: values.2,
+            double: values.3,
+            bytes: lists.0,
+            varints: lists.1,
+            fixed64s: lists.2,
+            doubles,
+            nested: None,
+        });
+        flat.prop_recursive(4, 8, 1, |inner| {
+            (inner.clone(), inner)
+                .prop_map(|(outer, inner)| Sample { nested: Some(Box::new(inner)), ..outer })
+        })
+    }
+
+    proptest! {
+        /// Whatever room was kept.
+        #[test]
+        fn prost_writes_the_same(sample in samples(), room in 0_usize..=4) {
+            let bytes = written(|writer| sample.write(writer, room));
+            prop_assert_eq!(bytes, sample.encode_to_vec());
+        }
+
+        #[test]
+        fn each_field_is_read_back(number in 1_u32..1 << 29, value: u64, bytes: Vec<u8>) {
+            let message = written(|writer| {
+                writer.varint(number, value);
+                writer.sfixed64(number, value as i64);
+                writer.bytes(number, &bytes);
+                writer.fixed32(number, value as u32 | 1);
+            });
+            let fields: Result<Vec<_>, _> = Reader::new(&message).collect();
+            prop_assert_eq!(fields.unwrap(), [
+                (number, Value::Varint(value)),
+                (number, Value::Fixed64(value)),
+                (number, Value::Bytes(&bytes)),
+                (number, Value::Fixed32(value as u32 | 1)),
+            ]);
+        }
+
+        /// Groups apart, which prost reads.
+        #[test]
+        fn any_bytes_are_a_message_or_malformed(bytes: Vec<u8>) {
+            let is_message = Reader::new(&bytes).all(|field| field.is_ok());
+            prop_assert!(!is_message || prost_takes(&bytes), "{:?}", bytes);
+        }
+    }
+
+    /// Whether prost can skip every field.
+    fn prost_takes(bytes: &[u8]) -> bool {
+        #[derive(Message)]
+        struct Empty {}
+        Empty::decode(bytes).is_ok()
+    }
+
+    #[test]
+    fn what_is_cut_off_is_malformed() {
+        let message = written(|writer| {
+            writer.bytes(1, b"four");
+        });
+        for length in 1..message.len() {
+            let fields: Vec<_> = Reader::new(&message[..length]).collect();
+            assert_eq!(fields, [Err(Malformed)], "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_malformed() {
+        for (name, bytes) in [
+            ("a number of 65 bits", &[8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2][..]),
+            ("a number without an end", &[8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0]),
+            ("a length beyond all memory", &[10, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+            ("field 0", &[0, 0]),
+            ("a group", &[11, 12]),
+            ("a wire type that there is not", &[14]),
+            ("a tag of more than 32 bits", &[0x88, 0x80, 0x80, 0x80, 0x10, 0]),
+        ] {
+            assert_eq!(Reader::new(bytes).last(), Some(Err(Malformed)), "{name}");
+        }
+    }
+}
