@@ -101,7 +101,6 @@ mod exporter;
 mod exporters;
 mod failure;
 mod lock;
-mod net;
 mod observation;
 mod otlp;
 mod process;

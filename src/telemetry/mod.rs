@@ -31,7 +31,6 @@ use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
 use crate::failure::FailureKind;
-use crate::net::Runtime;
 use crate::signal::Signal;
 use crate::stderr;
 
@@ -227,7 +226,7 @@ impl Telemetry {
             let _ = thread::Builder::new().name("otlp-mtls-shutdown".to_owned()).spawn(shut_down);
         }
         drop(report);
-        if Runtime::is_current() {
+        if self.exporters.on_io_thread() {
             return Err(Error::ShutdownOnIoThread);
         }
 

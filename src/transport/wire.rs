@@ -77,9 +77,6 @@ impl Wire {
 
     pub(super) fn tell_of_an_answer(&self) {
         self.answered.store(true, Ordering::Relaxed);
-        if let Some(credentials) = &self.credentials {
-            credentials.accept();
-        }
     }
 
     pub(super) fn has_answered(&self) -> bool {
