@@ -162,8 +162,8 @@ fn haproxy_answers_a_client_whose_certificate_it_refuses_with_an_alert() {
     }
 }
 
-/// What is wrong with a client that haproxy refuses.
-fn expected(fixture: Option<Fixture>) -> ClientCertificateProblem {
+/// What is wrong with a client that a server refuses.
+pub(super) fn expected(fixture: Option<Fixture>) -> ClientCertificateProblem {
     match fixture {
         None => ClientCertificateProblem::Required,
         Some(Fixture::Expired) => ClientCertificateProblem::Expired,

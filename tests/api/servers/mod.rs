@@ -1,6 +1,7 @@
 //! Servers that are not ours, and certificates as users make them: those of
 //! `examples/collector/certificates.sh`.
 
+mod collector;
 mod grpcio;
 mod haproxy;
 mod nginx;
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
@@ -32,13 +34,20 @@ struct Certificates(TempDir);
 impl Certificates {
     /// Makes them, unless this command or openssl fails: then the test is to be skipped.
     fn if_here(server: &mut Command) -> Option<Self> {
-        let missing = [server, Command::new("bash").arg("--version"), &mut openssl_version()]
-            .into_iter()
-            .find_map(|command| run(command).err());
-        if let Some(why) = missing {
-            assert!(env::var_os(REQUIRE_SERVERS).is_none(), "{REQUIRE_SERVERS} is set: {why}");
-            skipped(&why);
-            return None;
+        if is_skipped(run(server)) { None } else { Self::make() }
+    }
+
+    /// Makes them, unless the servers in Go cannot be built or openssl fails: then the test is to be
+    /// skipped.
+    fn if_go_builds() -> Option<Self> {
+        if go_builds() { Self::make() } else { None }
+    }
+
+    fn make() -> Option<Self> {
+        for tool in [Command::new("bash").arg("--version"), &mut openssl_version()] {
+            if is_skipped(run(tool)) {
+                return None;
+            }
         }
         let directory = tempfile::tempdir().unwrap();
         let script = repository("examples/collector/certificates.sh");
@@ -78,6 +87,36 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// The folder of the servers of `tests/servers/collector`, which are built by the first test that
+/// wants one; or why they cannot be.
+fn go_servers() -> Result<&'static Path, String> {
+    static BUILT: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("servers");
+        let mut build = Command::new("go");
+        build
+            .args(["build", "-buildvcs=false", "-o"])
+            // With a slash at its end, for it may not exist.
+            .arg(directory.join(""))
+            .arg("./...")
+            .current_dir(repository("tests/servers/collector"))
+            // An older Go would download the one that go.mod asks for.
+            .env("GOTOOLCHAIN", "local");
+        run(&mut build)?;
+        Ok(directory)
+    });
+    BUILT.as_deref().map_err(Clone::clone)
+}
+
+/// Whether the servers in Go can be built: otherwise the test is to be skipped.
+fn go_builds() -> bool {
+    !is_skipped(go_servers())
+}
+
+/// One of them.
+fn go_server(name: &str) -> Command {
+    Command::new(go_servers().unwrap().join(name))
+}
+
 /// What a command writes to standard output, or why it fails.
 fn run(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -90,6 +129,14 @@ fn run(command: &mut Command) -> Result<String, String> {
         let said = String::from_utf8_lossy(&output.stderr);
         Err(format!("{program}: {}: {}", output.status, said.lines().last().unwrap_or_default()))
     }
+}
+
+/// Whether a test is to be skipped because it lacks something.
+fn is_skipped<T>(needed: Result<T, String>) -> bool {
+    let Err(why) = needed else { return false };
+    assert!(env::var_os(REQUIRE_SERVERS).is_none(), "{REQUIRE_SERVERS} is set: {why}");
+    skipped(&why);
+    true
 }
 
 fn skipped(why: &str) {
@@ -149,6 +196,15 @@ impl Server {
                 () => {}
             }
         }
+    }
+
+    /// Its lines, up to one with these words.
+    fn lines_until(&self, words: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains(words)) {
+            lines.push(self.line().unwrap_or_else(|| panic!("it ended: {lines:#?}")));
+        }
+        lines
     }
 
     /// Its next line, or `None` if it has ended.

@@ -1,0 +1,130 @@
+//! What arrives at a Collector.
+
+use otlp_mtls::testing::{Fixture, Pki};
+use otlp_mtls::{Compression, Exporters, FailureKind, Protocol, Signal};
+
+use super::{OtelCollector, TLS_VERSIONS, client, directory, each};
+use crate::servers::{Certificates, go_builds, repository};
+use crate::support::{PROTOCOLS, TRANSPORTS, export, last_failure};
+
+/// What is in one export of each signal. The SDK's reader of metrics exports once more when it is
+/// dropped.
+const ITEMS: [(Signal, &[&str]); 3] = [
+    (Signal::Traces, &["a span"]),
+    (Signal::Metrics, &["a_counter", "a_counter"]),
+    (Signal::Logs, &["a log record"]),
+];
+
+/// Exports one item of each signal, and looks for them in the Collector's files.
+fn delivers(case: &str, exporters: &Exporters, collector: &OtelCollector) {
+    for (signal, expected) in ITEMS {
+        let before = collector.received(signal).len();
+        export(exporters, signal).unwrap_or_else(|error| panic!("{case}: {signal}: {error}"));
+        assert_eq!(collector.received(signal)[before..], *expected, "{case}: {signal}");
+        let status = exporters.status();
+        let status = status.exports.iter().find(|export| export.signal == signal).unwrap();
+        let items = expected.len() as u64;
+        assert_eq!((status.delivered, status.dropped), (items, 0), "{case}: {signal}");
+    }
+}
+
+/// The client's certificate is of version 1 where `openssl` is older than 3.2.
+#[test]
+fn a_collector_receives_every_signal() {
+    let Some(certificates) = Certificates::if_go_builds() else { return };
+    let collector = OtelCollector::start(certificates.0.path(), &[]);
+    for protocol in PROTOCOLS {
+        let exporters = certificates.builder(collector.port(protocol), protocol).build().unwrap();
+        delivers(&protocol.to_string(), &exporters, &collector);
+    }
+}
+
+#[test]
+fn a_collector_receives_every_signal_over_each_version_of_tls() {
+    if !go_builds() {
+        return;
+    }
+    let pki = Pki::new();
+    let directory = directory(&pki);
+    for (version, overlays) in TLS_VERSIONS {
+        let collector = OtelCollector::start(directory.path(), &each(&overlays));
+        for protocol in TRANSPORTS {
+            for fixture in [Fixture::Good, Fixture::V1, Fixture::Intermediate] {
+                let case = format!("{protocol} over TLS {version}: {fixture:?}");
+                let builder = client(&collector, protocol, &pki, Some(fixture));
+                delivers(&case, &builder.build().unwrap(), &collector);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_collector_receives_what_is_compressed() {
+    if !go_builds() {
+        return;
+    }
+    let pki = Pki::new();
+    let directory = directory(&pki);
+    let collector = OtelCollector::start(directory.path(), &[]);
+    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let exporters = client(&collector, protocol, &pki, Some(Fixture::Good))
+                .with_compression(compression)
+                .build()
+                .unwrap();
+            delivers(&format!("{protocol}: {compression}"), &exporters, &collector);
+        }
+    }
+}
+
+/// The Collector of `examples/collector`, but for its ports and the place of its certificates.
+#[test]
+fn the_collector_of_the_examples_receives_every_signal() {
+    let Some(certificates) = Certificates::if_go_builds() else { return };
+    let files = ["cert_file: server.crt", "key_file: server.key", "client_ca_file: ca.crt"];
+    let files = files.map(|file| {
+        let (setting, name) = file.split_once(": ").unwrap();
+        format!("tls::{setting}: {}", certificates.path(name).display())
+    });
+    let mut overlays = each(&files.each_ref().map(String::as_str));
+    overlays.push("service::telemetry::metrics::level: none".to_owned());
+    let config = repository("examples/collector/otel-collector-config.yaml");
+    let collector = OtelCollector::with_config(config, certificates.0.path(), &overlays);
+    for protocol in TRANSPORTS {
+        let exporters = certificates.builder(collector.port(protocol), protocol).build().unwrap();
+        for (signal, items) in ITEMS {
+            export(&exporters, signal).unwrap_or_else(|error| panic!("{protocol}: {error}"));
+            // It prints them.
+            collector.log_until(items[0]);
+        }
+    }
+}
+
+#[test]
+fn a_collector_that_wants_a_token_tells_the_right_one() {
+    let Some(certificates) = Certificates::if_go_builds() else { return };
+    let mut overlays = each(&["auth::authenticator: bearertokenauth"]);
+    overlays.push("extensions::bearertokenauth::token: open-sesame".to_owned());
+    overlays.push("service::extensions: [bearertokenauth]".to_owned());
+    let collector = OtelCollector::start(certificates.0.path(), &overlays);
+    for protocol in TRANSPORTS {
+        let with_token = |token: &str| {
+            certificates
+                .builder(collector.port(protocol), protocol)
+                .with_headers([("authorization", format!("Bearer {token}"))])
+                .build()
+                .unwrap()
+        };
+        delivers(&protocol.to_string(), &with_token("open-sesame"), &collector);
+
+        let exporters = with_token("open-barley");
+        let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+        assert!(!error.contains("barley"), "{error}");
+        let failure = last_failure(&exporters, Signal::Traces);
+        let expected = match protocol {
+            Protocol::Grpc => matches!(failure.kind(), FailureKind::Grpc { number: 16, .. }),
+            _ => matches!(failure.kind(), FailureKind::Http { status: 401, .. }),
+        };
+        assert!(expected, "{failure}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Exports under way while something happens to the Collector, and a count of what became of each span.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_executor::block_on;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use otlp_mtls::{Exporters, Signal, SpanExporter};
+
+use super::OtelCollector;
+use crate::support::{SOON, span};
+
+pub(super) const THREADS: usize = 3;
+
+/// The spans of one export.
+pub(super) const BATCH: usize = 5;
+
+/// What the exporters say of the spans that were exported.
+pub(super) struct Claims {
+    delivered: Vec<String>,
+    /// With the failure of each.
+    lost: Vec<(String, String)>,
+}
+
+/// Spans by what became of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) exported: usize,
+    /// In the Collector's files.
+    pub(super) received: usize,
+    /// In them more than once.
+    pub(super) duplicated: usize,
+    /// Reported as delivered, and not in them.
+    pub(super) lost: usize,
+    /// Reported as lost.
+    pub(super) reported: usize,
+}
+
+/// How many exports have succeeded so far.
+pub(super) struct Progress(AtomicUsize);
+
+impl Progress {
+    /// Waits until so many more exports have succeeded.
+    pub(super) fn wait_for(&self, exports: usize) {
+        let enough = self.0.load(Ordering::SeqCst) + exports;
+        let deadline = Instant::now() + SOON;
+        while self.0.load(Ordering::SeqCst) < enough {
+            assert!(Instant::now() < deadline, "the exports do not get through");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Exports spans from several threads while `meanwhile` runs.
+pub(super) fn under_load(exporters: &Exporters, meanwhile: impl FnOnce(&Progress)) -> Claims {
+    let progress = Progress(AtomicUsize::new(0));
+    let ended = AtomicBool::new(false);
+    let exports: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let exporter = exporters.span_exporter().unwrap();
+                let (progress, ended) = (&progress, &ended);
+                scope.spawn(move || export_until(ended, &exporter, thread, progress))
+            })
+            .collect();
+        {
+            // Also if it panics.
+            let _ends = SetOnDrop(&ended);
+            meanwhile(&progress);
+        }
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+
+    let mut claims = Claims { delivered: Vec::new(), lost: Vec::new() };
+    for (names, result) in exports {
+        match result {
+            Ok(()) => claims.delivered.extend(names),
+            Err(error) => claims.lost.extend(names.into_iter().map(|name| (name, error.clone()))),
+        }
+    }
+    claims
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The names of one export's spans, and its result.
+type Exported = (Vec<String>, Result<(), String>);
+
+fn export_until(
+    ended: &AtomicBool,
+    exporter: &SpanExporter,
+    thread: usize,
+    progress: &Progress,
+) -> Vec<Exported> {
+    let mut exports = Vec::new();
+    while !ended.load(Ordering::SeqCst) {
+        let nth = exports.len();
+        let names: Vec<_> = (0..BATCH).map(|item| format!("{thread}.{nth}.{item}")).collect();
+        let spans = names.iter().map(|name| SpanData { name: name.clone().into(), ..span("") });
+        let result = block_on(exporter.export(spans.collect()));
+        progress.0.fetch_add(usize::from(result.is_ok()), Ordering::SeqCst);
+        exports.push((names, result.map_err(|error| error.to_string())));
+        // So that the machine has time for the Collector.
+        thread::sleep(Duration::from_millis(1));
+    }
+    exports
+}
+
+impl Claims {
+    /// Compares them with the Collector's files, and with what the exporters count.
+    pub(super) fn count(&self, exporters: &Exporters, collector: &OtelCollector) -> Count {
+        let mut received: HashMap<String, usize> = HashMap::new();
+        for name in collector.received(Signal::Traces) {
+            *received.entry(name).or_default() += 1;
+        }
+        for (name, error) in &self.lost {
+            eprintln!("{name}, received {} times: {error}", received.get(name).unwrap_or(&0));
+        }
+        let status = exporters.status();
+        let status = status.exports.iter().find(|e| e.signal == Signal::Traces).unwrap();
+        let counted = (status.delivered as usize, status.dropped as usize, status.rejected);
+        assert_eq!(counted, (self.delivered.len(), self.lost.len(), 0));
+        Count {
+            exported: self.delivered.len() + self.lost.len(),
+            received: received.len(),
+            duplicated: received.values().filter(|times| **times > 1).count(),
+            lost: self.delivered.iter().filter(|name| !received.contains_key(*name)).count(),
+            reported: self.lost.len(),
+        }
+    }
+}

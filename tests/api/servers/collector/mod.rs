@@ -1,0 +1,215 @@
+//! The OpenTelemetry Collector, which demands a client certificate and writes what it receives to files.
+
+mod delivery;
+mod load;
+mod refusals;
+mod restarts;
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use otlp_mtls::testing::{Fixture, Pki};
+use otlp_mtls::{ExportersBuilder, Pem, Protocol, Signal};
+use serde_json::{Deserializer, Value};
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+
+use super::haproxy::with_client;
+use super::{Server, go_server, repository, run};
+use crate::support::builder;
+
+/// A running Collector.
+struct OtelCollector {
+    /// `None` only while it is started again.
+    server: Option<Server>,
+    launch: Launch,
+}
+
+/// How a Collector is started, as often as needed.
+struct Launch {
+    config: PathBuf,
+    certificates: PathBuf,
+    overlays: Vec<String>,
+    grpc: Port,
+    http: Port,
+    /// A file for each start, which is named by its number.
+    files: TempDir,
+    starts: usize,
+}
+
+/// How a Collector ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// At once, by SIGKILL.
+    Killed,
+    /// By SIGTERM, after the exports in flight.
+    Stopped,
+}
+
+impl OtelCollector {
+    /// Starts one with `tests/servers/collector/config.yaml` and the certificates of this directory.
+    /// Overlays are merged into the configuration: `PATH::TO::KEY: VALUE`.
+    fn start(certificates: &Path, overlays: &[String]) -> Self {
+        let config = repository("tests/servers/collector/config.yaml");
+        Self::with_config(config, certificates, overlays)
+    }
+
+    fn with_config(config: PathBuf, certificates: &Path, overlays: &[String]) -> Self {
+        let mut launch = Launch {
+            config,
+            certificates: certificates.to_owned(),
+            overlays: overlays.to_owned(),
+            grpc: Port::reserve(),
+            http: Port::reserve(),
+            files: tempfile::tempdir().unwrap(),
+            starts: 0,
+        };
+        Self { server: Some(launch.start()), launch }
+    }
+
+    fn port(&self, protocol: Protocol) -> u16 {
+        let Launch { grpc, http, .. } = &self.launch;
+        if protocol == Protocol::Grpc { grpc.number() } else { http.number() }
+    }
+
+    /// Ends it and starts it again, on the same ports.
+    fn restart(&mut self, end: End) {
+        let mut server = self.server.take().unwrap();
+        match end {
+            End::Killed => server.child.kill().unwrap(),
+            End::Stopped => {
+                let id = server.child.id().to_string();
+                run(Command::new("kill").args(["-TERM", &id])).unwrap();
+                assert!(server.child.wait().unwrap().success());
+            }
+        }
+        drop(server);
+        self.server = Some(self.launch.start());
+    }
+
+    /// The names of the spans or metrics that it has received, or the bodies of the log records.
+    fn received(&self, signal: Signal) -> Vec<String> {
+        (0..self.launch.starts)
+            .map(|nth| fs::read_to_string(self.launch.file(nth)).unwrap_or_default())
+            .flat_map(|written| names(&written, signal))
+            .collect()
+    }
+
+    /// Its log, up to a line with these words.
+    fn log_until(&self, words: &str) -> Vec<String> {
+        self.server.as_ref().unwrap().lines_until(words)
+    }
+}
+
+impl Launch {
+    fn start(&mut self) -> Server {
+        let file = |path: &Path| {
+            let mut argument = OsString::from("--config=file:");
+            argument.push(path);
+            argument
+        };
+        let endpoint = |port: &Port| format!("endpoint: 127.0.0.1:{}", port.number());
+        let endpoints = [grpc(&endpoint(&self.grpc)), http(&endpoint(&self.http))];
+        let overlays = endpoints.iter().chain(&self.overlays);
+        let mut command = go_server("collector");
+        command
+            .arg(file(&self.config))
+            .args(overlays.map(|overlay| format!("--config=yaml:{overlay}")))
+            .env("CERTIFICATES", &self.certificates)
+            .env("OUTPUT", self.file(self.starts))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        self.starts += 1;
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let server = Server::new(child, stderr);
+        server.lines_until("Everything is ready");
+        server
+    }
+
+    fn file(&self, nth: usize) -> PathBuf {
+        self.files.path().join(format!("{nth}.json"))
+    }
+}
+
+/// An overlay for OTLP/gRPC.
+fn grpc(setting: &str) -> String {
+    format!("receivers::otlp::protocols::grpc::{setting}")
+}
+
+/// An overlay for OTLP/HTTP.
+fn http(setting: &str) -> String {
+    format!("receivers::otlp::protocols::http::{setting}")
+}
+
+/// Overlays for both.
+fn each(settings: &[&str]) -> Vec<String> {
+    settings.iter().flat_map(|setting| [grpc(setting), http(setting)]).collect()
+}
+
+/// The versions of TLS as the Collector calls them, and an overlay that leaves no other.
+const TLS_VERSIONS: [(&str, [&str; 2]); 2] = [
+    ("1.2", ["tls::min_version: '1.2'", "tls::max_version: '1.2'"]),
+    ("1.3", ["tls::min_version: '1.3'", "tls::max_version: '1.3'"]),
+];
+
+/// The directory of a Collector whose certificate is of this PKI, and that takes clients of it.
+fn directory(pki: &Pki) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    pki.write_ca_to(directory.path()).unwrap();
+    pki.server(Fixture::Good).write_to(directory.path(), "server").unwrap();
+    directory
+}
+
+/// Of this PKI's client, or of one without a certificate.
+fn client(
+    collector: &OtelCollector,
+    protocol: Protocol,
+    pki: &Pki,
+    client: Option<Fixture>,
+) -> ExportersBuilder {
+    let builder = builder()
+        .with_endpoint(format!("https://localhost:{}", collector.port(protocol)))
+        .with_protocol(protocol)
+        .with_ca_certificate(Pem::bytes(pki.ca_pem()));
+    with_client(builder, pki, client)
+}
+
+/// A port that no other process gets from the system, while a Collector listens there and while none
+/// does. So works Linux: who listens shares a port with who has only bound it.
+struct Port(TcpSocket);
+
+impl Port {
+    fn reserve() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        Self(socket)
+    }
+
+    fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+}
+
+/// What is in a file of OTLP JSON, of one signal.
+fn names(written: &str, signal: Signal) -> Vec<String> {
+    let [resources, scopes, items, name] = match signal {
+        Signal::Traces => ["resourceSpans", "scopeSpans", "spans", "/name"],
+        Signal::Metrics => ["resourceMetrics", "scopeMetrics", "metrics", "/name"],
+        _ => ["resourceLogs", "scopeLogs", "logRecords", "/body/stringValue"],
+    };
+    let each = |parent: &Value, key| parent[key].as_array().cloned().unwrap_or_default();
+    Deserializer::from_str(written)
+        .into_iter::<Value>()
+        // A Collector that is killed while it writes has not acknowledged what it wrote last.
+        .take_while(|export| !export.as_ref().is_err_and(serde_json::Error::is_eof))
+        .flat_map(|export| each(&export.unwrap(), resources))
+        .flat_map(|resource| each(&resource, scopes))
+        .flat_map(|scope| each(&scope, items))
+        .map(|item| item.pointer(name).unwrap().as_str().unwrap().to_owned())
+        .collect()
+}

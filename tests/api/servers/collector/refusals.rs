@@ -1,0 +1,58 @@
+//! Clients that a Collector refuses.
+
+use otlp_mtls::testing::{Fixture, Pki};
+use otlp_mtls::{ClientCertificateProblem, FailureKind, Said, Signal};
+use rustls::AlertDescription;
+
+use super::{OtelCollector, TLS_VERSIONS, client, directory, each};
+use crate::servers::go_builds;
+use crate::servers::haproxy::expected;
+use crate::support::{TRANSPORTS, export, last_failure, once};
+
+/// What Go answers over TLS 1.2 and 1.3 to a client with this certificate, or with none.
+const VERDICTS: [(Option<Fixture>, [AlertDescription; 2]); 7] = {
+    use AlertDescription as Alert;
+    [
+        (None, [Alert::HandshakeFailure, Alert::CertificateRequired]),
+        (Some(Fixture::MissingIntermediate), [Alert::UnknownCA; 2]),
+        (Some(Fixture::OtherCa), [Alert::UnknownCA; 2]),
+        (Some(Fixture::SelfSigned), [Alert::UnknownCA; 2]),
+        (Some(Fixture::Expired), [Alert::CertificateExpired; 2]),
+        (Some(Fixture::NotYetValid), [Alert::CertificateExpired; 2]),
+        (Some(Fixture::WrongUsage), [Alert::BadCertificate; 2]),
+    ]
+};
+
+#[test]
+fn a_collector_refuses_a_client_with_an_alert() {
+    if !go_builds() {
+        return;
+    }
+    let pki = Pki::new();
+    let directory = directory(&pki);
+    for (nth, (version, overlays)) in TLS_VERSIONS.into_iter().enumerate() {
+        let collector = OtelCollector::start(directory.path(), &each(&overlays));
+        for protocol in TRANSPORTS {
+            for (fixture, alerts) in VERDICTS {
+                let case = format!("{protocol} over TLS {version}: {fixture:?}");
+                let builder = once(client(&collector, protocol, &pki, fixture));
+                let exporters = builder.build().unwrap();
+                let error = export(&exporters, Signal::Traces).expect_err(&case).to_string();
+                assert!(error.contains("the server refused us: "), "{case}: {error}");
+                let failure = last_failure(&exporters, Signal::Traces);
+                let FailureKind::ClientCertificate { problem, said, acceptable_issuers, .. } =
+                    failure.kind()
+                else {
+                    panic!("{case}: {failure}");
+                };
+                let verdict = (*problem, *said);
+                assert_eq!(verdict, (expected(fixture), Said::Alert(alerts[nth])), "{case}");
+                assert_eq!(*acceptable_issuers, ["CN=otlp-mtls test ca"], "{case}");
+                if *problem == ClientCertificateProblem::UnknownIssuer {
+                    assert!(error.contains("CN=otlp-mtls test ca"), "{case}: {error}");
+                }
+            }
+        }
+        assert_eq!(collector.received(Signal::Traces), [] as [&str; 0]);
+    }
+}
