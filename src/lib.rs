@@ -101,6 +101,7 @@ mod exporter;
 mod exporters;
 mod failure;
 mod lock;
+mod net;
 mod observation;
 mod otlp;
 mod process;

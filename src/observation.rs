@@ -1,11 +1,9 @@
 //! What a dial saw of the other side: plain data, from which failures and reports are worded.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::CertificateDer;
-use tokio::task_local;
 
 use crate::lock::lock;
 
@@ -43,47 +41,27 @@ pub(crate) struct Session {
     pub(crate) cipher_suite: Option<rustls::CipherSuite>,
     pub(crate) key_exchange: Option<rustls::NamedGroup>,
     pub(crate) alpn: Option<Vec<u8>>,
-    /// Whether it goes on with an earlier one, of which it shows no certificate.
-    pub(crate) is_resumed: bool,
 }
 
-task_local! {
-    static NOTES: Arc<Mutex<Handshake>>;
-}
-
-/// What a handshake shows our verifier and resolver. They are the same for all handshakes of a
-/// generation of credentials, or rustls would resume none; whose handshake it is, the task knows.
-#[derive(Debug, Default)]
+/// What one handshake shows our verifier and resolver. Clones are the same one.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Notes(Arc<Mutex<Handshake>>);
 
 impl Notes {
-    /// Shakes hands, and takes notes meanwhile.
-    pub(crate) fn take<F: Future>(&self, handshake: F) -> impl Future<Output = F::Output> {
-        NOTES.scope(Arc::clone(&self.0), handshake)
+    pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
+        lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
     }
 
-    pub(crate) fn presented<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
-        note(|handshake| {
-            handshake.server_chain = chain.map(|der| der.clone().into_owned()).collect();
-        });
-    }
-
-    pub(crate) fn requested(acceptable_issuers: Vec<String>) {
-        note(|handshake| {
-            handshake.certificate_requested = true;
-            handshake.acceptable_issuers = acceptable_issuers;
-        });
+    pub(crate) fn requested(&self, acceptable_issuers: Vec<String>) {
+        let mut handshake = lock(&self.0);
+        handshake.certificate_requested = true;
+        handshake.acceptable_issuers = acceptable_issuers;
     }
 
     /// What the handshake has shown so far.
     pub(crate) fn read(&self) -> Handshake {
         lock(&self.0).clone()
     }
-}
-
-/// Of somebody else's handshake, with a configuration that we lent, there is nothing to note.
-fn note(note: impl FnOnce(&mut Handshake)) {
-    let _ = NOTES.try_with(|handshake| note(&mut lock(handshake)));
 }
 
 /// The first bytes of a peer. Clones are the same one.

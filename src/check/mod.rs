@@ -14,9 +14,9 @@ use crate::config::{Compression, Protocol, Settings};
 use crate::error::Error;
 use crate::exporters::{Exporters, Probe};
 use crate::failure::{Failure, FailureKind};
+use crate::net::{Runtime, blocking};
 use crate::observation::{Observation, Session};
 use crate::tls::CertificateFacts;
-use crate::transport::{Runtime, blocking};
 
 pub use report::{Finding, Outcome, Report, SignalReport, Topic};
 

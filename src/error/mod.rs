@@ -135,6 +135,14 @@ pub enum Error {
         name: String,
     },
 
+    /// There is no exporter of a signal that the environment does not send by OTLP.
+    NotExported {
+        /// The signal.
+        signal: Signal,
+        /// The variable that says so.
+        variable: &'static str,
+    },
+
     /// The thread that does all I/O could not be started.
     StartThread {
         /// Why.
@@ -231,6 +239,9 @@ impl fmt::Display for Error {
                 "{origin}: `{name}` is neither a DNS name nor an IP address that a certificate \
                  could hold"
             ),
+            Self::NotExported { signal, variable } => {
+                write!(f, "{variable}: {signal} are not exported by OTLP")
+            }
             Self::StartThread { .. } => f.write_str("the I/O thread could not be started"),
             Self::AlreadyInstalled => f.write_str(
                 "telemetry is installed already, and a second set of OpenTelemetry's globals would \

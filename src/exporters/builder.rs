@@ -11,12 +11,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
-use tokio::runtime::Handle;
 
-use super::{Exporters, Inner, Late, Line, Shared};
+use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
     Compression, Env, HistogramAggregation, Inputs, Output, Overrides, Pem, Protocol, Retry,
-    Settings, Switches, TlsVersion, Warning, histogram_aggregation, reload_interval, temporality,
+    Settings, Switches, TlsVersion, histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
@@ -61,7 +60,6 @@ pub struct ExportersBuilder {
     temporality: Option<Temporality>,
     histogram_aggregation: Option<HistogramAggregation>,
     resource: Option<Resource>,
-    handle: Option<Handle>,
 }
 
 impl ExportersBuilder {
@@ -296,13 +294,6 @@ impl ExportersBuilder {
         self
     }
 
-    /// Does all I/O on a tokio runtime of the caller's, in place of a thread of our own. It must
-    /// have I/O and time enabled, and somebody has to drive it while exports and shutdown wait.
-    pub fn with_runtime(mut self, runtime: Handle) -> Self {
-        self.handle = Some(runtime);
-        self
-    }
-
     fn with_all(mut self, set: impl FnOnce(Overrides) -> Overrides) -> Self {
         self.generic = set(self.generic);
         self
@@ -311,40 +302,16 @@ impl ExportersBuilder {
     /// Reads the environment and every file, and checks all of it. Nothing is dialled.
     ///
     /// Of a signal that the environment does not send by OTLP (`OTEL_SDK_DISABLED`,
-    /// `OTEL_TRACES_EXPORTER` and so on), nothing is read until somebody asks for its exporter all
-    /// the same.
+    /// `OTEL_TRACES_EXPORTER` and so on), nothing is read, and there is no exporter.
     ///
     /// # Errors
     ///
     /// Whatever is set and cannot be used is an error that names the variable or builder call, the
     /// file, and the reason: see [`Error`]. There is no silent fall-back.
     pub fn build(self) -> Result<Exporters, Error> {
-        let env = self.env.clone().unwrap_or_else(Env::process);
+        let env = &self.env.clone().unwrap_or_else(Env::process);
         let mut warnings = Vec::new();
-        let switches = Switches::resolve(&env, &mut warnings)?;
-        let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
-        let (now, late) =
-            compiled.partition(|signal| switches.outputs(*signal).contains(&Output::Otlp));
-        let late = Late::new(late, self.clone());
-        self.load(now, late, &env, switches, warnings)
-    }
-
-    /// Builds for the signals that [`build`](Self::build) has left out.
-    pub(super) fn build_late(self, signals: Vec<Signal>) -> Result<Exporters, Error> {
-        let env = self.env.clone().unwrap_or_else(Env::process);
-        // What is odd about the switches has been said.
-        let switches = Switches::resolve(&env, &mut Vec::new())?;
-        self.load(signals, Late::default(), &env, switches, Vec::new())
-    }
-
-    fn load(
-        self,
-        signals: Vec<Signal>,
-        late: Late,
-        env: &Env,
-        switches: Switches,
-        mut warnings: Vec<Warning>,
-    ) -> Result<Exporters, Error> {
+        let switches = Switches::resolve(env, &mut warnings)?;
         let loading = Loading {
             provider: self.provider.as_ref(),
             min_version: self.min_tls_version.unwrap_or(TlsVersion::Tls12),
@@ -360,7 +327,8 @@ impl ExportersBuilder {
         let herald = Arc::new(Herald::new(self.failure_handler));
         let none = Overrides::default();
         let mut lines = BTreeMap::<Signal, Line>::new();
-        for signal in signals {
+        let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
+        for signal in compiled.filter(|signal| switches.outputs(*signal).contains(&Output::Otlp)) {
             let specific = self.specific.get(&signal).unwrap_or(&none);
             let inputs = Inputs {
                 specific,
@@ -403,7 +371,6 @@ impl ExportersBuilder {
 
         Ok(Exporters(Arc::new(Inner {
             lines,
-            late,
             switches,
             warnings: said,
             policy: Policy {
@@ -413,14 +380,11 @@ impl ExportersBuilder {
                     .min(MAX_CONNECT_TIMEOUT),
                 retry: self.retry,
                 assume_http2: self.assume_http2,
-                resumption: true,
                 header_provider: self.header_provider,
             },
             temporality,
             histogram_aggregation,
             resource: self.resource,
-            handle: self.handle,
-            runtime: Mutex::default(),
         })))
     }
 }

@@ -3,40 +3,36 @@
 #[cfg(feature = "metrics")]
 mod books;
 mod builder;
-mod late;
 #[cfg(test)]
 mod peers;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::iter;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
-use tokio::runtime::Handle;
 
 use crate::config::{HistogramAggregation, Retry, Settings, Switches, Warning};
 use crate::error::Error;
 use crate::exporter::{Client, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
-use crate::signal::Signal;
+use crate::net::Runtime;
+use crate::signal::{Signal, exporter_variable};
 use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
-use crate::transport::{Policy, Runtime, Transport};
-
-use late::Late;
+use crate::transport::{Policy, Transport};
 
 #[cfg(feature = "metrics")]
 pub(crate) use books::{SignalBooks, StoreBooks};
 
 pub use builder::ExportersBuilder;
 
-/// Makes exporters for traces, metrics and logs that share what they can: one I/O thread, and one
-/// connection per collector.
+/// Makes exporters for traces, metrics and logs that share what they can: one I/O thread in the
+/// process, and one connection per collector.
 ///
 /// It is a handle: clones are the same `Exporters`. The I/O thread and the connections belong to
 /// the exporters that were made, and end with the last of them.
@@ -46,16 +42,12 @@ pub struct Exporters(Arc<Inner>);
 struct Inner {
     /// The signals that go to a collector.
     lines: BTreeMap<Signal, Line>,
-    late: Late,
     switches: Switches,
     warnings: Vec<Warning>,
     policy: Policy,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
     resource: Option<Resource>,
-    /// A runtime that was brought along.
-    handle: Option<Handle>,
-    runtime: Mutex<Weak<Runtime>>,
 }
 
 /// One signal's way out.
@@ -125,6 +117,7 @@ impl Exporters {
     ///
     /// # Errors
     ///
+    /// [`Error::NotExported`] if the environment does not send the signal by OTLP, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "trace")]
     pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
@@ -135,6 +128,7 @@ impl Exporters {
     ///
     /// # Errors
     ///
+    /// [`Error::NotExported`] if the environment does not send the signal by OTLP, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "metrics")]
     pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
@@ -145,6 +139,7 @@ impl Exporters {
     ///
     /// # Errors
     ///
+    /// [`Error::NotExported`] if the environment does not send the signal by OTLP, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "logs")]
     pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
@@ -178,25 +173,22 @@ impl Exporters {
     /// The rustls configuration that a signal's connections are made with: a snapshot, which does
     /// not rotate. `None` over plaintext, or if the signal's feature is off.
     pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
-        let exporters = self.having(signal).ok()?;
-        let store = exporters.0.lines.get(&signal)?.shared.store.as_ref()?;
+        let store = self.0.lines.get(&signal)?.shared.store.as_ref()?;
         Some(store.current().config)
     }
 
     /// The credentials in use: whose they are, until when, and why newer ones are not used; and what
     /// became of the exports.
     pub fn status(&self) -> Status {
-        let mut status = Status { credentials: Vec::new(), exports: Vec::new() };
-        for part in self.parts() {
-            status.credentials.extend(part.stores().into_iter().map(|(signals, store)| {
-                let mut credentials = store.status();
-                credentials.signals = signals;
-                credentials
-            }));
-            status.exports.extend(part.0.lines.values().map(Line::status));
+        let credentials = self.stores().into_iter().map(|(signals, store)| {
+            let mut credentials = store.status();
+            credentials.signals = signals;
+            credentials
+        });
+        Status {
+            credentials: credentials.collect(),
+            exports: self.0.lines.values().map(Line::status).collect(),
         }
-        status.exports.sort_by_key(|exports| exports.signal);
-        status
     }
 
     /// Looks at all files and sources now, whatever the reload interval. The next export of each
@@ -208,14 +200,8 @@ impl Exporters {
     ///
     /// The first reason why something new cannot be used. What was in use stays so.
     pub fn reload(&self) -> Result<(), Error> {
-        let stores = self.parts().flat_map(|part| part.stores());
-        let looks: Vec<_> = stores.map(|(_, store)| store.look(true)).collect();
+        let looks: Vec<_> = self.stores().into_iter().map(|(_, store)| store.look(true)).collect();
         looks.into_iter().collect()
-    }
-
-    /// These, and those of signals that the environment does not send by OTLP, if somebody has asked.
-    fn parts(&self) -> impl Iterator<Item = Self> {
-        iter::once(self.clone()).chain(self.0.late.read())
     }
 
     /// The stores, each with the signals that share it.
@@ -245,7 +231,7 @@ impl Exporters {
 
     /// What becomes of a signal's items is written there.
     pub(crate) fn ledger(&self, signal: Signal) -> Result<Arc<Ledger>, Error> {
-        Ok(Arc::clone(&self.having(signal)?.0.lines[&signal].ledger))
+        Ok(Arc::clone(&self.line(signal)?.ledger))
     }
 
     /// How many of a signal's items did not come out of the SDK's queue so far.
@@ -267,22 +253,15 @@ impl Exporters {
         &self.0.switches
     }
 
-    /// Whether the caller is on the I/O thread, which must not wait for its own work.
-    pub(crate) fn on_io_thread(&self) -> bool {
-        lock(&self.0.runtime).upgrade().is_some_and(|runtime| runtime.is_current())
-    }
-
     fn client(&self, signal: Signal, delivery: &Arc<Delivery>) -> Result<Client, Error> {
-        let exporters = self.having(signal)?;
-        // Every signal whose feature is on has a line, and its exporter is behind that feature.
-        let line = &exporters.0.lines[&signal];
+        let line = self.line(signal)?;
         let mut slot = lock(&line.shared.transport);
         let transport = match slot.upgrade() {
             Some(transport) if transport.is_of_this_process() => transport,
             _ => {
-                let (store, policy) = (line.shared.store.clone(), exporters.0.policy.clone());
+                let (store, policy) = (line.shared.store.clone(), self.0.policy.clone());
                 let transport =
-                    Arc::new(Transport::new(exporters.runtime()?, &line.settings, store, policy));
+                    Arc::new(Transport::new(self.runtime()?, &line.settings, store, policy));
                 *slot = Arc::downgrade(&transport);
                 transport
             }
@@ -293,8 +272,7 @@ impl Exporters {
 
     /// All that a check needs to go every signal's way, by a connection that nobody else has.
     pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
-        let policy =
-            Policy { retry: Retry::disabled(), resumption: false, ..self.0.policy.clone() };
+        let policy = Policy { retry: Retry::disabled(), ..self.0.policy.clone() };
         let probes = self.0.lines.values().map(|line| {
             // An export may take for ever; a check must not.
             let timeout = line.settings.timeout.or(Some(DEFAULT_CHECK_TIMEOUT));
@@ -315,25 +293,18 @@ impl Exporters {
         self.0.lines.values().map(|line| &*line.settings)
     }
 
-    /// The exporters that have a signal's line.
-    fn having(&self, signal: Signal) -> Result<Self, Error> {
-        match self.0.late.exporters(signal) {
-            Some(late) => late,
-            None => Ok(self.clone()),
-        }
+    /// A signal's way out. Every signal whose feature is on has one, unless the environment sends it
+    /// elsewhere.
+    fn line(&self, signal: Signal) -> Result<&Line, Error> {
+        self.0.lines.get(&signal).ok_or_else(|| {
+            let elsewhere = self.0.switches.elsewhere().find(|(off, _)| *off == signal);
+            let variable = elsewhere.map_or(exporter_variable(signal), |(_, variable)| variable);
+            Error::NotExported { signal, variable }
+        })
     }
 
     pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Error> {
-        let mut slot = lock(&self.0.runtime);
-        if let Some(runtime) = slot.upgrade().filter(|runtime| runtime.is_of_this_process()) {
-            return Ok(runtime);
-        }
-        let runtime = match &self.0.handle {
-            Some(handle) => Runtime::borrowed(handle.clone()),
-            None => Runtime::start().map_err(|source| Error::StartThread { source })?,
-        };
-        *slot = Arc::downgrade(&runtime);
-        Ok(runtime)
+        Runtime::shared().map_err(|source| Error::StartThread { source })
     }
 }
 

@@ -70,13 +70,13 @@ impl Scene<'_> {
     /// The server asked who we are, had its answer, and went without a word: gRPC's C core, Java
     /// and Node do so with whom they refuse.
     ///
-    /// Over TLS 1.2 a handshake that is done is the server's consent, and a resumed session is one
-    /// that it has consented to.
+    /// Not where the server has accepted these credentials: over TLS 1.2 by completing the handshake,
+    /// otherwise by answering a request before.
     fn asked_and_gone(self) -> Option<FailureKind> {
-        let has_consented = self.seen.session.as_ref().is_some_and(|session| {
-            session.is_resumed || session.version == Some(ProtocolVersion::TLSv1_2)
-        });
-        (self.requested() && !has_consented).then(|| self.unsaid(Said::Nothing))
+        let version = self.seen.session.as_ref().and_then(|session| session.version);
+        let has_accepted = version == Some(ProtocolVersion::TLSv1_2)
+            || self.credentials.is_some_and(Snapshot::is_accepted);
+        (self.requested() && !has_accepted).then(|| self.unsaid(Said::Nothing))
     }
 
     /// HTTP that could not be read, or was not said, over plaintext.

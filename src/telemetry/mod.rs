@@ -31,6 +31,7 @@ use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
 use crate::failure::FailureKind;
+use crate::net::Runtime;
 use crate::signal::Signal;
 use crate::stderr;
 
@@ -226,7 +227,7 @@ impl Telemetry {
             let _ = thread::Builder::new().name("otlp-mtls-shutdown".to_owned()).spawn(shut_down);
         }
         drop(report);
-        if self.exporters.on_io_thread() {
+        if Runtime::is_current() {
             return Err(Error::ShutdownOnIoThread);
         }
 

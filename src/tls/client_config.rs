@@ -3,51 +3,65 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
 };
 
 use super::certificate::distinguished_name;
 use crate::config::TlsVersion;
 use crate::observation::Notes;
 
-/// A configuration that verifies the server by `roots` and presents `identity` where asked.
-///
-/// What a server shows on the way goes into the notes.
+/// A configuration that verifies the server by `roots` and presents `identity` where asked, and its
+/// verifier.
 pub(super) fn client_config(
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
     roots: RootCertStore,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
-) -> Result<ClientConfig, rustls::Error> {
-    let verifier =
+) -> Result<(ClientConfig, Arc<dyn ServerCertVerifier>), rustls::Error> {
+    let verifier: Arc<dyn ServerCertVerifier> =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let identity: Arc<dyn ResolvesClientCert> = Arc::new(Identity(identity));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(min_version))?
         // The name of the way in; what verifies is webpki, as it would without us.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Noting(verifier)))
-        .with_client_cert_resolver(Arc::new(Noting(identity)));
+        .with_custom_certificate_verifier(Arc::clone(&verifier))
+        .with_client_cert_resolver(Arc::new(Identity(identity)));
     config.alpn_protocols = alpn;
-    Ok(config)
+    Ok((unresumed(config), verifier))
 }
 
-/// A configuration that was brought along, as far as notes can be taken of it: its verifier is its
-/// own affair.
-pub(super) fn noting(config: &ClientConfig, alpn: Vec<Vec<u8>>) -> ClientConfig {
+/// A configuration that resumes no session, so that every connection shows the certificates of both
+/// sides as they are now. Connections live for hours; a resumption would save each a fraction of a
+/// millisecond.
+pub(super) fn unresumed(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// The configuration for one dial, which notes what the server shows. The verifier of a configuration
+/// that was brought along is not known, and stays.
+pub(super) fn noting(
+    config: &ClientConfig,
+    verifier: Option<&Arc<dyn ServerCertVerifier>>,
+    notes: &Notes,
+) -> ClientConfig {
     let mut config = config.clone();
-    let inner = Arc::clone(&config.client_auth_cert_resolver);
-    config.client_auth_cert_resolver = Arc::new(Noting(inner));
-    config.alpn_protocols = alpn;
+    let resolver = Arc::clone(&config.client_auth_cert_resolver);
+    config.client_auth_cert_resolver = Arc::new(Noting(resolver, notes.clone()));
+    if let Some(verifier) = verifier {
+        let noting = Noting(Arc::clone(verifier), notes.clone());
+        config.dangerous().set_certificate_verifier(Arc::new(noting));
+    }
     config
 }
 
@@ -79,11 +93,11 @@ impl ResolvesClientCert for Identity {
 
 /// Does what the other does, and takes notes of what it is asked.
 #[derive(Debug)]
-struct Noting<T>(T);
+struct Noting<T>(T, Notes);
 
 impl ResolvesClientCert for Noting<Arc<dyn ResolvesClientCert>> {
     fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Notes::requested(hints.iter().filter_map(|name| distinguished_name(name)).collect());
+        self.1.requested(hints.iter().filter_map(|name| distinguished_name(name)).collect());
         self.0.resolve(hints, schemes)
     }
 
@@ -96,7 +110,7 @@ impl ResolvesClientCert for Noting<Arc<dyn ResolvesClientCert>> {
     }
 }
 
-impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
+impl ServerCertVerifier for Noting<Arc<dyn ServerCertVerifier>> {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -105,7 +119,7 @@ impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Notes::presented([leaf].into_iter().chain(intermediates));
+        self.1.presented([leaf].into_iter().chain(intermediates));
         self.0.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
     }
 
@@ -129,5 +143,13 @@ impl ServerCertVerifier for Noting<Arc<WebPkiServerVerifier>> {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.0.requires_raw_public_keys()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        self.0.root_hint_subjects()
     }
 }

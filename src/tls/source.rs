@@ -2,16 +2,12 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use super::credentials::{Credentials, Identity, Key, Origins};
 use super::pem::{Content, place};
-use crate::config::{Pem, Sourced, TlsSettings};
+use crate::config::TlsSettings;
 use crate::error::Error;
-use crate::lock::lock;
 
 /// Gives the credentials of this moment, from wherever they are kept: Vault, a SPIFFE agent, an HSM.
 ///
@@ -75,23 +71,11 @@ impl<S: CredentialSource + ?Sized> CredentialSource for Arc<S> {
 #[derive(Debug)]
 pub(super) struct Files {
     tls: TlsSettings,
-    /// What the files looked like when they were last read.
-    stamps: Mutex<Vec<Stamp>>,
 }
 
 impl Files {
     pub(super) fn new(tls: TlsSettings) -> Self {
-        Self { tls, stamps: Mutex::default() }
-    }
-
-    fn pems(&self) -> impl Iterator<Item = &Sourced<Pem>> {
-        let identity = self.tls.identity.iter();
-        let identity = identity.flat_map(|identity| [&identity.certificate, &identity.key]);
-        self.tls.ca.iter().chain(identity)
-    }
-
-    fn stamp(&self) -> Vec<Stamp> {
-        self.pems().filter_map(|pem| pem.value.path()).map(Stamp::of).collect()
+        Self { tls }
     }
 
     fn read(&self) -> Result<Credentials, Error> {
@@ -116,77 +100,10 @@ impl Files {
     }
 }
 
+/// They are read at each look, and what was read is compared: it takes microseconds, and sees every
+/// change on every platform.
 impl CredentialSource for Files {
     fn load(&self) -> Result<Credentials, Box<dyn StdError + Send + Sync>> {
-        // Before the content: what changes in between is seen the next time.
-        let stamps = self.stamp();
-        let credentials = self.read();
-        *lock(&self.stamps) = stamps;
-        Ok(credentials?)
-    }
-
-    fn may_have_changed(&self) -> bool {
-        let now = self.stamp();
-        let last = lock(&self.stamps);
-        *last != now || last.iter().any(Stamp::is_fresh)
+        Ok(self.read()?)
     }
 }
-
-/// What tells a file from another one, without reading it. Symbolic links are followed, for
-/// Kubernetes swaps one of them when it changes a volume.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    /// `None` while there is no such file.
-    seen: Option<(SystemTime, u64, Unique)>,
-    at: At,
-}
-
-impl Stamp {
-    /// A clock's tick, and then some: within it a file can change twice and look the same.
-    const TICK: Duration = Duration::from_secs(2);
-
-    fn of(path: &Path) -> Self {
-        let seen = fs::metadata(path).ok().map(|metadata| {
-            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            (modified, metadata.len(), unique(&metadata))
-        });
-        Self { seen, at: At(SystemTime::now()) }
-    }
-
-    /// Whether the file was changed so shortly before it was looked at that a later change may not
-    /// show.
-    fn is_fresh(&self) -> bool {
-        self.seen.is_some_and(|(modified, ..)| {
-            self.at.0.duration_since(modified).is_ok_and(|age| age < Self::TICK)
-        })
-    }
-}
-
-/// When a stamp was taken, which is no part of what it says.
-#[derive(Debug)]
-struct At(SystemTime);
-
-impl PartialEq for At {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for At {}
-
-/// Device, inode and the time of the inode's last change, which nobody can set.
-#[cfg(unix)]
-type Unique = (u64, u64, i64, i64);
-
-#[cfg(unix)]
-fn unique(metadata: &Metadata) -> Unique {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
-}
-
-/// Elsewhere a change that keeps size and time of modification is not seen.
-#[cfg(not(unix))]
-type Unique = ();
-
-#[cfg(not(unix))]
-fn unique(_metadata: &Metadata) -> Unique {}

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::CredentialSource;
 use super::certificate::CertificateFacts;
-use super::client_config::{client_config, noting};
+use super::client_config::{client_config, noting, unresumed};
 use super::credentials::{Credentials, Validated};
 use super::expiry::Expiry;
 use super::source::Files;
@@ -19,7 +21,7 @@ use super::time::utc;
 use crate::config::{Settings, TlsSettings, TlsVersion};
 use crate::error::{Error, located};
 use crate::lock::lock;
-use crate::observation::{Handshake, Observation};
+use crate::observation::{Notes, Observation};
 use crate::signal::Variable;
 use crate::status::{CredentialStatus, Refusal};
 use crate::stderr;
@@ -80,11 +82,11 @@ struct State {
 pub(crate) struct Snapshot {
     /// Counts up with every change of the credentials.
     pub(crate) generation: u64,
-    /// One configuration per generation, for rustls resumes a session only under the same one.
     pub(crate) config: Arc<ClientConfig>,
-    /// What the last handshake showed that was done and no resumption, which shows nothing: it goes
-    /// by what the one showed that it resumes.
-    pub(crate) shown: Arc<Mutex<Handshake>>,
+    /// The configuration's; `None` if that was brought along.
+    verifier: Option<Arc<dyn ServerCertVerifier>>,
+    /// Whether the server has answered a request on a connection made with these credentials.
+    accepted: Arc<AtomicBool>,
     /// What the configuration was made of; `None` if it was brought along.
     pub(crate) validated: Option<Arc<Validated>>,
     /// Whether that is from a source of the application's.
@@ -98,11 +100,26 @@ impl Snapshot {
         Self {
             generation,
             config: Arc::new(config),
-            shown: Arc::default(),
+            verifier: None,
+            accepted: Arc::default(),
             validated,
             is_from_source: false,
             trusts_platform: false,
         }
+    }
+
+    /// The configuration for one dial, whose handshake shows in the notes.
+    pub(crate) fn noting(&self, notes: &Notes) -> ClientConfig {
+        noting(&self.config, self.verifier.as_ref(), notes)
+    }
+
+    /// Notes that the server has answered a request: it accepts these credentials.
+    pub(crate) fn accept(&self) {
+        self.accepted.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
     }
 }
 
@@ -132,7 +149,9 @@ impl Store {
         };
         let expiry = Expiry::new(loading.expiry_warning);
         if let Some(custom) = loading.custom {
-            let current = Snapshot::new(0, noting(custom, alpn), None);
+            let mut config = unresumed(ClientConfig::clone(custom));
+            config.alpn_protocols = alpn;
+            let current = Snapshot::new(0, config, None);
             let state = Mutex::new(State::new(current));
             return Ok(Self { renewal: None, interval: loading.reload_interval, state, expiry });
         }
@@ -252,22 +271,17 @@ impl Store {
             return;
         };
         // Of whom we trust: nobody else's dates matter.
-        let trusted = seen.session.as_ref().filter(|session| !session.is_resumed);
-        let leaf = trusted.and_then(|_| handshake.server_chain.first()).and_then(|leaf| {
-            let provider = Arc::clone(self.current().config.crypto_provider());
-            // What cannot be parsed has no date to show.
-            CertificateFacts::parse(leaf, &provider).ok()
-        });
+        let leaf =
+            seen.session.as_ref().and_then(|_| handshake.server_chain.first()).and_then(|leaf| {
+                let provider = Arc::clone(self.current().config.crypto_provider());
+                // What cannot be parsed has no date to show.
+                CertificateFacts::parse(leaf, &provider).ok()
+            });
         let mut state = self.state();
         *state.handshakes.entry(failure).or_default() += 1;
         if leaf.is_some() {
             state.server = leaf;
         }
-    }
-
-    /// Whether the server is soon to have a new certificate, or should.
-    pub(crate) fn awaits_a_new_server_certificate(&self) -> bool {
-        self.state().server.as_ref().is_some_and(|server| self.expiry.is_near(server))
     }
 
     /// How many dials came to a TLS handshake, by the name of their failure.
@@ -360,9 +374,8 @@ impl Recipe {
         roots
     }
 
-    /// A configuration of its own, so that nothing resumes under an older identity.
     fn snapshot(&self, generation: u64, validated: Validated) -> Result<Snapshot, Error> {
-        let config = client_config(
+        let (config, verifier) = client_config(
             Arc::clone(&self.provider),
             self.min_version,
             self.roots(&validated),
@@ -373,6 +386,7 @@ impl Recipe {
         Ok(Snapshot {
             is_from_source: self.is_from_source,
             trusts_platform: self.platform_roots.is_some(),
+            verifier: Some(verifier),
             ..Snapshot::new(generation, config, Some(Arc::new(validated)))
         })
     }

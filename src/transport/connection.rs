@@ -19,9 +19,9 @@ use tracing::instrument::WithSubscriber;
 
 use super::connector::{Alpn, Connector, Dialled};
 use super::framing::Body;
-use super::runtime::{self, Alive, Executor};
 use super::wire::{Tapped, Wire};
 use crate::failure::{FailureKind, Scene, Side};
+use crate::net::{Alive, Executor, spawn};
 use crate::observation::Observation;
 
 /// A collector's answer is a few bytes; more than this is not read.
@@ -66,7 +66,7 @@ impl Connection {
         connector: &Connector,
         require_http2: bool,
         assume_http2: bool,
-        alive: Option<Alive>,
+        alive: Alive,
         seen: &Mutex<Observation>,
     ) -> Result<Self, FailureKind> {
         let deadline = connector.deadline();
@@ -96,11 +96,11 @@ impl Connection {
             let handshake = http2::Builder::new(Executor).handshake(io);
             let handshake = handshake.with_subscriber(Dispatch::none());
             let (sender, driver) = handshake.await.map_err(broken)?;
-            runtime::spawn(drive(driver, ends));
+            spawn(drive(driver, ends));
             Sender::Http2(sender)
         } else {
             let (sender, driver) = http1::Builder::new().handshake(io).await.map_err(broken)?;
-            runtime::spawn(drive(driver, ends));
+            spawn(drive(driver, ends));
             Sender::Http1(tokio::sync::Mutex::new(sender))
         };
         let connection =
@@ -213,7 +213,7 @@ struct Ends {
     /// Closes the socket when dropped; resolves once it is closed.
     cut: oneshot::Sender<()>,
     wire: Arc<Wire>,
-    _alive: Option<Alive>,
+    _alive: Alive,
 }
 
 /// Runs a connection until it is closed, which takes at most [`CLOSING`] once nobody uses it.

@@ -14,9 +14,8 @@ use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
-use rustls::client::Resumption;
+use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedMutexGuard;
@@ -25,10 +24,10 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::proxy;
-use super::runtime::blocking;
 use crate::config::Proxy;
 use crate::failure::{FailureKind, Scene};
 use crate::lock::lock;
+use crate::net::blocking;
 use crate::observation::{Greeting, Handshake, Notes, Observation, Session};
 use crate::tls::{Snapshot, Store};
 
@@ -62,7 +61,6 @@ pub(super) struct Connector {
 pub(super) struct Tls {
     pub(super) store: Arc<Store>,
     pub(super) server_name: ServerName<'static>,
-    pub(super) resumption: bool,
 }
 
 /// A connection, before any HTTP.
@@ -187,9 +185,9 @@ impl Connector {
 
         let notes = Notes::default();
         lock(seen).handshake = Some(Handshake::default());
-        let connector = TlsConnector::from(self.config(tls, credentials));
+        let connector = TlsConnector::from(Arc::new(credentials.noting(&notes)));
         let handshake = connector.connect(tls.server_name.clone(), tcp);
-        let shaken = timeout_at(deadline, notes.take(handshake)).await;
+        let shaken = timeout_at(deadline, handshake).await;
         lock(seen).handshake = Some(notes.read());
         let stream = shaken.map_err(|_elapsed| FailureKind::HandshakeTimeout { after })?.map_err(
             |error| {
@@ -203,17 +201,10 @@ impl Connector {
             Some(_) => Alpn::Http1,
             None => Alpn::Nothing,
         };
-        let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        let mut handshake = match is_resumed {
-            true => lock(&credentials.shown).clone(),
-            false => notes.read(),
-        };
+        let mut handshake = notes.read();
         // A verifier that was brought along takes no notes.
         if let Some(chain) = session.peer_certificates() {
             handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        }
-        if !is_resumed {
-            lock(&credentials.shown).clone_from(&handshake);
         }
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && handshake.certificate_requested;
@@ -224,20 +215,8 @@ impl Connector {
             cipher_suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
             key_exchange: session.negotiated_key_exchange_group().map(|group| group.name()),
             alpn: session.alpn_protocol().map(<[u8]>::to_vec),
-            is_resumed,
         });
         Ok(Dialled { stream: Box::new(stream), seen: seen.clone(), alpn, awaits_verdict })
-    }
-
-    /// The configuration to shake hands with. Where the server's certificate expires soon, nothing is
-    /// resumed either, so that its successor is seen.
-    fn config(&self, tls: &Tls, credentials: &Snapshot) -> Arc<ClientConfig> {
-        if tls.resumption && !tls.store.awaits_a_new_server_certificate() {
-            return Arc::clone(&credentials.config);
-        }
-        let mut config = ClientConfig::clone(&credentials.config);
-        config.resumption = Resumption::disabled();
-        Arc::new(config)
     }
 
     /// IP addresses are not resolved.

@@ -13,7 +13,6 @@ mod proxy;
 mod retry;
 #[cfg(feature = "grpc")]
 mod retry_info;
-mod runtime;
 mod wire;
 
 use std::error::Error as StdError;
@@ -39,11 +38,10 @@ use self::retry::{Again, Backoff};
 use crate::config::{Compression, Retry, Settings, is_reserved};
 use crate::failure::FailureKind;
 use crate::lock::lock;
+use crate::net::{Runtime, blocking};
 use crate::observation::Observation;
 use crate::signal::Signal;
 use crate::tls::{Snapshot, Store};
-
-pub(crate) use runtime::{Runtime, blocking};
 
 /// How many connections one attempt may lose that never answered anything: a server that closes all
 /// of them at once is not worth more. One that has answered others may end at any time.
@@ -63,8 +61,6 @@ pub(crate) struct Policy {
     pub(crate) connect_timeout: Duration,
     pub(crate) retry: Retry,
     pub(crate) assume_http2: bool,
-    /// Whether a handshake may go on with an earlier session, of which it shows no certificate.
-    pub(crate) resumption: bool,
     pub(crate) header_provider: Option<Arc<HeaderProvider>>,
 }
 
@@ -125,11 +121,11 @@ impl Transport {
         policy: Policy,
     ) -> Self {
         let endpoint = &settings.endpoint;
-        let tls = settings.tls.as_ref().zip(store).map(|(tls, store)| connector::Tls {
-            store,
-            server_name: tls.server_name.clone(),
-            resumption: policy.resumption,
-        });
+        let tls = settings
+            .tls
+            .as_ref()
+            .zip(store)
+            .map(|(tls, store)| connector::Tls { store, server_name: tls.server_name.clone() });
         let is_grpc = settings.protocol.is_grpc();
         // Over plaintext there is no ALPN, and gRPC is HTTP/2 by prior knowledge.
         let assume_http2 = is_grpc && (policy.assume_http2 || tls.is_none());
@@ -238,7 +234,7 @@ impl Transport {
         let (mut fruitless, mut renewals) = (0, 0);
         while fruitless < FRUITLESS {
             let generation = self.pool.generation();
-            let connection = match self.pool.acquire(self.runtime.alive().as_ref()).await {
+            let connection = match self.pool.acquire(&self.runtime.alive()).await {
                 Ok(connection) => connection,
                 // The one of us who refuses the other may do so because we are not up to date.
                 Err(kind) if self.is_outdated(&kind, generation, &mut renewals).await => continue,

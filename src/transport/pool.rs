@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::connector::Connector;
-use super::runtime::{self, Alive};
 use crate::failure::FailureKind;
 use crate::lock::lock;
+use crate::net::{Alive, spawn};
 use crate::observation::Observation;
 use crate::tls::Snapshot;
 
@@ -84,7 +84,7 @@ impl Pool {
     /// A connection with the credentials of this moment: one that is there, or a new one.
     pub(super) async fn acquire(
         self: &Arc<Self>,
-        alive: Option<&Alive>,
+        alive: &Alive,
     ) -> Result<Arc<Connection>, FailureKind> {
         let asked = Instant::now();
         loop {
@@ -105,8 +105,8 @@ impl Pool {
                 return Err(failure);
             }
             // A task of its own, for the export that begins a dial may end before the dial does.
-            let (pool, alive) = (Arc::clone(self), alive.cloned());
-            let dial = runtime::spawn(async move {
+            let (pool, alive) = (Arc::clone(self), alive.clone());
+            let dial = spawn(async move {
                 let dialled = pool.dial(alive).await;
                 drop(turn);
                 dialled
@@ -119,7 +119,7 @@ impl Pool {
         }
     }
 
-    async fn dial(&self, alive: Option<Alive>) -> Result<Arc<Connection>, FailureKind> {
+    async fn dial(&self, alive: Alive) -> Result<Arc<Connection>, FailureKind> {
         let (require, assume) = (self.require_http2, self.assume_http2);
         let generation = self.generation();
         *lock(&self.observed) = Observation::default();

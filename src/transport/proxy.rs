@@ -9,9 +9,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::runtime;
 use crate::config::Proxy;
 use crate::failure::FailureKind;
+use crate::net::spawn;
 
 /// Has the proxy connect us to a collector. What came from there already is the second part.
 pub(super) async fn tunnel(
@@ -23,7 +23,7 @@ pub(super) async fn tunnel(
     let silent = |_: hyper::Error| refused(None);
 
     let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(silent)?;
-    runtime::spawn(connection.with_upgrades());
+    spawn(connection.with_upgrades());
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.method_mut() = Method::CONNECT;
     *request.uri_mut() = authority(collector);

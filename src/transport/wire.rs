@@ -77,6 +77,9 @@ impl Wire {
 
     pub(super) fn tell_of_an_answer(&self) {
         self.answered.store(true, Ordering::Relaxed);
+        if let Some(credentials) = &self.credentials {
+            credentials.accept();
+        }
     }
 
     pub(super) fn has_answered(&self) -> bool {

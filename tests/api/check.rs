@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
 use otlp_mtls::{
-    Compression, Exporters, ExportersBuilder, Outcome, Pem, Protocol, Report, Signal, Topic,
+    Compression, Exporters, ExportersBuilder, Outcome, Protocol, Report, Signal, Topic,
 };
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -100,13 +100,6 @@ fn it_can_be_awaited_anywhere_and_called_in_tokio() {
             assert!(exporters.check().await.is_delivered());
             assert!(exporters.check_blocking().is_delivered());
         });
-        // Whose thread is the one that waits.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let exporters = mtls_builder(&pki, &collector, protocol)
-            .with_runtime(runtime.handle().clone())
-            .build()
-            .unwrap();
-        runtime.block_on(async { assert!(exporters.check_blocking().is_delivered()) });
     }
 }
 
@@ -351,7 +344,6 @@ fn the_empty_export_is_like_any_other() {
                 assert_eq!(encoding.to_str().unwrap(), format!("{compression:?}").to_lowercase());
                 assert_eq!(request.items(), 0);
             }
-            // Nothing is resumed: what is shown has been shown now.
             exporters.check_blocking();
             assert_eq!((collector.handshakes(), collector.resumptions()), (6, 0));
         }
@@ -375,49 +367,4 @@ fn the_empty_export_is_like_any_other() {
         assert!(failure.summary().ends_with("no headers within 300ms"), "{failure}");
         drop(release);
     }
-}
-
-#[test]
-fn a_runtime_that_is_gone_is_all_that_is_said_of_the_way() {
-    let collector = plaintext_collector();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let exporters = plaintext_builder(&collector, Protocol::Grpc)
-        .with_runtime(runtime.handle().clone())
-        .build()
-        .unwrap();
-    drop(runtime);
-    let report = futures_executor::block_on(exporters.check());
-    assert_eq!(outcome(&report, Topic::Dns), [], "{report}");
-    assert_eq!(outcome(&report, Topic::Tcp), [], "{report}");
-    let failure = report.signals[0].failure.as_ref().unwrap();
-    assert_eq!(failure.kind().name(), "runtime", "{report}");
-}
-
-/// Also of a signal that the environment switches off, and somebody exports all the same.
-#[test]
-fn whoever_asks_for_an_exporter_finds_it_in_status() {
-    let (pki, collector) = mtls_collector();
-    let (builder, files) = from_files(&pki, collector.endpoint(), Protocol::Grpc);
-    let off = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".into());
-    let vars = builder.with_env(off);
-    let path = |name| Pem::file(files.path().join(name));
-    let exporters = vars
-        .with_endpoint(collector.endpoint())
-        .with_ca_certificate(path("ca.crt"))
-        .with_client_identity(path("client.crt"), path("client.key"))
-        .build()
-        .unwrap();
-    let signals =
-        || -> Vec<_> { exporters.status().exports.iter().map(|exports| exports.signal).collect() };
-    assert_eq!(signals(), [Signal::Logs, Signal::Metrics]);
-    export(&exporters, Signal::Traces).unwrap();
-    assert_eq!(signals(), Signal::ALL);
-    let status = exporters.status();
-    assert_eq!(status.exports[2].succeeded, 1);
-    assert_eq!(status.credentials[1].signals, [Signal::Traces]);
-    pki.client_named("second").write_to(files.path(), "client").unwrap();
-    exporters.reload().unwrap();
-    let generations: Vec<_> =
-        exporters.status().credentials.iter().map(|credentials| credentials.generation).collect();
-    assert_eq!(generations, [1, 1]);
 }

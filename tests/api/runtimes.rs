@@ -13,7 +13,6 @@ use tokio::runtime::Builder;
 use crate::delivery::emit;
 use crate::support::{
     Exporter, SOON, TRANSPORTS, alone, builder, items, mtls_builder, mtls_collector,
-    plaintext_collector,
 };
 
 async fn emit_and_shut_down(exporters: Exporters) {
@@ -91,37 +90,6 @@ under!(tokio_one_worker, |future| {
 under!(tokio_multi_thread, |future| {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future);
 });
-
-#[test]
-fn on_a_runtime_that_was_brought_along() {
-    for protocol in TRANSPORTS {
-        let (pki, collector) = mtls_collector();
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let exporters = mtls_builder(&pki, &collector, protocol)
-            .with_runtime(runtime.handle().clone())
-            .build()
-            .unwrap();
-        futures_executor::block_on(emit_and_shut_down(exporters));
-        for signal in Signal::ALL {
-            assert_eq!(items(&collector, signal), 1, "{protocol} {signal}");
-        }
-    }
-}
-
-#[test]
-fn a_runtime_that_has_ended_is_an_error_that_says_so() {
-    let collector = plaintext_collector();
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let exporters = builder()
-        .with_endpoint(collector.endpoint())
-        .with_runtime(runtime.handle().clone())
-        .build()
-        .unwrap();
-    let exporter = Exporter::new(&exporters, Signal::Traces);
-    runtime.shutdown_background();
-    let error = futures_executor::block_on(exporter.export()).unwrap_err().to_string();
-    assert!(error.contains("the runtime that does its I/O has ended"), "{error}");
-}
 
 /// Something to do in the midst of a handshake, on the I/O thread.
 type Task = Box<dyn FnOnce() + Send>;

@@ -120,15 +120,6 @@ fn on_the_io_thread_over_http() {
 }
 
 #[test]
-fn on_a_runtime_that_was_brought_along() {
-    in_a_process("suppression::on_a_runtime_that_was_brought_along", &[], || {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let handle = runtime.handle().clone();
-        overhear(Protocol::Grpc, |builder| builder.with_runtime(handle), |_| {});
-    });
-}
-
-#[test]
 fn awaited_inside_an_instrumented_span() {
     in_a_process("suppression::awaited_inside_an_instrumented_span", &[], || {
         overhear(
@@ -139,33 +130,6 @@ fn awaited_inside_an_instrumented_span() {
                 let export = async { exporter.export(Vec::new()).await.unwrap() };
                 let runtime = Builder::new_current_thread().build().unwrap();
                 runtime.block_on(export.instrument(tracing::info_span!("mine")));
-            },
-        );
-    });
-}
-
-#[test]
-fn awaited_inside_a_span_on_the_runtime_that_does_the_io() {
-    in_a_process("suppression::awaited_inside_a_span_on_the_runtime_that_does_the_io", &[], || {
-        let background = Builder::new_multi_thread().enable_all().build().unwrap();
-        let handle = background.handle().clone();
-        overhear(
-            Protocol::Grpc,
-            |builder| builder.with_runtime(handle),
-            |_| {
-                // One thread: the spawned tasks are polled where the span is entered.
-                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-                let collector = Collector::builder().start().unwrap();
-                let exporters = Exporters::builder()
-                    .with_endpoint(collector.endpoint())
-                    .with_protocol(Protocol::Grpc)
-                    .with_runtime(runtime.handle().clone())
-                    .build()
-                    .unwrap();
-                let exporter = exporters.span_exporter().unwrap();
-                let span = tracing::info_span!("mine");
-                let _entered = span.enter();
-                runtime.block_on(exporter.export(Vec::new())).unwrap();
             },
         );
     });

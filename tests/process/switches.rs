@@ -199,34 +199,22 @@ fn an_injected_environment_has_the_switches_too() {
     });
 }
 
-/// Who asks for an exporter by its name means it: the switches are `init`'s.
 #[test]
-fn the_pieces_are_there_for_a_signal_that_is_off() {
-    use opentelemetry_sdk::trace::SpanExporter;
-
-    let name = "switches::the_pieces_are_there_for_a_signal_that_is_off";
-    in_a_process(name, &[DISABLED], || {
-        let collector = Collector::builder().start().unwrap();
-        let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
-        let exporter = exporters.span_exporter().unwrap();
-        futures_executor::block_on(exporter.export(Vec::new())).unwrap();
-        assert_eq!(collector.requests().len(), 1);
-
-        let broken = BTreeMap::from(BROKEN);
-        let broken = move |name: &str| match name {
-            "OTEL_METRICS_EXPORTER" => Some("none".into()),
-            name => Some(broken.get(name)?.into()),
-        };
-        Exporters::builder().with_env(broken.clone()).build().unwrap_err();
-        let all_off = move |name: &str| match name {
-            "OTEL_SDK_DISABLED" => Some("true".into()),
-            name => broken(name),
-        };
-        let exporters = Exporters::builder().with_env(all_off).build().unwrap();
-        let words = exporters.metric_exporter().unwrap_err().to_string();
-        assert!(words.starts_with("OTEL_EXPORTER_OTLP_CLIENT_KEY is set"), "{words}");
+fn there_is_no_exporter_of_a_signal_that_is_off() {
+    for (variable, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        // None of the signal's variables is read.
+        let exporters = Exporters::builder().with_env(move |name| match name {
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY" => Some("/nowhere".into()),
+            name => (name == variable).then(|| value.into()),
+        });
+        let exporters = exporters.build().unwrap();
+        let error = exporters.span_exporter().unwrap_err();
+        assert!(matches!(error, Error::NotExported { signal: Signal::Traces, .. }), "{error}");
+        assert_eq!(error.to_string(), format!("{variable}: traces are not exported by OTLP"));
         assert!(exporters.client_config(Signal::Traces).is_none());
-    });
+        let exported = exporters.status().exports.iter().any(|of| of.signal == Signal::Traces);
+        assert!(!exported, "{variable}");
+    }
 }
 
 /// The headers that the global propagator makes of a span and baggage.

@@ -861,9 +861,7 @@ fn without(ground: &Ground, version: &'static SupportedProtocolVersion) -> Scene
 /// A server that asks for a client certificate, takes any or none, and closes the connection.
 fn closing_after_tls(ground: &Ground, client: Option<&Identity>) -> Scene {
     let provider = aws_lc_rs::default_provider();
-    let mut config = tls(ground, provider, &[&TLS13], Arc::new(Says::nothing()));
-    // Whom a server refuses so has no session of it to resume.
-    config.send_tls13_tickets = 0;
+    let config = tls(ground, provider, &[&TLS13], Arc::new(Says::nothing()));
     let (peer, port) = listening(Peer::closing_after_tls(config));
     let endpoint = format!("https://localhost:{port}");
     let builder = ground.exporters(endpoint, ground.pki.ca_pem(), client);

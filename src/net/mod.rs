@@ -1,0 +1,6 @@
+//! One server, any request: a connection that all share, and what is known of the server. Knows
+//! nothing of what the requests mean.
+
+mod runtime;
+
+pub(crate) use runtime::{Alive, Executor, Runtime, blocking, spawn};

@@ -1,0 +1,146 @@
+//! The I/O thread: a current-thread tokio runtime of our own, so that exporters work under any
+//! async runtime and none.
+//!
+//! No telemetry is recorded of its work: otherwise each export would trigger another. Everything that
+//! records asks OpenTelemetry's context whether to, and on this thread it says no; no task here is in
+//! a span of `tracing` either, because no caller polls it.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::lock::lock;
+use crate::process::Process;
+
+/// The thread that all exporters of the process share, while there are any.
+static SHARED: Mutex<Weak<Runtime>> = Mutex::new(Weak::new());
+
+thread_local! {
+    static IS_IO_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where I/O is done.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    handle: Handle,
+    alive: Alive,
+    process: Process,
+}
+
+/// Keeps the I/O thread alive. It ends with the last of these, and is never joined: the last may be
+/// dropped anywhere, on the thread itself too.
+#[derive(Clone, Debug)]
+pub(crate) struct Alive {
+    _token: mpsc::Sender<()>,
+}
+
+impl Runtime {
+    /// The I/O thread of the process, started if there is none.
+    pub(crate) fn shared() -> io::Result<Arc<Self>> {
+        let mut shared = lock(&SHARED);
+        if let Some(runtime) = shared.upgrade().filter(|runtime| runtime.is_of_this_process()) {
+            return Ok(runtime);
+        }
+        let runtime = Self::start()?;
+        *shared = Arc::downgrade(&runtime);
+        Ok(runtime)
+    }
+
+    /// Starts an I/O thread of its own: for who blocks until it is done, on the shared one too.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (token, mut tokens) = mpsc::channel::<()>(1);
+        thread::Builder::new().name("otlp-mtls-io".to_owned()).spawn(move || {
+            IS_IO_THREAD.set(true);
+            let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+            // Nothing is ever sent: this resolves once all senders are dropped.
+            runtime.block_on(tokens.recv());
+            // Not waiting for a name resolution that hangs.
+            runtime.shutdown_background();
+        })?;
+        let alive = Alive { _token: token };
+        Ok(Arc::new(Self { handle, alive, process: Process::current() }))
+    }
+
+    /// Whether the caller is on an I/O thread, which must not wait for its own work.
+    pub(crate) fn is_current() -> bool {
+        IS_IO_THREAD.get()
+    }
+
+    /// False in a child that was forked since: the thread did not come along.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process.is_current()
+    }
+
+    /// What keeps the I/O thread alive.
+    pub(crate) fn alive(&self) -> Alive {
+        self.alive.clone()
+    }
+
+    /// Runs a future to its end, or until the returned one is dropped.
+    ///
+    /// The error says that the runtime has ended, or that the future panicked.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
+        Running(self.handle.spawn(future))
+    }
+}
+
+/// A future that is at work on the runtime.
+pub(crate) struct Running<T>(JoinHandle<T>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Spawns onto the runtime that polls the caller.
+pub(crate) fn spawn<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::spawn(future)
+}
+
+/// For the tasks that hyper spawns.
+#[derive(Clone, Debug)]
+pub(crate) struct Executor;
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        spawn(future);
+    }
+}
+
+/// Blocking work of our own I/O, on a thread that records no telemetry either.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let work = move || {
+        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
