@@ -1,0 +1,304 @@
+//! Which connection a request takes, and when one may be dialled: pool and pacing as one state machine
+//! without I/O. Whoever wants a connection asks [`Link::acquire`] under a lock, does what it says, and
+//! reports how that ended.
+
+use std::time::{Duration, Instant};
+
+/// The first window after a failed dial; each further one is longer by [`GROWTH`], as in [gRPC's
+/// connection backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md).
+const FIRST_WINDOW: Duration = Duration::from_secs(1);
+const GROWTH: f64 = 1.6;
+
+/// How far a window may be longer or shorter, so that clients that failed together do not come back
+/// together.
+pub(super) const JITTER: f64 = 0.2;
+
+/// The longest window while the server is out of reach: one that is back is found within the default
+/// timeout of an export.
+const LONGEST_UNREACHABLE: Duration = Duration::from_secs(10);
+
+/// The longest window after a failure that lasts until somebody changes something, which may happen at
+/// the other end.
+const LONGEST_PERMANENT: Duration = Duration::from_secs(30);
+
+/// What the machine needs to know of a connection. Clones are the same one.
+pub(super) trait Connected: Clone {
+    /// Whether another request may begin on it.
+    fn is_usable(&self) -> bool;
+    /// Whether it takes any number of requests at once: HTTP/2.
+    fn is_multiplexed(&self) -> bool;
+    /// Whether the server has answered a request on it.
+    fn has_answered(&self) -> bool;
+    fn is_same(&self, other: &Self) -> bool;
+}
+
+/// Why there is no connection, or none any more.
+#[derive(Clone, Debug)]
+pub(super) struct LinkFailure<E> {
+    pub(super) error: E,
+    /// Whether it lasts until somebody changes something.
+    pub(super) is_permanent: bool,
+    /// Which change of ours makes another dial worth while at once.
+    pub(super) cure: Cure,
+}
+
+/// Which part of the credentials a failure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cure {
+    /// We refused the server.
+    TrustAnchors,
+    /// The server refused us.
+    Identity,
+    Nothing,
+}
+
+/// Which parts of the credentials are new.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    pub(crate) trust_anchors: bool,
+    pub(crate) identity: bool,
+}
+
+impl Cure {
+    fn is_in(self, renewal: Renewal) -> bool {
+        match self {
+            Self::TrustAnchors => renewal.trust_anchors,
+            Self::Identity => renewal.identity,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// How long a request can wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// `None` for no limit.
+    pub(super) deadline: Option<Instant>,
+    /// How long it was given from its begin; `None` for no limit.
+    pub(super) timeout: Option<Duration>,
+}
+
+/// What a request does next.
+#[derive(Debug)]
+pub(super) enum Next<C, E> {
+    Use(C),
+    /// Dial with the credentials of this generation, and report to [`Link::dialled`].
+    Dial(u64),
+    /// Somebody dials: share the result, or ask again.
+    Join,
+    /// Ask again then, or when the state has changed.
+    Wait(Instant),
+    /// Give up: nothing is known that would change this in time. A dial may begin at the instant.
+    Fail(LinkFailure<E>, Instant),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The server announced it, without an error: GOAWAY(NO_ERROR).
+    Announced,
+    Broken,
+}
+
+#[derive(Debug)]
+pub(super) struct Link<C, E> {
+    state: State<C, E>,
+    /// HTTP/1.1 connections that wait for their next request.
+    idle: Vec<(u64, C)>,
+    /// That of the newest credentials.
+    generation: u64,
+    /// How many dials have failed since the server last answered.
+    failures: u32,
+    unreachable_since: Option<Instant>,
+    /// The last connection that the server has ended by announcement.
+    announced: Option<C>,
+}
+
+#[derive(Debug)]
+enum State<C, E> {
+    Idle,
+    Dialling,
+    /// The connection that all share.
+    Up {
+        generation: u64,
+        connection: C,
+    },
+    /// Nobody dials until then.
+    Paced {
+        until: Instant,
+        last: LinkFailure<E>,
+    },
+}
+
+impl<C: Connected, E: Clone> Link<C, E> {
+    pub(super) fn new(generation: u64) -> Self {
+        Self {
+            state: State::Idle,
+            idle: Vec::new(),
+            generation,
+            failures: 0,
+            unreachable_since: None,
+            announced: None,
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// When a dial may begin next, if that is not now, and why the last one failed.
+    pub(super) fn paced(&self, now: Instant) -> Option<(Instant, &LinkFailure<E>)> {
+        match &self.state {
+            State::Paced { until, last } if now < *until => Some((*until, last)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn acquire(&mut self, now: Instant, patience: Patience) -> Next<C, E> {
+        if let State::Up { generation, connection } = &self.state {
+            if *generation == self.generation && connection.is_usable() {
+                let connection = connection.clone();
+                return self.take(connection);
+            }
+            // What is in flight on it has handles of its own.
+            self.state = State::Idle;
+        }
+        self.idle.retain(|(generation, idle)| *generation == self.generation && idle.is_usable());
+        if let Some((_, connection)) = self.idle.pop() {
+            return self.take(connection);
+        }
+        match &self.state {
+            // Also for a dial with older credentials: there is one at a time.
+            State::Dialling => Next::Join,
+            State::Paced { until, last } if now < *until => {
+                let is_late = patience.deadline.is_some_and(|deadline| deadline < *until);
+                let is_given_up =
+                    self.unreachable_since.zip(patience.timeout).is_some_and(|(since, timeout)| {
+                        now.saturating_duration_since(since) >= timeout
+                    });
+                if last.is_permanent || is_given_up || is_late {
+                    Next::Fail(last.clone(), *until)
+                } else {
+                    Next::Wait(*until)
+                }
+            }
+            State::Idle | State::Up { .. } | State::Paced { .. } => {
+                self.state = State::Dialling;
+                Next::Dial(self.generation)
+            }
+        }
+    }
+
+    fn take(&mut self, connection: C) -> Next<C, E> {
+        self.note_answers(&connection);
+        Next::Use(connection)
+    }
+
+    /// A server that answers is in good order: what failed before says nothing of the next dial.
+    fn note_answers(&mut self, connection: &C) {
+        if connection.has_answered() {
+            self.failures = 0;
+            self.announced = None;
+        }
+    }
+
+    /// The dial has ended that [`Next::Dial`] began. `jitter` is within [`JITTER`] of 1.
+    pub(super) fn dialled(
+        &mut self,
+        now: Instant,
+        generation: u64,
+        jitter: f64,
+        result: Result<C, LinkFailure<E>>,
+    ) {
+        self.state = State::Idle;
+        match result {
+            Ok(connection) => {
+                self.unreachable_since = None;
+                if connection.is_multiplexed() {
+                    self.state = State::Up { generation, connection };
+                } else {
+                    self.idle.push((generation, connection));
+                }
+            }
+            // How credentials fail that are no longer in use says nothing of the new ones.
+            Err(failure) if generation != self.generation && failure.cure != Cure::Nothing => {}
+            Err(failure) => self.pace(now, jitter, failure),
+        }
+    }
+
+    fn pace(&mut self, now: Instant, jitter: f64, last: LinkFailure<E>) {
+        if last.is_permanent {
+            self.unreachable_since = None;
+        } else {
+            self.unreachable_since.get_or_insert(now);
+        }
+        let longest = if last.is_permanent { LONGEST_PERMANENT } else { LONGEST_UNREACHABLE };
+        // Beyond that every window is the longest.
+        let growth = GROWTH.powi(self.failures.min(16).cast_signed());
+        let window = FIRST_WINDOW.mul_f64(growth).min(longest.div_f64(1.0 + JITTER));
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Paced { until: now + window.mul_f64(jitter), last };
+    }
+
+    /// There are new credentials: new requests use a new connection, and a window ends that they may
+    /// be the remedy for.
+    pub(super) fn renewed(&mut self, generation: u64, renewal: Renewal) {
+        self.generation = generation;
+        if matches!(&self.state, State::Paced { last, .. } if last.cure.is_in(renewal)) {
+            self.end_window();
+        }
+    }
+
+    /// Lets the next request dial at once.
+    pub(super) fn end_window(&mut self) {
+        if matches!(self.state, State::Paced { .. }) {
+            self.state = State::Idle;
+            (self.failures, self.unreachable_since) = (0, None);
+        }
+    }
+
+    /// An HTTP/1.1 connection is free again.
+    pub(super) fn give_back(&mut self, generation: u64, connection: C) {
+        self.note_answers(&connection);
+        if generation == self.generation && connection.is_usable() {
+            self.idle.push((generation, connection));
+        }
+    }
+
+    /// Gives new requests another connection than this one.
+    pub(super) fn condemn(&mut self, condemned: &C) {
+        if matches!(&self.state, State::Up { connection, .. } if connection.is_same(condemned)) {
+            self.state = State::Idle;
+        }
+    }
+
+    /// A connection has ended. If the server never answered on it, that counts as a failed dial:
+    /// otherwise a server that accepts connections and closes them would be dialled again at once, for
+    /// ever. Only an announced end, as a server's that restarts, is worth one more dial at once.
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        jitter: f64,
+        connection: &C,
+        ending: Ending,
+        failure: LinkFailure<E>,
+    ) {
+        self.condemn(connection);
+        self.note_answers(connection);
+        // Others who were on it have reported it, or there is a newer one.
+        if connection.has_answered() || !matches!(self.state, State::Idle) {
+            return;
+        }
+        let is_known = self.announced.as_ref().is_some_and(|known| known.is_same(connection));
+        // What the one before has answered meanwhile, it has answered after it was announced.
+        let is_first = self.announced.as_ref().is_none_or(Connected::has_answered);
+        if ending == Ending::Announced && (is_first || is_known) {
+            self.announced = Some(connection.clone());
+        } else {
+            self.pace(now, jitter, failure);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
