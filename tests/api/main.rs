@@ -1,6 +1,7 @@
 //! The crate's behaviour over real sockets, real handshakes and real files.
 #![allow(clippy::unwrap_used)]
 
+mod exporter;
 mod support;
 
 mod books;

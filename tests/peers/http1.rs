@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,18 +12,19 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::export::export;
 use crate::input::Input;
-use crate::server::{Received, Server, Shared};
+use crate::server::{Received, Script, Server, listener};
 use crate::table::{Case, Observed};
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Step {
+struct Step {
     status: u16,
     headers: BTreeMap<String, String>,
     retry_after_date_s: Option<i64>,
@@ -40,7 +42,11 @@ pub(crate) struct Step {
 }
 
 pub(crate) fn observe(case: &Case) -> Observed {
-    let server = Server::start(case.server(), serve);
+    let address: IpAddr = match case.server()["ipv6"] == true {
+        true => Ipv6Addr::LOCALHOST.into(),
+        false => Ipv4Addr::LOCALHOST.into(),
+    };
+    let server = start(listener(address), &case.server()["script"]);
     let input = Input::new(case.input(), &vec![("$PORT".to_owned(), server.port.to_string())]);
     let mut observed = export(&input);
     std::thread::sleep(Duration::from_millis(input.linger_ms));
@@ -48,24 +54,28 @@ pub(crate) fn observe(case: &Case) -> Observed {
     observed
 }
 
+pub(crate) fn start(listener: TcpListener, script: &Value) -> Server {
+    Server::start(listener, script, serve)
+}
+
 /// Serves a connection until it ends; an error ends it as well.
-pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared<Step>>) {
+async fn serve(stream: TcpStream, script: Arc<Script<Step>>) {
     let mut stream = BufStream::new(stream);
-    while let Ok(true) = answer(&mut stream, &shared).await {}
+    while let Ok(true) = answer(&mut stream, &script).await {}
 }
 
 /// Answers one request, and returns whether the connection stays open.
-async fn answer(stream: &mut BufStream<TcpStream>, shared: &Shared<Step>) -> io::Result<bool> {
+async fn answer(stream: &mut BufStream<TcpStream>, script: &Script<Step>) -> io::Result<bool> {
     let Some((line, headers)) = head(stream).await? else { return Ok(false) };
     let mut request =
         Received { at: Instant::now(), line, authority: None, headers, body: Vec::new() };
-    let step = shared.step();
+    let step = script.step();
     if !step.is_some_and(|step| step.early) {
         let length = request.headers.get("content-length").expect("a request has its length");
         request.body = vec![0; length.to_str().unwrap().parse().unwrap()];
         stream.read_exact(&mut request.body).await?;
     }
-    shared.receive(request);
+    script.record(request);
     let Some(step) = step else {
         let success = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\
                        Content-Length: 0\r\n\r\n";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -24,13 +25,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::export::export;
 use crate::input::Input;
-use crate::server::{Received, Server, Shared};
+use crate::server::{Received, Script, Server, listener};
 use crate::table::{Case, Observed};
 use crate::tls::Tls;
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Step {
+struct Step {
     code: i32,
     message: String,
     raw_status: Option<String>,
@@ -76,9 +77,8 @@ enum Detail {
 
 pub(crate) fn observe(case: &Case) -> Observed {
     let tls = (case.server()["tls"] == true).then(Tls::shared);
-    let acceptor = tls.map(Tls::h2_acceptor);
-    let server =
-        Server::start(case.server(), move |stream, shared| serve(stream, acceptor.clone(), shared));
+    let script = &case.server()["script"];
+    let server = start(listener(Ipv4Addr::LOCALHOST), script, tls.map(Tls::h2_acceptor));
     let mut places = vec![("$PORT".to_owned(), server.port.to_string())];
     places.extend(tls.map(|tls| ("$CA".to_owned(), tls.ca().to_owned())));
     let input = Input::new(case.input(), &places)
@@ -87,11 +87,10 @@ pub(crate) fn observe(case: &Case) -> Observed {
     let mut observed = export(&input);
     server.observe(&mut observed);
     server.received(|received| {
-        if let Some([flag, length @ .., _]) = received.first().and_then(|first| first.body.get(..6))
-        {
-            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        let body = received.first().map(|first| first.body.split_first_chunk::<5>());
+        if let Some(Some(([flag, length @ ..], message))) = body {
             observed.insert("flag".to_owned(), json!(flag));
-            let right = length + 5 == received[0].body.len();
+            let right = u32::from_be_bytes(*length) as usize == message.len();
             observed.insert("frame_length_right".to_owned(), json!(right));
         }
     });
@@ -105,23 +104,28 @@ struct End {
     reset: Option<Reason>,
 }
 
-/// Serves a connection until it ends; an error ends it as well.
-pub(crate) async fn serve(
-    stream: TcpStream,
+/// With an acceptor, the server has TLS.
+pub(crate) fn start(
+    listener: TcpListener,
+    script: &Value,
     acceptor: Option<TlsAcceptor>,
-    shared: Arc<Shared<Step>>,
-) {
+) -> Server {
+    Server::start(listener, script, move |stream, script| serve(stream, acceptor.clone(), script))
+}
+
+/// Serves a connection until it ends; an error ends it as well.
+async fn serve(stream: TcpStream, acceptor: Option<TlsAcceptor>, script: Arc<Script<Step>>) {
     match acceptor {
-        None => serve_h2(stream, shared).await,
+        None => serve_h2(stream, script).await,
         Some(acceptor) => {
             if let Ok(stream) = acceptor.accept(stream).await {
-                serve_h2(stream, shared).await;
+                serve_h2(stream, script).await;
             }
         }
     }
 }
 
-async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared<Step>>) {
+async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin, script: Arc<Script<Step>>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     let (end, mut ends) = mpsc::unbounded_channel();
     let mut answers = JoinSet::new();
@@ -129,8 +133,8 @@ async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Share
         tokio::select! {
             request = connection.accept() => {
                 let Some(Ok((request, respond))) = request else { return };
-                let (shared, end) = (Arc::clone(&shared), end.clone());
-                answers.spawn(async move { drop(answer(request, respond, &shared, end).await) });
+                let (script, end) = (Arc::clone(&script), end.clone());
+                answers.spawn(async move { drop(answer(request, respond, &script, end).await) });
             }
             Some(End { mut stream, reset }) = ends.recv() => {
                 // A reset and the end of the connection discard what is not yet written: write the headers first.
@@ -147,11 +151,11 @@ async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Share
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    shared: &Shared<Step>,
+    script: &Script<Step>,
     end: UnboundedSender<End>,
 ) -> Result<(), h2::Error> {
     let at = Instant::now();
-    let step = shared.step().cloned().unwrap_or_default();
+    let step = script.step().cloned().unwrap_or_default();
     let (head, mut body) = request.into_parts();
     let mut received = Received {
         at,
@@ -168,7 +172,7 @@ async fn answer(
             received.body.extend(data);
         }
     }
-    shared.receive(received);
+    script.record(received);
     sleep(Duration::from_millis(step.hold_ms)).await;
 
     let mut response = step.response(is_grpc);

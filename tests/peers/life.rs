@@ -1,6 +1,6 @@
 //! Cases of several steps: shutdown, restart, reload, header providers.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,9 +17,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::export::{observed, span};
+use crate::export::observed;
+use crate::exporter::span;
 use crate::input::protocol;
-use crate::server::{Received, Server, runtime};
+use crate::server::{Received, Server, listener, runtime};
 use crate::table::{Case, Observed};
 use crate::tls::Tls;
 use crate::{http1, http2};
@@ -49,67 +50,28 @@ pub(crate) fn observe(case: &Case) -> Observed {
     })
 }
 
-/// A server of either protocol.
-enum Peer {
-    Http1(Server<http1::Step>),
-    Http2(Server<http2::Step>),
+fn start(protocol: Protocol, script: &Value) -> Server {
+    start_at(listener(Ipv4Addr::LOCALHOST), protocol, script)
 }
 
-impl Peer {
-    fn start(protocol: Protocol, script: Value) -> Self {
-        Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap(), protocol, &script)
+fn start_at(listener: TcpListener, protocol: Protocol, script: &Value) -> Server {
+    match protocol {
+        Protocol::Grpc => http2::start(listener, script, None),
+        _ => http1::start(listener, script),
     }
+}
 
-    fn start_at(listener: TcpListener, protocol: Protocol, script: &Value) -> Self {
-        match protocol {
-            Protocol::Grpc => Self::Http2(Server::start_at(listener, script, |stream, shared| {
-                http2::serve(stream, None, shared)
-            })),
-            _ => Self::Http1(Server::start_at(listener, script, http1::serve)),
-        }
-    }
+/// A server that answers 503, or UNAVAILABLE over gRPC.
+fn unavailable(protocol: Protocol) -> Server {
+    let step = match protocol {
+        Protocol::Grpc => json!({ "code": 14, "repeat": true }),
+        _ => json!({ "status": 503, "repeat": true }),
+    };
+    start(protocol, &json!([step]))
+}
 
-    /// One that answers 503, or UNAVAILABLE over gRPC.
-    fn unavailable(protocol: Protocol) -> Self {
-        let script = json!([match protocol {
-            Protocol::Grpc => json!({ "code": 14, "repeat": true }),
-            _ => json!({ "status": 503, "repeat": true }),
-        }]);
-        Self::start(protocol, script)
-    }
-
-    fn builder(&self, protocol: Protocol) -> ExportersBuilder {
-        let port = match self {
-            Self::Http1(server) => server.port,
-            Self::Http2(server) => server.port,
-        };
-        builder(protocol).with_endpoint(format!("http://127.0.0.1:{port}"))
-    }
-
-    fn connections(&self) -> usize {
-        match self {
-            Self::Http1(server) => server.connections(),
-            Self::Http2(server) => server.connections(),
-        }
-    }
-
-    fn received<T>(&self, read: impl FnOnce(&[Received]) -> T) -> T {
-        match self {
-            Self::Http1(server) => server.received(read),
-            Self::Http2(server) => server.received(read),
-        }
-    }
-
-    fn requests(&self) -> usize {
-        self.received(|received| received.len())
-    }
-
-    fn wait_for_a_request(&self) {
-        match self {
-            Self::Http1(server) => server.wait_for_a_request(),
-            Self::Http2(server) => server.wait_for_a_request(),
-        }
-    }
+fn builder_for(server: &Server, protocol: Protocol) -> ExportersBuilder {
+    builder(protocol).with_endpoint(format!("http://127.0.0.1:{}", server.port))
 }
 
 fn builder(protocol: Protocol) -> ExportersBuilder {
@@ -127,24 +89,24 @@ fn patient(builder: ExportersBuilder) -> ExportersBuilder {
 }
 
 fn export(exporter: &SpanExporter) -> Result<(), String> {
-    let result = futures_executor::block_on(exporter.export(vec![span()]));
+    let result = futures_executor::block_on(exporter.export(vec![span("a span")]));
     result.map_err(|error| error.to_string())
 }
 
 fn after_shutdown(protocol: Protocol) -> Value {
-    let peer = Peer::start(protocol, json!([]));
-    let exporter = exporter(peer.builder(protocol));
+    let server = start(protocol, &json!([]));
+    let exporter = exporter(builder_for(&server, protocol));
     let [first, second] = [(); 2].map(|()| exporter.shutdown().is_ok());
     let ok = export(&exporter).is_ok();
-    json!({ "first": first, "second": second, "ok": ok, "requests": peer.requests() })
+    json!({ "first": first, "second": second, "ok": ok, "requests": server.requests() })
 }
 
 fn shutdown_interrupts(protocol: Protocol) -> Value {
-    let peer = Peer::unavailable(protocol);
-    let exporter = exporter(patient(peer.builder(protocol)));
+    let server = unavailable(protocol);
+    let exporter = exporter(patient(builder_for(&server, protocol)));
     thread::scope(|scope| {
         let exporting = scope.spawn(|| (export(&exporter).is_ok(), Instant::now()));
-        peer.wait_for_a_request();
+        server.wait_for_a_request();
         thread::sleep(Duration::from_millis(100));
         let shutdown = Instant::now();
         let _ = exporter.shutdown();
@@ -154,14 +116,14 @@ fn shutdown_interrupts(protocol: Protocol) -> Value {
 }
 
 fn provider_shutdown_interrupts(protocol: Protocol) -> Value {
-    let peer = Peer::unavailable(protocol);
-    let exporter = exporter(patient(peer.builder(protocol)));
+    let server = unavailable(protocol);
+    let exporter = exporter(patient(builder_for(&server, protocol)));
     let soon =
         BatchConfigBuilder::default().with_scheduled_delay(Duration::from_millis(10)).build();
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(soon).build();
     let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
     provider.tracer("test").start("a span").end();
-    peer.wait_for_a_request();
+    server.wait_for_a_request();
     thread::sleep(Duration::from_millis(100));
     let shutdown = Instant::now();
     // The batch is lost; the case is about the time.
@@ -180,23 +142,23 @@ fn down_and_up(protocol: Protocol) -> Value {
         let exporting = scope.spawn(|| export(&exporter).is_ok());
         thread::sleep(Duration::from_millis(1200));
         let listener = socket.listen(16).unwrap().into_std().unwrap();
-        let peer = Peer::start_at(listener, protocol, &json!([]));
+        let server = start_at(listener, protocol, &json!([]));
         let ok = exporting.join().unwrap();
-        json!({ "ok": ok, "requests": peer.requests() })
+        json!({ "ok": ok, "requests": server.requests() })
     })
 }
 
 fn reuse(protocol: Protocol) -> Value {
-    let peer = Peer::start(protocol, json!([]));
-    let exporter = exporter(peer.builder(protocol));
+    let server = start(protocol, &json!([]));
+    let exporter = exporter(builder_for(&server, protocol));
     let ok = iter::repeat_with(|| export(&exporter)).take(5).all(|result| result.is_ok());
-    json!({ "ok": ok, "connections": peer.connections(), "requests": peer.requests() })
+    json!({ "ok": ok, "connections": server.connections(), "requests": server.requests() })
 }
 
 fn header_provider(protocol: Protocol) -> Value {
-    let peer = Peer::start(protocol, json!([]));
+    let server = start(protocol, &json!([]));
     let calls = AtomicUsize::new(0);
-    let builder = peer.builder(protocol).with_headers([("key1", "value1")]);
+    let builder = builder_for(&server, protocol).with_headers([("key1", "value1")]);
     let exporter = exporter(builder.with_header_provider(move |_| {
         let call = 1 + calls.fetch_add(1, Ordering::Relaxed);
         let value = format!("value{call}").try_into()?;
@@ -208,19 +170,19 @@ fn header_provider(protocol: Protocol) -> Value {
     let header = |request: &Received, name| {
         request.headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     };
-    let headers: Vec<_> = peer.received(|received| {
+    let headers: Vec<_> = server.received(|received| {
         received.iter().map(|request| ["key1", "key2"].map(|name| header(request, name))).collect()
     });
     json!({ "headers": headers })
 }
 
 fn header_provider_fails(protocol: Protocol) -> Value {
-    let peer = Peer::start(protocol, json!([]));
-    let builder = peer.builder(protocol).with_retry(Retry::disabled());
+    let server = start(protocol, &json!([]));
+    let builder = builder_for(&server, protocol).with_retry(Retry::disabled());
     let exporter =
         exporter(builder.with_header_provider(|_| Err("metadata provider error".into())));
     let result = export(&exporter);
-    json!({ "ok": result.is_ok(), "error": result.err(), "requests": peer.requests() })
+    json!({ "ok": result.is_ok(), "error": result.err(), "requests": server.requests() })
 }
 
 fn reload(protocol: Protocol, scenario: &str, interval_ms: u64) -> Value {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod export;
+#[path = "../api/exporter.rs"]
+mod exporter;
 mod files;
 mod http1;
 mod http2;

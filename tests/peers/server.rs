@@ -1,6 +1,6 @@
 //! A server that answers by a script and records the requests. `http1.rs` and `http2.rs` implement the protocols.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -25,6 +25,11 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
+/// A free port of loopback.
+pub(crate) fn listener(address: impl Into<IpAddr>) -> std::net::TcpListener {
+    std::net::TcpListener::bind((address.into(), 0)).unwrap()
+}
+
 pub(crate) struct Received {
     pub(crate) at: Instant,
     pub(crate) line: String,
@@ -33,67 +38,58 @@ pub(crate) struct Received {
     pub(crate) body: Vec<u8>,
 }
 
-/// A server's script and its record, shared by its connections.
-pub(crate) struct Shared<Step> {
+/// What has happened to a server.
+#[derive(Default)]
+struct Record {
+    connections: AtomicUsize,
+    received: Mutex<Vec<Received>>,
+    arrived: Condvar,
+}
+
+/// What a server answers, shared by its connections.
+pub(crate) struct Script<Step> {
     steps: Vec<Step>,
     /// Whether the last step answers all later requests.
     repeat: bool,
     next: AtomicUsize,
-    received: Mutex<Vec<Received>>,
-    arrived: Condvar,
-    connections: AtomicUsize,
+    record: Arc<Record>,
 }
 
-impl<Step> Shared<Step> {
+impl<Step> Script<Step> {
     /// The step for the next request; `None` means success.
     pub(crate) fn step(&self) -> Option<&Step> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.steps.get(next).or_else(|| self.steps.last().filter(|_| self.repeat))
     }
 
-    pub(crate) fn receive(&self, request: Received) {
-        self.received.lock().unwrap().push(request);
-        self.arrived.notify_all();
+    pub(crate) fn record(&self, request: Received) {
+        self.record.received.lock().unwrap().push(request);
+        self.record.arrived.notify_all();
     }
 }
 
 /// Dropping it stops it and closes its connections.
-pub(crate) struct Server<Step> {
+pub(crate) struct Server {
     pub(crate) port: u16,
-    shared: Arc<Shared<Step>>,
+    record: Arc<Record>,
     accepting: AbortHandle,
 }
 
-impl<Step> Drop for Server<Step> {
+impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-impl<Step: DeserializeOwned + Send + Sync + 'static> Server<Step> {
-    /// Starts a server on a free port; `serve` serves one connection.
-    pub(crate) fn start<Served>(
-        server: &Value,
-        serve: impl Fn(TcpStream, Arc<Shared<Step>>) -> Served + Send + 'static,
-    ) -> Self
-    where
-        Served: Future<Output = ()> + Send + 'static,
-    {
-        let address: IpAddr = match server["ipv6"] == true {
-            true => Ipv6Addr::LOCALHOST.into(),
-            false => Ipv4Addr::LOCALHOST.into(),
-        };
-        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
-        Self::start_at(listener, &server["script"], serve)
-    }
-
-    /// Starts a server on a listener.
-    pub(crate) fn start_at<Served>(
+impl Server {
+    /// Answers by the steps of a JSON array; `serve` serves one connection.
+    pub(crate) fn start<Step, Served>(
         listener: std::net::TcpListener,
         script: &Value,
-        serve: impl Fn(TcpStream, Arc<Shared<Step>>) -> Served + Send + 'static,
+        serve: impl Fn(TcpStream, Arc<Script<Step>>) -> Served + Send + 'static,
     ) -> Self
     where
+        Step: DeserializeOwned + Send + Sync + 'static,
         Served: Future<Output = ()> + Send + 'static,
     {
         let mut steps = script.as_array().cloned().unwrap_or_default();
@@ -102,45 +98,42 @@ impl<Step: DeserializeOwned + Send + Sync + 'static> Server<Step> {
             .last_mut()
             .and_then(|last| last.as_object_mut()?.remove("repeat"))
             .is_some_and(|repeat| repeat == true);
-        let steps = steps.into_iter().map(|step| serde_json::from_value(step).unwrap());
-        let shared = Arc::new(Shared {
-            steps: steps.collect(),
-            repeat,
-            next: AtomicUsize::new(0),
-            received: Mutex::default(),
-            arrived: Condvar::new(),
-            connections: AtomicUsize::new(0),
-        });
+        let steps = steps.into_iter().map(|step| serde_json::from_value(step).unwrap()).collect();
+        let record = Arc::<Record>::default();
+        let script =
+            Arc::new(Script { steps, repeat, next: 0.into(), record: Arc::clone(&record) });
+
         let port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
         let _entered = runtime().enter();
         let listener = TcpListener::from_std(listener).unwrap();
-        let accepting = runtime().spawn({
-            let shared = Arc::clone(&shared);
-            async move {
-                let mut connections = JoinSet::new();
-                while let Ok((stream, _)) = listener.accept().await {
-                    shared.connections.fetch_add(1, Ordering::Relaxed);
-                    connections.spawn(serve(stream, Arc::clone(&shared)));
-                }
+        let accepting = runtime().spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                script.record.connections.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(serve(stream, Arc::clone(&script)));
             }
         });
-        Self { port, shared, accepting: accepting.abort_handle() }
+        Self { port, record, accepting: accepting.abort_handle() }
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::Relaxed)
+        self.record.connections.load(Ordering::Relaxed)
     }
 
     /// Reads the requests received so far.
     pub(crate) fn received<T>(&self, read: impl FnOnce(&[Received]) -> T) -> T {
-        read(&self.shared.received.lock().unwrap())
+        read(&self.record.received.lock().unwrap())
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.received(|received| received.len())
     }
 
     pub(crate) fn wait_for_a_request(&self) {
-        let received = self.shared.received.lock().unwrap();
+        let received = self.record.received.lock().unwrap();
         let (received, _) = self
-            .shared
+            .record
             .arrived
             .wait_timeout_while(received, SOON, |received| received.is_empty())
             .unwrap();
