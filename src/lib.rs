@@ -119,7 +119,7 @@ pub mod testing;
 
 pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
-    Compression, HistogramAggregation, Origin, Overrides, Pem, Protocol, Retry, TlsVersion,
+    Batch, Compression, HistogramAggregation, Origin, Overrides, Pem, Protocol, Retry, TlsVersion,
 };
 pub use error::{
     CredentialProblem, EndpointProblem, Error, HeaderProblem, KeyMismatch, Lost, Place,

@@ -80,10 +80,6 @@ pub(crate) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 /// How the context of a trace travels between services.
 pub(crate) const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 
-/// How often metrics are exported: the SDK reads it, and we whether it is there.
-#[cfg(all(feature = "console", feature = "metrics"))]
-pub(crate) const METRIC_EXPORT_INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
-
 /// A variable of the [OTLP exporter specification] that exists generic and per signal.
 ///
 /// [OTLP exporter specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/

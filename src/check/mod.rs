@@ -85,7 +85,7 @@ impl Exporters {
 
     fn report(&self, signals: Vec<SignalReport>) -> Report {
         let switches = self.switches();
-        let odd = self.warnings().iter().map(ToString::to_string);
+        let odd = self.warnings().iter().chain(self.sdk_warnings()).map(ToString::to_string);
         let console = switches.check_console(cfg!(feature = "console")).err();
         let elsewhere = switches
             .elsewhere()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::origin::{Origin, Sourced};
+use super::settings::Warning;
 use crate::error::Error;
 use crate::signal::{Signal, Variable};
 
@@ -33,6 +34,24 @@ impl Env {
             Ok(value) => Ok(Some(Sourced { value, origin: Origin::Variable(name.to_owned()) })),
             Err(_) => Err(Error::NotUnicode { variable: name.to_owned() }),
         }
+    }
+
+    /// The same, of a variable that is warned of where it cannot be used.
+    pub(super) fn lenient(
+        &self,
+        name: &str,
+        warnings: &mut Vec<Warning>,
+    ) -> Option<Sourced<String>> {
+        self.text(name).unwrap_or_else(|_not_unicode| {
+            let origin = Origin::Variable(name.to_owned());
+            warnings.push(Warning::replaced(origin, "…".to_owned(), "Unicode", "the default"));
+            None
+        })
+    }
+
+    /// Whether a variable has a value, of whatever kind.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some()
     }
 
     /// A signal's text: its own variable's, or else the generic one's.

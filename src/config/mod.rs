@@ -6,9 +6,12 @@ mod headers;
 mod origin;
 mod overrides;
 mod proxy;
+mod resource;
+mod sdk;
 mod settings;
 mod switches;
 mod values;
+mod variables;
 
 #[cfg(feature = "metrics")]
 pub(crate) use endpoint::Endpoint;
@@ -16,6 +19,10 @@ pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use origin::Sourced;
 pub(crate) use proxy::Proxy;
+pub(crate) use resource::{ResourceSettings, is_unnamed};
+#[cfg(any(feature = "logs", feature = "trace"))]
+pub(crate) use sdk::BatchSettings;
+pub(crate) use sdk::{Sdk, SdkGiven};
 pub(crate) use settings::{
     Inputs, Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
 };
@@ -25,6 +32,7 @@ pub(crate) use switches::{Output, Switches};
 
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use sdk::Batch;
 pub(crate) use values::PemSource;
 
 pub use values::{Compression, HistogramAggregation, Pem, Protocol, Retry, TlsVersion};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sdk::Batch;
 use super::values::{Compression, Pem, Protocol};
 
 /// Settings of one signal that beat those of the whole, for
@@ -18,11 +19,16 @@ pub struct Overrides {
     pub(super) headers: Option<Vec<(String, String)>>,
     pub(super) compression: Option<Option<Compression>>,
     pub(super) timeout: Option<Duration>,
+    pub(super) batch: Option<Batch>,
     pub(super) insecure: Option<bool>,
     pub(super) server_name: Option<String>,
 }
 
 impl Overrides {
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        self.batch.as_ref()
+    }
+
     /// Sets the endpoint, for OTLP/HTTP with its whole path.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
@@ -77,6 +83,13 @@ impl Overrides {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how [`install`](crate::Exporters::install) batches items. Metrics are not batched.
+    #[must_use]
+    pub fn with_batch(mut self, batch: Batch) -> Self {
+        self.batch = Some(batch);
         self
     }
 

@@ -1,5 +1,6 @@
 //! Builder values over environment values over defaults: one resolved [`Settings`] per signal.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::origin::{Origin, Sourced};
 use super::overrides::Overrides;
 use super::proxy::{Proxy, proxy};
 use super::values::{Compression, HistogramAggregation, Pem, Protocol};
+use super::variables;
 use crate::error::Error;
 use crate::signal::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, Signal, TEMPORALITY_PREFERENCE, Variable,
@@ -370,7 +372,19 @@ impl Resolver<'_> {
                 .understood(Variable::Timeout, MILLISECONDS, milliseconds)?
                 .unwrap_or(Sourced::default(DEFAULT_TIMEOUT)),
         };
-        Ok(timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout)))
+        let timeout = timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout));
+        if matches!(timeout.origin, Origin::Builder(_)) {
+            return Ok(timeout);
+        }
+        // The SDK's processors and its reader leave this one to the exporter.
+        let Some(found) = self.inputs.env.text(variables::export_timeout(self.signal))? else {
+            return Ok(timeout);
+        };
+        let limit = accept(found, MILLISECONDS, self.warnings, milliseconds);
+        let is_shorter = |limit: &Sourced<Duration>| {
+            !limit.value.is_zero() && timeout.value.is_none_or(|timeout| limit.value < timeout)
+        };
+        Ok(limit.filter(is_shorter).map_or(timeout, |limit| limit.map(Some)))
     }
 }
 
@@ -398,7 +412,8 @@ pub(super) fn accept<T>(
         Some(value) => Some(Sourced { value, origin: found.origin }),
         None => {
             let Sourced { value, origin } = found;
-            warnings.push(Warning::NotUnderstood { origin, value, expected });
+            let expected = expected.into();
+            warnings.push(Warning::NotUnderstood { origin, value, expected, used: None });
             None
         }
     }
@@ -407,12 +422,42 @@ pub(super) fn accept<T>(
 /// What is odd about a configuration, and does not keep it from working.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
-    NotUnderstood { origin: Origin, value: String, expected: &'static str },
-    NoneBesideOthers { origin: Origin, value: String },
-    TlsBesidePlaintext { endpoint: String, origin: Origin, ignored: Vec<Origin> },
+    NotUnderstood {
+        origin: Origin,
+        value: String,
+        expected: Cow<'static, str>,
+        /// What is used in its place; `None` for what others have, or for nothing.
+        used: Option<String>,
+    },
+    NoneBesideOthers {
+        origin: Origin,
+        value: String,
+    },
+    TlsBesidePlaintext {
+        endpoint: String,
+        origin: Origin,
+        ignored: Vec<Origin>,
+    },
+    /// A service without a name.
+    UnknownService,
+    /// Variables of the specification that neither this crate nor the SDK implements.
+    WithoutEffect {
+        variables: Vec<&'static str>,
+    },
 }
 
 impl Warning {
+    /// A value that is not used, and what is used in its place.
+    pub(super) fn replaced(
+        origin: Origin,
+        value: String,
+        expected: impl Into<Cow<'static, str>>,
+        used: impl fmt::Display,
+    ) -> Self {
+        let (expected, used) = (expected.into(), Some(used.to_string()));
+        Self::NotUnderstood { origin, value, expected, used }
+    }
+
     pub(crate) fn tell(&self) {
         tracing::warn!(name: "otlp_mtls.configuration", "{self}");
         stderr::write_unless_heard(self);
@@ -422,8 +467,21 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotUnderstood { origin, value, expected } => {
-                write!(f, "{origin}: `{value}` is ignored, expected {expected}")
+            Self::NotUnderstood { origin, value, expected, used } => {
+                write!(f, "{origin}: `{value}` is ignored, expected {expected}")?;
+                used.iter().try_for_each(|used| write!(f, "; using {used}"))
+            }
+            Self::UnknownService => f.write_str(
+                "the service has no name, and is `unknown_service` to every backend: set \
+                 OTEL_SERVICE_NAME or with_service_name()",
+            ),
+            Self::WithoutEffect { variables } => {
+                write!(
+                    f,
+                    "{}: no effect, because the SDK for Rust has no such",
+                    variables.join(", ")
+                )?;
+                f.write_str(if variables.len() == 1 { " setting" } else { " settings" })
             }
             Self::NoneBesideOthers { origin, value } => {
                 write!(f, "{origin}: `{value}` has `none` beside others, and `none` wins")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::env::Env;
 use super::origin::Sourced;
-use super::settings::{Warning, accept, boolean};
+use super::settings::{Warning, boolean};
 use crate::error::Error;
 use crate::signal::{PROPAGATORS, SDK_DISABLED, Signal, exporter_variable};
 
@@ -45,25 +45,29 @@ impl Switches {
         for signal in Signal::ALL.into_iter().filter(|_| !disabled) {
             let variable = exporter_variable(signal);
             let expected = "otlp, console or none";
-            let found =
-                list(env, variable, &[Output::Otlp], expected, warnings, |name| {
-                    match name.to_ascii_lowercase().as_str() {
-                        "otlp" => Some(Output::Otlp),
-                        "console" => Some(Output::Console),
-                        _ => None,
-                    }
-                })?;
+            let found = list(
+                env,
+                variable,
+                ("otlp", &[Output::Otlp]),
+                expected,
+                warnings,
+                |name| match name.to_ascii_lowercase().as_str() {
+                    "otlp" => Some(Output::Otlp),
+                    "console" => Some(Output::Console),
+                    _ => None,
+                },
+            )?;
             outputs.insert(signal, found);
         }
-        let defaults = [Propagator::TraceContext, Propagator::Baggage];
+        let default = [Propagator::TraceContext, Propagator::Baggage];
+        let default = ("tracecontext,baggage", default.as_slice());
         let expected = "tracecontext, baggage or none";
-        let propagators = list(env, PROPAGATORS, &defaults, expected, warnings, |name| match name
-            .to_ascii_lowercase()
-            .as_str()
-        {
-            "tracecontext" => Some(Propagator::TraceContext),
-            "baggage" => Some(Propagator::Baggage),
-            _ => None,
+        let propagators = list(env, PROPAGATORS, default, expected, warnings, |name| {
+            match name.to_ascii_lowercase().as_str() {
+                "tracecontext" => Some(Propagator::TraceContext),
+                "baggage" => Some(Propagator::Baggage),
+                _ => None,
+            }
         })?;
         Ok(Self { disabled, outputs, propagators: propagators.value })
     }
@@ -114,24 +118,37 @@ impl Switches {
 fn list<T: Copy + PartialEq>(
     env: &Env,
     variable: &str,
-    default: &[T],
+    default: (&str, &[T]),
     expected: &'static str,
     warnings: &mut Vec<Warning>,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Sourced<Vec<T>>, Error> {
     let Some(Sourced { value, origin }) = env.text(variable)? else {
-        return Ok(Sourced::default(default.to_vec()));
+        return Ok(Sourced::default(default.1.to_vec()));
     };
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
     let (none, names): (Vec<_>, Vec<_>) = names.partition(|name| name.eq_ignore_ascii_case("none"));
-    let mut values = Vec::new();
-    for name in &names {
-        let name = Sourced { value: (*name).to_owned(), origin: origin.clone() };
-        match accept(name, expected, warnings, &parse) {
-            Some(found) if !values.contains(&found.value) => values.push(found.value),
-            _ => {}
+    let (mut values, mut known, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match parse(name) {
+            Some(value) if values.contains(&value) => {}
+            Some(value) => {
+                values.push(value);
+                known.push(name);
+            }
+            None => unknown.push(name),
         }
     }
+    let used = match (none.is_empty(), known.as_slice()) {
+        (false, _) => "none".to_owned(),
+        (true, []) => default.0.to_owned(),
+        (true, known) => known.join(","),
+    };
+    warnings.extend(
+        unknown
+            .into_iter()
+            .map(|name| Warning::replaced(origin.clone(), name.to_owned(), expected, used.clone())),
+    );
     if !none.is_empty() {
         if !values.is_empty() {
             warnings.push(Warning::NoneBesideOthers { origin: origin.clone(), value });
@@ -139,7 +156,7 @@ fn list<T: Copy + PartialEq>(
         return Ok(Sourced { value: Vec::new(), origin });
     }
     if values.is_empty() {
-        return Ok(Sourced::default(default.to_vec()));
+        return Ok(Sourced::default(default.1.to_vec()));
     }
     Ok(Sourced { value: values, origin })
 }
@@ -177,13 +194,17 @@ mod tests {
                 "what is not known is ignored",
                 "zipkin",
                 &[Otlp],
-                &["OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none"],
+                &[
+                    "OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none; using otlp",
+                ],
             ),
             (
                 "and the rest of the list is not",
                 "zipkin,console",
                 &[Console],
-                &["OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none"],
+                &[
+                    "OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none; using console",
+                ],
             ),
             (
                 "none wins over others",

@@ -7,15 +7,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderMap;
+use opentelemetry::KeyValue;
+#[cfg(feature = "trace")]
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::Temporality;
+#[cfg(feature = "trace")]
+use opentelemetry_sdk::trace::{ShouldSample, SpanLimits};
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 
 use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
-    Compression, Env, HistogramAggregation, Inputs, Output, Overrides, Pem, Protocol, Retry,
-    Settings, Switches, TlsVersion, histogram_aggregation, reload_interval, temporality,
+    Batch, Compression, Env, HistogramAggregation, Inputs, Output, Overrides, Pem, Protocol,
+    ResourceSettings, Retry, Sdk, SdkGiven, Settings, Switches, TlsVersion, histogram_aggregation,
+    reload_interval, temporality,
 };
 use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
@@ -59,7 +65,10 @@ pub struct ExportersBuilder {
     assume_http2: bool,
     temporality: Option<Temporality>,
     histogram_aggregation: Option<HistogramAggregation>,
-    resource: Option<Resource>,
+    resource: ResourceSettings,
+    sdk: SdkGiven,
+    #[cfg(feature = "trace")]
+    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
 }
 
 impl ExportersBuilder {
@@ -109,6 +118,11 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_timeout(timeout))
     }
 
+    /// Sets how [`install`](Exporters::install) batches spans and log records. Metrics are not batched.
+    pub fn with_batch(self, batch: Batch) -> Self {
+        self.with_all(|all| all.with_batch(batch))
+    }
+
     /// Sets whether a gRPC endpoint *without a scheme* is dialled in plaintext.
     pub fn with_insecure(self, insecure: bool) -> Self {
         self.with_all(|all| all.with_insecure(insecure))
@@ -139,9 +153,8 @@ impl ExportersBuilder {
     /// Replaces the process's environment, for tests and for configuration that comes from
     /// elsewhere.
     ///
-    /// It replaces what this crate reads: the `OTEL_EXPORTER_OTLP_*` variables, `OTEL_SDK_DISABLED`,
-    /// `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and `OTEL_PROPAGATORS`. The SDK reads its own variables
-    /// (`OTEL_SERVICE_NAME`, `OTEL_BSP_*` …) from the process always.
+    /// It replaces all that this crate and [`install`](Exporters::install) read. Providers that are built
+    /// elsewhere read the SDK's own variables (`OTEL_BSP_*` …) from the process always.
     ///
     /// ```
     /// use otlp_mtls::{Exporters, Signal};
@@ -286,11 +299,69 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets the resource that [`install`](Exporters::install) gives its providers, in place of the one
-    /// that [`init`](crate::init) describes. To keep what the SDK detects, start from
-    /// [`Resource::builder`].
+    /// Sets how often [`install`](Exporters::install) has metrics exported, by default every minute
+    /// (`OTEL_METRIC_EXPORT_INTERVAL`). Not zero.
+    pub fn with_metric_interval(mut self, interval: Duration) -> Self {
+        self.sdk.metric_interval = Some(interval);
+        self
+    }
+
+    /// Sets which spans [`install`](Exporters::install) has sampled, in place of `OTEL_TRACES_SAMPLER`
+    /// and `OTEL_TRACES_SAMPLER_ARG`.
+    #[cfg(feature = "trace")]
+    pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
+        self.sdk.sampler = Some(Box::new(sampler));
+        self
+    }
+
+    /// Sets how many attributes, events and links a span may have, in place of the variables
+    /// `OTEL_SPAN_*_COUNT_LIMIT` and their like.
+    #[cfg(feature = "trace")]
+    pub fn with_span_limits(mut self, limits: SpanLimits) -> Self {
+        self.sdk.span_limits = Some(limits);
+        self
+    }
+
+    /// Sets how the context of a trace travels between services, in place of `OTEL_PROPAGATORS`. Several
+    /// are one [`TextMapCompositePropagator`].
+    ///
+    /// [`TextMapCompositePropagator`]: opentelemetry::propagation::TextMapCompositePropagator
+    #[cfg(feature = "trace")]
+    pub fn with_propagator(
+        mut self,
+        propagator: impl TextMapPropagator + Send + Sync + 'static,
+    ) -> Self {
+        self.propagator = Some(Arc::new(propagator));
+        self
+    }
+
+    /// Sets the name of the service (`OTEL_SERVICE_NAME`), for [`install`](Exporters::install).
+    pub fn with_service_name(self, name: impl Into<String>) -> Self {
+        self.with_resource_attributes([KeyValue::new("service.name", name.into())])
+    }
+
+    /// Sets the version of the service, for [`install`](Exporters::install).
+    pub fn with_service_version(self, version: impl Into<String>) -> Self {
+        self.with_resource_attributes([KeyValue::new("service.version", version.into())])
+    }
+
+    /// Adds attributes to the resource that [`install`](Exporters::install) gives its providers. They
+    /// beat `OTEL_RESOURCE_ATTRIBUTES` and what is detected.
+    pub fn with_resource_attributes(
+        mut self,
+        attributes: impl IntoIterator<Item = KeyValue>,
+    ) -> Self {
+        self.resource.attributes.extend(attributes);
+        self
+    }
+
+    /// Sets the resource that [`install`](Exporters::install) gives its providers, in place of what
+    /// [`init`](crate::init) detects. To keep what the SDK detects, start from [`Resource::builder`].
+    ///
+    /// It beats `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which add what it does not have. The
+    /// methods for single attributes beat it.
     pub fn with_resource(mut self, resource: Resource) -> Self {
-        self.resource = Some(resource);
+        self.resource.resource = Some(resource);
         self
     }
 
@@ -351,6 +422,16 @@ impl ExportersBuilder {
             lines.insert(signal, Line { settings: Arc::new(settings), ledger, shared });
         }
 
+        let batch = |signal| {
+            let own = self.specific.get(&signal).and_then(Overrides::batch);
+            own.or(self.generic.batch()).cloned().unwrap_or_default()
+        };
+        let batches = [batch(Signal::Traces), batch(Signal::Logs)];
+        let mut sdk_warnings = Vec::new();
+        let mut resource = self.resource;
+        resource.read(env, &mut sdk_warnings);
+        let sdk = Sdk::resolve(&self.sdk, batches.each_ref(), env, &mut sdk_warnings);
+
         let temporality = match self.temporality {
             Some(temporality) => temporality,
             None => temporality(env, &mut warnings)?.unwrap_or_default(),
@@ -373,6 +454,10 @@ impl ExportersBuilder {
             lines,
             switches,
             warnings: said,
+            sdk,
+            sdk_warnings,
+            #[cfg(feature = "trace")]
+            propagator: self.propagator,
             policy: Policy {
                 connect_timeout: self
                     .connect_timeout
@@ -384,7 +469,7 @@ impl ExportersBuilder {
             },
             temporality,
             histogram_aggregation,
-            resource: self.resource,
+            resource,
         })))
     }
 }

@@ -11,11 +11,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use opentelemetry_sdk::Resource;
+#[cfg(feature = "trace")]
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 
-use crate::config::{HistogramAggregation, Retry, Settings, Switches, Warning};
+use crate::config::{
+    HistogramAggregation, ResourceSettings, Retry, Sdk, Settings, Switches, Warning,
+};
 use crate::error::Error;
 use crate::exporter::{Client, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
@@ -44,10 +47,15 @@ struct Inner {
     lines: BTreeMap<Signal, Line>,
     switches: Switches,
     warnings: Vec<Warning>,
+    sdk: Sdk,
+    /// What is odd about that.
+    sdk_warnings: Vec<Warning>,
+    #[cfg(feature = "trace")]
+    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
     policy: Policy,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
-    resource: Option<Resource>,
+    resource: ResourceSettings,
 }
 
 /// One signal's way out.
@@ -239,14 +247,30 @@ impl Exporters {
         self.0.lines.get(&signal).map_or(0, |line| line.ledger.counts().queued)
     }
 
-    /// The resource that the builder was given.
-    pub(crate) fn resource(&self) -> Option<&Resource> {
-        self.0.resource.as_ref()
+    /// What the builder and the environment say of the resource.
+    pub(crate) fn resource(&self) -> &ResourceSettings {
+        &self.0.resource
     }
 
     /// What is odd about the configuration.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.0.warnings
+    }
+
+    /// What the SDK's providers are built with.
+    pub(crate) fn sdk(&self) -> &Sdk {
+        &self.0.sdk
+    }
+
+    /// What is odd about that.
+    pub(crate) fn sdk_warnings(&self) -> &[Warning] {
+        &self.0.sdk_warnings
+    }
+
+    /// The propagator that the builder was given.
+    #[cfg(feature = "trace")]
+    pub(crate) fn propagator(&self) -> Option<Arc<dyn TextMapPropagator + Send + Sync>> {
+        self.0.propagator.clone()
     }
 
     pub(crate) fn switches(&self) -> &Switches {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{BatchLogProcessor, LoggerProviderBuilder, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{
+    BatchConfigBuilder, BatchLogProcessor, LoggerProviderBuilder, SdkLoggerProvider,
+};
 
 use super::counting::Counting;
 use super::{Provider, Setup, Telemetry};
-use crate::config::Output;
+use crate::config::{BatchSettings, Output};
 use crate::error::Error;
 use crate::signal::Signal;
 
@@ -19,7 +21,15 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
         builder = match output {
             Output::Otlp => {
                 let exporter = exporters.log_exporter_for(delivery)?;
-                let processor = BatchLogProcessor::builder(exporter).build();
+                let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } =
+                    exporters.sdk().batch_logs;
+                let batch = BatchConfigBuilder::default()
+                    .with_scheduled_delay(schedule_delay)
+                    .with_max_queue_size(max_queue_size)
+                    .with_max_export_batch_size(max_export_batch_size)
+                    .build();
+                let processor =
+                    BatchLogProcessor::builder(exporter).with_batch_config(batch).build();
                 builder
                     .with_log_processor(Counting::new(processor, exporters.ledger(Signal::Logs)?))
             }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{
-    Aggregation, Instrument, InstrumentKind, MeterProviderBuilder, SdkMeterProvider, Stream,
+    Aggregation, Instrument, InstrumentKind, MeterProviderBuilder, PeriodicReader,
+    SdkMeterProvider, Stream,
 };
 
 use super::{Provider, Setup, Telemetry, instruments};
@@ -14,15 +16,24 @@ use crate::config::{HistogramAggregation, Output};
 use crate::error::Error;
 use crate::signal::Signal;
 
+/// The default of [`OTEL_METRIC_EXPORT_INTERVAL`](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#periodic-exporting-metricreader).
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// The default [to the console](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/).
+#[cfg(feature = "console")]
+const CONSOLE_INTERVAL: Duration = Duration::from_secs(10);
+
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let Setup { exporters, delivery, resource, outputs } = setup;
+    let interval = exporters.sdk().metric_interval;
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
     for output in *outputs {
         builder = match output {
             Output::Otlp => {
-                builder.with_periodic_exporter(exporters.metric_exporter_for(delivery)?)
+                let exporter = exporters.metric_exporter_for(delivery)?;
+                builder.with_reader(reader(exporter, interval.unwrap_or(INTERVAL)))
             }
-            Output::Console => console(builder),
+            Output::Console => console(builder, interval),
         };
     }
     let builder = match exporters.histogram_aggregation() {
@@ -34,23 +45,19 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     Ok(Arc::new(provider))
 }
 
-/// [Every ten seconds](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/), unless
-/// the variable that the SDK reads from the process says otherwise.
-#[cfg(feature = "console")]
-fn console(builder: MeterProviderBuilder) -> MeterProviderBuilder {
-    use opentelemetry_sdk::metrics::PeriodicReader;
+fn reader<E: PushMetricExporter>(exporter: E, interval: Duration) -> PeriodicReader<E> {
+    PeriodicReader::builder(exporter).with_interval(interval).build()
+}
 
-    let reader = PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default());
-    let reader = match std::env::var_os(crate::signal::METRIC_EXPORT_INTERVAL) {
-        Some(_) => reader,
-        None => reader.with_interval(Duration::from_secs(10)),
-    };
-    builder.with_reader(reader.build())
+#[cfg(feature = "console")]
+fn console(builder: MeterProviderBuilder, interval: Option<Duration>) -> MeterProviderBuilder {
+    let exporter = opentelemetry_stdout::MetricExporter::default();
+    builder.with_reader(reader(exporter, interval.unwrap_or(CONSOLE_INTERVAL)))
 }
 
 /// Refused before.
 #[cfg(not(feature = "console"))]
-fn console(builder: MeterProviderBuilder) -> MeterProviderBuilder {
+fn console(builder: MeterProviderBuilder, _interval: Option<Duration>) -> MeterProviderBuilder {
     builder
 }
 

@@ -26,7 +26,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use self::claim::Claim;
-use crate::config::Output;
+use crate::config::{Output, Warning, is_unnamed};
 use crate::error::{Error, Lost};
 use crate::exporter::Delivery;
 use crate::exporters::Exporters;
@@ -92,10 +92,10 @@ trait Provider: Any + Send + Sync {
 /// A signal that is off costs nothing: it has no exporter, no thread and no connection, and its
 /// certificates are not read.
 ///
-/// The SDK reads its own: `OTEL_BSP_*`, `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_INTERVAL`,
-/// `OTEL_TRACES_SAMPLER`. The resource is made of `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, and,
-/// unless that says otherwise, `process.pid`, `process.executable.name`, `os.type` and, on Linux,
-/// `host.name`.
+/// So are `OTEL_BSP_*`, `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_*`, `OTEL_TRACES_SAMPLER` and the limits of
+/// spans, which the SDK would read itself, but without naming what it cannot use. The resource is
+/// made of what is detected (`process.pid`, `process.executable.name`, `os.type`, `host.name` on Linux,
+/// `telemetry.*`), `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`; the later wins.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -158,7 +158,11 @@ impl Exporters {
         if on.peek().is_none() {
             return Ok(telemetry);
         }
-        let resource = self.resource().cloned().unwrap_or_else(resource::detect);
+        self.sdk_warnings().iter().for_each(Warning::tell);
+        let resource = self.resource().over(resource::detect);
+        if is_unnamed(&resource) {
+            Warning::UnknownService.tell();
+        }
         for (outputs, make) in on {
             let delivery = &telemetry.delivery;
             let setup = Setup { exporters: self, delivery, resource: resource.clone(), outputs };
@@ -192,7 +196,7 @@ impl Telemetry {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         self.providers.iter().for_each(|provider| provider.set_global());
         #[cfg(feature = "trace")]
-        trace::set_propagators(self.exporters.switches().propagators());
+        trace::set_propagator(&self.exporters);
     }
 
     /// The provider of one kind.

@@ -1,51 +1,23 @@
-//! What the resource says unless the builder has one.
+//! What is detected of the process, for the resource.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResourceDetector};
-use percent_encoding::percent_decode_str;
 
-use crate::config::{Origin, Warning};
-
-const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// The version of the semantic conventions that the attributes below are of, which a detector [must
+/// say](https://opentelemetry.io/docs/specs/otel/resource/sdk/#resource-detectors).
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// What the SDK detects, and what the other languages tell of a process and the standard library
 /// knows, by the names of the [semantic conventions](https://opentelemetry.io/docs/specs/semconv/resource/).
-/// The environment has the last word, and in it `OTEL_SERVICE_NAME`.
 pub(super) fn detect() -> Resource {
-    let variable = |name| std::env::var(name).unwrap_or_default().trim().to_owned();
-    let name = Some(variable("OTEL_SERVICE_NAME")).filter(|name| !name.is_empty());
-    let list = variable(ATTRIBUTES);
-    let attributes = attributes(&list).unwrap_or_else(|| {
-        let origin = Origin::Variable(ATTRIBUTES.to_owned());
-        let expected = "key=value,key=value, percent-encoded";
-        Warning::NotUnderstood { origin, value: list, expected }.tell();
-        Vec::new()
-    });
     Resource::builder_empty()
-        .with_attributes(process())
         .with_detectors(&[
             Box::new(SdkProvidedResourceDetector),
             Box::new(TelemetryResourceDetector),
         ])
-        .with_attributes(attributes)
-        .with_attributes(name.map(|name| KeyValue::new("service.name", name)))
+        .with_schema_url(process(), SCHEMA_URL)
         .build()
-}
-
-/// All of a list, or [nothing of it][spec]. The SDK's own detector does not decode.
-///
-/// [spec]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
-fn attributes(list: &str) -> Option<Vec<KeyValue>> {
-    let decode =
-        |text: &str| Some(percent_decode_str(text.trim()).decode_utf8().ok()?.into_owned());
-    let pairs = list.split(',').filter(|pair| !pair.trim().is_empty());
-    let attributes = pairs.map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        let key = decode(key).filter(|key| !key.is_empty())?;
-        Some(KeyValue::new(key, decode(value)?))
-    });
-    attributes.collect()
 }
 
 fn process() -> impl Iterator<Item = KeyValue> {
@@ -57,6 +29,8 @@ fn process() -> impl Iterator<Item = KeyValue> {
     [
         KeyValue::new("process.pid", i64::from(std::process::id())),
         KeyValue::new("os.type", os_type(std::env::consts::OS)),
+        KeyValue::new("telemetry.distro.name", env!("CARGO_PKG_NAME")),
+        KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
     ]
     .into_iter()
     .chain(executable)

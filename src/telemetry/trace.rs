@@ -3,26 +3,44 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::global;
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{
+    Extractor, Injector, TextMapCompositePropagator, TextMapPropagator,
+};
+use opentelemetry::{Context, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, TracerProviderBuilder};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, TracerProviderBuilder,
+};
 
 use super::counting::Counting;
 use super::{Provider, Setup, Telemetry};
-use crate::config::{Output, Propagator};
+use crate::config::{BatchSettings, Output, Propagator};
 use crate::error::Error;
+use crate::exporters::Exporters;
 use crate::signal::Signal;
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let Setup { exporters, delivery, resource, outputs } = setup;
-    let mut builder = SdkTracerProvider::builder().with_resource(resource.clone());
+    let sdk = exporters.sdk();
+    let mut builder = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_sampler(sdk.sampler.clone())
+        .with_span_limits(sdk.span_limits);
     for output in *outputs {
         builder = match output {
             Output::Otlp => {
                 let exporter = exporters.span_exporter_for(delivery)?;
-                let processor = BatchSpanProcessor::builder(exporter).build();
+                let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } =
+                    sdk.batch_spans;
+                let batch = BatchConfigBuilder::default()
+                    .with_scheduled_delay(schedule_delay)
+                    .with_max_queue_size(max_queue_size)
+                    .with_max_export_batch_size(max_export_batch_size)
+                    .build();
+                let processor =
+                    BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
                 builder.with_span_processor(Counting::new(
                     processor,
                     exporters.ledger(Signal::Traces)?,
@@ -48,14 +66,36 @@ fn console(builder: TracerProviderBuilder) -> TracerProviderBuilder {
 
 /// Sets the global propagator, which is also there for a service that has no spans of its own. None
 /// at all is one that does nothing.
-pub(super) fn set_propagators(propagators: &[Propagator]) {
-    let propagators = propagators.iter().map(|propagator| match propagator {
+pub(super) fn set_propagator(exporters: &Exporters) {
+    if let Some(given) = exporters.propagator() {
+        return global::set_text_map_propagator(Given(given));
+    }
+    let propagators = exporters.switches().propagators().iter();
+    let propagators = propagators.map(|propagator| match propagator {
         Propagator::TraceContext => {
             Box::new(TraceContextPropagator::new()) as Box<dyn TextMapPropagator + Send + Sync>
         }
         Propagator::Baggage => Box::new(BaggagePropagator::new()),
     });
     global::set_text_map_propagator(TextMapCompositePropagator::new(propagators.collect()));
+}
+
+/// A propagator that the builder was given.
+#[derive(Debug)]
+struct Given(Arc<dyn TextMapPropagator + Send + Sync>);
+
+impl TextMapPropagator for Given {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        self.0.inject_context(context, injector);
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        self.0.extract_with_context(context, extractor)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        self.0.fields()
+    }
 }
 
 impl Telemetry {

@@ -43,17 +43,18 @@ pub fn init_tracing() -> Result<Telemetry, Error> {
     let quiet = filter().try_from_env().unwrap_or_else(|_| filter().parse_lossy(""));
     let early = tracing_subscriber::registry().with(quiet).with(console());
     let telemetry = tracing::subscriber::with_default(early, || Exporters::from_env()?.assemble())?;
+    telemetry.subscribe()
+}
 
-    let subscriber = tracing_subscriber::registry()
-        .with(filter().from_env_lossy())
-        .with(console())
-        .with(telemetry.tracing_layer());
-    tracing::subscriber::set_global_default(subscriber)
-        .map_err(|_already_set| Error::SubscriberAlreadySet)?;
-    telemetry.set_globals();
-    // A logger that is there stays.
-    let _ = LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init();
-    Ok(telemetry)
+impl Exporters {
+    /// What [`init_tracing`] does, with what the builder was given.
+    ///
+    /// # Errors
+    ///
+    /// As [`init_tracing`].
+    pub fn install_tracing(&self) -> Result<Telemetry, Error> {
+        self.assemble()?.subscribe()
+    }
 }
 
 /// As people know `RUST_LOG`, but that it is `info` if it is not set.
@@ -70,6 +71,20 @@ where
 }
 
 impl Telemetry {
+    /// Sets the global subscriber, and OpenTelemetry's globals.
+    fn subscribe(self) -> Result<Self, Error> {
+        let subscriber = tracing_subscriber::registry()
+            .with(filter().from_env_lossy())
+            .with(console())
+            .with(self.tracing_layer());
+        tracing::subscriber::set_global_default(subscriber)
+            .map_err(|_already_set| Error::SubscriberAlreadySet)?;
+        self.set_globals();
+        // A logger that is there stays.
+        let _ = LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init();
+        Ok(self)
+    }
+
     /// A layer for a subscriber of one's own, which exports the spans of `tracing` as spans, and its
     /// events as log records with the trace and span that they are in. A signal that is off is left
     /// out.

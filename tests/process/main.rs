@@ -12,6 +12,7 @@ mod leaks;
 mod provider;
 mod roots;
 mod rotation;
+mod sdk;
 mod suppression;
 mod switches;
 

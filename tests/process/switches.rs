@@ -316,5 +316,8 @@ fn the_resource_tells_of_the_process() {
         assert_eq!(attribute("host.name").is_some(), cfg!(target_os = "linux"));
         assert_eq!(attribute("os.type").as_deref(), Some("mine"));
         assert_eq!(attribute("telemetry.sdk.language").as_deref(), Some("rust"));
+        assert_eq!(attribute("telemetry.distro.name").as_deref(), Some("otlp-mtls"));
+        let version = attribute("telemetry.distro.version");
+        assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
     });
 }

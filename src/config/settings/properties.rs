@@ -151,6 +151,7 @@ impl Case {
             timeout: text(&self.timeout).and_then(|text| milliseconds(&text)),
             insecure: None,
             server_name: self.server_name[layer].clone(),
+            batch: None,
         }
     }
 

@@ -17,6 +17,7 @@ const COMPRESSION: &str = "OTEL_EXPORTER_OTLP_COMPRESSION";
 const TRACES_COMPRESSION: &str = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION";
 const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const TRACES_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
+const BSP_TIMEOUT: &str = "OTEL_BSP_EXPORT_TIMEOUT";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const TRACES_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE";
 const CLIENT_KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
@@ -274,6 +275,12 @@ fn timeout() {
         ("no number is ignored", &[(TIMEOUT, "10s")], ms(10_000), 1),
         ("neither is a negative one", &[(TIMEOUT, "-1")], ms(10_000), 1),
         ("a signal's nonsense falls back", &[(TIMEOUT, "7"), (TRACES_TIMEOUT, "x")], ms(7), 1),
+        ("the processor's, if it is shorter", &[(BSP_TIMEOUT, "3")], ms(3), 0),
+        ("and not if it is longer", &[(BSP_TIMEOUT, "30000")], ms(10_000), 0),
+        ("it limits what has no limit", &[(TIMEOUT, "0"), (BSP_TIMEOUT, "3")], ms(3), 0),
+        ("zero adds no limit", &[(BSP_TIMEOUT, "0")], ms(10_000), 0),
+        ("nor does nonsense", &[(BSP_TIMEOUT, "-1")], ms(10_000), 1),
+        ("nor another signal's", &[("OTEL_BLRP_EXPORT_TIMEOUT", "3")], ms(10_000), 0),
     ];
     for (rule, vars, expected, warned) in rows {
         let (settings, warnings) = resolve(vars);

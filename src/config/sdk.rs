@@ -1,0 +1,502 @@
+//! What the SDK is told when providers are set up: batches, the interval of metrics, sampling, limits.
+//!
+//! Left alone, the SDK reads these variables itself, but from the process only, and it ignores without a
+//! message what it cannot read. The specification wants a warning that names variable and value
+//! ([numbers], [enums]).
+//!
+//! [numbers]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#numeric
+//! [enums]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#enum
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+#[cfg(feature = "trace")]
+use opentelemetry_sdk::trace::{Sampler, ShouldSample, SpanLimits};
+
+use super::env::Env;
+use super::origin::Sourced;
+use super::settings::Warning;
+use super::variables::{self, BatchVariables};
+
+/// The longest queue. The SDK reserves the memory for all of it at once, some 400 bytes for each span.
+const MAX_QUEUE_SIZE: usize = 131_072;
+
+/// The longest delay or interval, in milliseconds: what [the specification] wants to be supported.
+///
+/// [the specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#numeric
+const MAX_MILLISECONDS: u64 = i32::MAX as u64;
+
+/// How the SDK batches spans or log records. What is not set comes from the environment
+/// (`OTEL_BSP_*`, `OTEL_BLRP_*`), then from the specification's defaults.
+///
+/// ```
+/// use otlp_mtls::Batch;
+/// use std::time::Duration;
+///
+/// let batch = Batch::default().with_schedule_delay(Duration::from_secs(1)).with_max_queue_size(8_192);
+/// # assert_ne!(batch, Batch::default());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    schedule_delay: Option<Duration>,
+    max_queue_size: Option<usize>,
+    max_export_batch_size: Option<usize>,
+}
+
+impl Batch {
+    /// Sets the time between two exports: by default 5 s for spans and 1 s for log records. Not zero.
+    #[must_use]
+    pub fn with_schedule_delay(mut self, delay: Duration) -> Self {
+        self.schedule_delay = Some(delay);
+        self
+    }
+
+    /// Sets how many items may wait for an export, 1 to 131,072: by default 2,048. What has no room is
+    /// dropped, and counted in [`Exporters::status`](crate::Exporters::status).
+    #[must_use]
+    pub fn with_max_queue_size(mut self, items: usize) -> Self {
+        self.max_queue_size = Some(items);
+        self
+    }
+
+    /// Sets how many items one export has, at most as many as the queue: by default 512.
+    #[must_use]
+    pub fn with_max_export_batch_size(mut self, items: usize) -> Self {
+        self.max_export_batch_size = Some(items);
+        self
+    }
+}
+
+/// What the builder has for the SDK.
+#[derive(Clone, Default)]
+pub(crate) struct SdkGiven {
+    pub(crate) metric_interval: Option<Duration>,
+    #[cfg(feature = "trace")]
+    pub(crate) sampler: Option<Box<dyn ShouldSample>>,
+    #[cfg(feature = "trace")]
+    pub(crate) span_limits: Option<SpanLimits>,
+}
+
+/// What the SDK's providers are built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Sdk {
+    pub(crate) batch_spans: BatchSettings,
+    pub(crate) batch_logs: BatchSettings,
+    /// `None` for the default of the reader: a minute, and ten seconds to the console.
+    pub(crate) metric_interval: Option<Duration>,
+    #[cfg(feature = "trace")]
+    pub(crate) sampler: Box<dyn ShouldSample>,
+    #[cfg(feature = "trace")]
+    pub(crate) span_limits: SpanLimits,
+}
+
+/// A [`Batch`] with every value set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchSettings {
+    pub(crate) schedule_delay: Duration,
+    pub(crate) max_queue_size: usize,
+    pub(crate) max_export_batch_size: usize,
+}
+
+impl Sdk {
+    /// What is odd becomes a warning, and so do variables that have no effect.
+    pub(crate) fn resolve(
+        given: &SdkGiven,
+        [spans, logs]: [&Batch; 2],
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Self {
+        let mut reader = Reader { env, warnings };
+        let (delay_of_spans, delay_of_logs) = (Duration::from_secs(5), Duration::from_secs(1));
+        let sdk = Self {
+            batch_spans: reader.batch(spans, &variables::BATCH_SPANS, delay_of_spans),
+            batch_logs: reader.batch(logs, &variables::BATCH_LOGS, delay_of_logs),
+            metric_interval: reader.metric_interval(given.metric_interval),
+            #[cfg(feature = "trace")]
+            sampler: match &given.sampler {
+                Some(sampler) => sampler.clone(),
+                None => Box::new(reader.sampler()),
+            },
+            #[cfg(feature = "trace")]
+            span_limits: match given.span_limits {
+                Some(limits) => limits,
+                None => reader.span_limits(),
+            },
+        };
+        let ignored: Vec<_> =
+            variables::WITHOUT_EFFECT.iter().copied().filter(|name| env.is_set(name)).collect();
+        if !ignored.is_empty() {
+            warnings.push(Warning::WithoutEffect { variables: ignored });
+        }
+        sdk
+    }
+}
+
+/// Reads the SDK's variables, by one rule: what cannot be used is warned of, and the default is used.
+struct Reader<'a> {
+    env: &'a Env,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl Reader<'_> {
+    fn batch(
+        &mut self,
+        given: &Batch,
+        names: &BatchVariables,
+        default_delay: Duration,
+    ) -> BatchSettings {
+        let delay = given.schedule_delay.map(|delay| Sourced::builder("with_batch", delay));
+        let schedule_delay = self.duration(delay, names.schedule_delay, Some(default_delay));
+        let size = |given: Option<usize>| given.map(|size| Sourced::builder("with_batch", size));
+        let max_queue_size = self.number(
+            size(given.max_queue_size),
+            names.max_queue_size,
+            1..=MAX_QUEUE_SIZE,
+            2_048,
+        );
+        // The specification: not more than the queue.
+        let max_export_batch_size = self.number(
+            size(given.max_export_batch_size),
+            names.max_export_batch_size,
+            1..=max_queue_size,
+            max_queue_size.min(512),
+        );
+        let schedule_delay = schedule_delay.unwrap_or(default_delay);
+        BatchSettings { schedule_delay, max_queue_size, max_export_batch_size }
+    }
+
+    /// `None` for the default, also where what is set cannot be used.
+    fn metric_interval(&mut self, given: Option<Duration>) -> Option<Duration> {
+        let given = given.map(|interval| Sourced::builder("with_metric_interval", interval));
+        self.duration(given, variables::METRIC_EXPORT_INTERVAL, None)
+    }
+
+    fn number<T>(
+        &mut self,
+        given: Option<Sourced<T>>,
+        name: &str,
+        range: RangeInclusive<T>,
+        default: T,
+    ) -> T
+    where
+        T: Copy + Display + FromStr + PartialOrd,
+    {
+        self.usable(given, name, range, &default).unwrap_or(default)
+    }
+
+    /// A duration that is not zero; a variable's is in milliseconds.
+    fn duration(
+        &mut self,
+        given: Option<Sourced<Duration>>,
+        name: &str,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
+        let milliseconds = |duration: Duration| {
+            let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            // Less than a millisecond is not zero.
+            milliseconds.max(u64::from(!duration.is_zero()))
+        };
+        let given = given.map(|given| given.map(milliseconds));
+        let used = default
+            .map_or_else(|| "the default".to_owned(), |default| milliseconds(default).to_string());
+        let found = self.usable(given, name, 1..=MAX_MILLISECONDS, &used);
+        found.map(Duration::from_millis).or(default)
+    }
+
+    /// A number that was given in code, or by a variable; `None` if there is none that can be used. One
+    /// that is too large becomes the largest.
+    fn usable<T>(
+        &mut self,
+        given: Option<Sourced<T>>,
+        name: &str,
+        range: RangeInclusive<T>,
+        default: &dyn Display,
+    ) -> Option<T>
+    where
+        T: Copy + Display + FromStr + PartialOrd,
+    {
+        let (value, text, origin) = match given {
+            Some(given) => (Some(given.value), given.value.to_string(), given.origin),
+            None => {
+                let found = self.env.lenient(name, self.warnings)?;
+                (found.value.parse().ok(), found.value, found.origin)
+            }
+        };
+        let (least, most) = (*range.start(), *range.end());
+        let is_too_large = match value {
+            Some(value) if range.contains(&value) => return Some(value),
+            Some(value) => value > most,
+            // More digits than its type can hold.
+            None => text.bytes().all(|byte| byte.is_ascii_digit()),
+        };
+        let expected = format!("a number from {least} to {most}");
+        let (used, instead) = match is_too_large {
+            true => (most.to_string(), Some(most)),
+            false => (default.to_string(), None),
+        };
+        self.warnings.push(Warning::replaced(origin, text, expected, used));
+        instead
+    }
+
+    /// The samplers that the SDK has, [by name][spec].
+    ///
+    /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
+    #[cfg(feature = "trace")]
+    fn sampler(&mut self) -> Sampler {
+        let parent_based = |root| Sampler::ParentBased(Box::new(root));
+        let default = parent_based(Sampler::AlwaysOn);
+        let Some(found) = self.env.lenient(variables::SAMPLER, self.warnings) else {
+            return default;
+        };
+        match found.value.to_ascii_lowercase().as_str() {
+            "always_on" => Sampler::AlwaysOn,
+            "always_off" => Sampler::AlwaysOff,
+            "traceidratio" => Sampler::TraceIdRatioBased(self.ratio()),
+            "parentbased_always_on" => default,
+            "parentbased_always_off" => parent_based(Sampler::AlwaysOff),
+            "parentbased_traceidratio" => parent_based(Sampler::TraceIdRatioBased(self.ratio())),
+            _ => {
+                let expected = "always_on, always_off, traceidratio, parentbased_always_on, \
+                                parentbased_always_off or parentbased_traceidratio";
+                let used = "parentbased_always_on";
+                let Sourced { value, origin } = found;
+                self.warnings.push(Warning::replaced(origin, value, expected, used));
+                default
+            }
+        }
+    }
+
+    /// The part of the traces that is sampled: all of them, where the variable is not set.
+    #[cfg(feature = "trace")]
+    fn ratio(&mut self) -> f64 {
+        let Some(found) = self.env.lenient(variables::SAMPLER_ARGUMENT, self.warnings) else {
+            return 1.0;
+        };
+        // NaN is in no range.
+        match found.value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)) {
+            Some(ratio) => ratio,
+            None => {
+                let expected = "a number from 0 to 1";
+                let Sourced { value, origin } = found;
+                self.warnings.push(Warning::replaced(origin, value, expected, "1"));
+                1.0
+            }
+        }
+    }
+
+    /// The [limits] that the SDK has; the general one holds for attributes of spans that have none of
+    /// their own.
+    ///
+    /// [limits]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#attribute-limits
+    #[cfg(feature = "trace")]
+    fn span_limits(&mut self) -> SpanLimits {
+        let mut limit = |name, default| self.number(None, name, 0..=i32::MAX as u32, default);
+        let default = SpanLimits::default();
+        let general = limit(variables::ATTRIBUTE_COUNT_LIMIT, default.max_attributes_per_span);
+        SpanLimits {
+            max_attributes_per_span: limit(variables::SPAN_ATTRIBUTE_COUNT_LIMIT, general),
+            max_events_per_span: limit(
+                variables::SPAN_EVENT_COUNT_LIMIT,
+                default.max_events_per_span,
+            ),
+            max_links_per_span: limit(variables::SPAN_LINK_COUNT_LIMIT, default.max_links_per_span),
+            max_attributes_per_event: limit(variables::EVENT_ATTRIBUTE_COUNT_LIMIT, general),
+            max_attributes_per_link: limit(variables::LINK_ATTRIBUTE_COUNT_LIMIT, general),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(vars: &[(&str, &str)]) -> Env {
+        let vars: Vec<(String, String)> =
+            vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Env::new(move |name| {
+            vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into())
+        })
+    }
+
+    fn resolve(given: &SdkGiven, batch: &Batch, vars: &[(&str, &str)]) -> (Sdk, Vec<String>) {
+        let mut warnings = Vec::new();
+        let sdk = Sdk::resolve(given, [batch, batch], &env(vars), &mut warnings);
+        (sdk, warnings.iter().map(ToString::to_string).collect())
+    }
+
+    fn from_env(vars: &[(&str, &str)]) -> (Sdk, Vec<String>) {
+        resolve(&SdkGiven::default(), &Batch::default(), vars)
+    }
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn defaults_are_the_specification_s() {
+        let (sdk, warnings) = from_env(&[]);
+        let batch = |delay| BatchSettings {
+            schedule_delay: delay,
+            max_queue_size: 2_048,
+            max_export_batch_size: 512,
+        };
+        assert_eq!(sdk.batch_spans, batch(ms(5_000)));
+        assert_eq!(sdk.batch_logs, batch(ms(1_000)));
+        assert_eq!(sdk.metric_interval, None);
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    /// Each is read, or warned of with what is used in its place.
+    #[test]
+    fn batches() {
+        for (name, value, delay, queue, batch, used) in [
+            ("OTEL_BSP_SCHEDULE_DELAY", "20", 20, 2_048, 512, None),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0", 5_000, 2_048, 512, Some("5000")),
+            ("OTEL_BSP_SCHEDULE_DELAY", "-1", 5_000, 2_048, 512, Some("5000")),
+            ("OTEL_BSP_SCHEDULE_DELAY", "abc", 5_000, 2_048, 512, Some("5000")),
+            ("OTEL_BSP_SCHEDULE_DELAY", "", 5_000, 2_048, 512, None),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "4096", 5_000, 4_096, 512, None),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100", 5_000, 100, 100, None),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", 5_000, 2_048, 512, Some("2048")),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "2147483647", 5_000, 131_072, 512, Some("131072")),
+            (
+                "OTEL_BSP_MAX_QUEUE_SIZE",
+                "99999999999999999999",
+                5_000,
+                131_072,
+                512,
+                Some("131072"),
+            ),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1", 5_000, 2_048, 1, None),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", 5_000, 2_048, 512, Some("512")),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096", 5_000, 2_048, 2_048, Some("2048")),
+        ] {
+            let (sdk, warnings) = from_env(&[(name, value)]);
+            let expected = BatchSettings {
+                schedule_delay: ms(delay),
+                max_queue_size: queue,
+                max_export_batch_size: batch,
+            };
+            assert_eq!(sdk.batch_spans, expected, "{name}={value}");
+            match used {
+                None => assert!(warnings.is_empty(), "{name}={value}: {warnings:?}"),
+                Some(used) => {
+                    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+                    let begins = format!("{name}: `{value}` is ignored, expected a number from ");
+                    assert!(warning.starts_with(&begins), "{warning}");
+                    assert!(warning.ends_with(&format!("; using {used}")), "{warning}");
+                }
+            }
+        }
+        let (sdk, _) = from_env(&[("OTEL_BLRP_SCHEDULE_DELAY", "7")]);
+        assert_eq!(
+            (sdk.batch_logs.schedule_delay, sdk.batch_spans.schedule_delay),
+            (ms(7), ms(5_000))
+        );
+    }
+
+    #[test]
+    fn code_beats_the_environment_and_keeps_to_the_same_rule() {
+        let batch = Batch::default()
+            .with_schedule_delay(Duration::ZERO)
+            .with_max_queue_size(usize::MAX)
+            .with_max_export_batch_size(7);
+        let given = SdkGiven { metric_interval: Some(ms(5)), ..SdkGiven::default() };
+        let vars = [
+            ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "abc"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "abc"),
+        ];
+        let (sdk, warnings) = resolve(&given, &batch, &vars);
+        let expected = BatchSettings {
+            schedule_delay: ms(5_000),
+            max_queue_size: 131_072,
+            max_export_batch_size: 7,
+        };
+        assert_eq!(sdk.batch_spans, expected);
+        assert_eq!(sdk.metric_interval, Some(ms(5)));
+        // Two of spans, and two of log records.
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert!(
+            warnings.iter().all(|warning| warning.starts_with("with_batch(): ")),
+            "{warnings:?}"
+        );
+        let batch = Batch::default().with_schedule_delay(Duration::from_nanos(1));
+        let (sdk, warnings) = resolve(&SdkGiven::default(), &batch, &[]);
+        assert_eq!((sdk.batch_spans.schedule_delay, warnings.len()), (ms(1), 0));
+    }
+
+    #[test]
+    fn intervals() {
+        for (value, interval, said) in [
+            ("2000", Some(ms(2_000)), 0),
+            ("", None, 0),
+            ("0", None, 1),
+            ("abc", None, 1),
+            ("-5", None, 1),
+            ("99999999999999999999999", Some(ms(2_147_483_647)), 1),
+        ] {
+            let (sdk, warnings) = from_env(&[("OTEL_METRIC_EXPORT_INTERVAL", value)]);
+            assert_eq!(sdk.metric_interval, interval, "{value}");
+            assert_eq!(warnings.len(), said, "{value}: {warnings:?}");
+        }
+    }
+
+    #[cfg(feature = "trace")]
+    #[test]
+    fn samplers() {
+        let ratio = |ratio| format!("TraceIdRatioBased({ratio:?})");
+        for (sampler, argument, expected, said) in [
+            ("", "", "ParentBased(AlwaysOn)".to_owned(), 0),
+            ("ALWAYS_OFF", "", "AlwaysOff".to_owned(), 0),
+            ("always_on", "", "AlwaysOn".to_owned(), 0),
+            ("ParentBased_Always_Off", "", "ParentBased(AlwaysOff)".to_owned(), 0),
+            ("traceidratio", "0.25", ratio(0.25), 0),
+            ("traceidratio", "", ratio(1.0), 0),
+            ("traceidratio", "-1", ratio(1.0), 1),
+            ("traceidratio", "nan", ratio(1.0), 1),
+            ("traceidratio", "2", ratio(1.0), 1),
+            ("traceidratio", "inf", ratio(1.0), 1),
+            ("parentbased_traceidratio", "0", format!("ParentBased({})", ratio(0.0)), 0),
+            ("jaeger_remote", "", "ParentBased(AlwaysOn)".to_owned(), 1),
+        ] {
+            let vars = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+            let (sdk, warnings) = from_env(&vars);
+            assert_eq!(format!("{:?}", sdk.sampler), expected, "{sampler} {argument}");
+            assert_eq!(warnings.len(), said, "{sampler} {argument}: {warnings:?}");
+        }
+    }
+
+    #[cfg(feature = "trace")]
+    #[test]
+    fn limits() {
+        let (sdk, warnings) = from_env(&[
+            ("OTEL_ATTRIBUTE_COUNT_LIMIT", "5"),
+            ("OTEL_SPAN_EVENT_COUNT_LIMIT", "0"),
+            ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
+            ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "7"),
+        ]);
+        let limits = sdk.span_limits;
+        assert_eq!(limits.max_attributes_per_span, 5);
+        assert_eq!(limits.max_attributes_per_event, 5);
+        assert_eq!(limits.max_attributes_per_link, 7);
+        // None at all is a limit.
+        assert_eq!(limits.max_events_per_span, 0);
+        assert_eq!(limits.max_links_per_span, 128);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named_once() {
+        let (_, warnings) = from_env(&[
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"),
+            ("OTEL_METRICS_EXEMPLAR_FILTER", "always_on"),
+            ("OTEL_ENTITIES", " "),
+        ]);
+        let expected = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_METRICS_EXEMPLAR_FILTER: no effect, \
+                        because the SDK for Rust has no such settings";
+        assert_eq!(warnings, [expected]);
+    }
+}

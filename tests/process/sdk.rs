@@ -1,0 +1,163 @@
+//! What the SDK is told: variables that it would read itself, and what the builder has in their place.
+
+use std::time::Duration;
+
+use opentelemetry::propagation::TextMapCompositePropagator;
+use opentelemetry::trace::{Span, Tracer};
+use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::BaggagePropagator;
+use opentelemetry_sdk::trace::{Sampler, SpanLimits};
+use otlp_mtls::testing::{Collector, Reply};
+use otlp_mtls::{Batch, Exporters, ExportersBuilder, FailureKind, Signal, Telemetry};
+
+use crate::init::work;
+use crate::{SOON, in_a_process, output_of_a_process};
+
+/// A collector in plaintext, and what `init` would do with these variables, by the builder.
+fn started(
+    vars: &'static [(&str, &str)],
+    set: impl FnOnce(ExportersBuilder) -> ExportersBuilder,
+) -> (Collector, Telemetry) {
+    let collector = Collector::builder().start().unwrap();
+    let builder = Exporters::builder()
+        .with_endpoint(collector.endpoint())
+        .with_env(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()));
+    let telemetry = set(builder).build().unwrap().install().unwrap();
+    (collector, telemetry)
+}
+
+/// How many requests of a signal there were, and of how many items each.
+fn batches(collector: &Collector, signal: Signal) -> Vec<usize> {
+    let requests = collector.requests().into_iter();
+    requests.filter(|request| request.signal == signal).map(|request| request.items()).collect()
+}
+
+/// Left to the SDK, each of these loses spans, never rests, or ends the process.
+#[test]
+fn values_that_cannot_be_used_are_replaced_and_named() {
+    let name = "sdk::values_that_cannot_be_used_are_replaced_and_named";
+    const VARS: &[(&str, &str)] = &[
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "2147483647"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "2147483647"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "-1"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "abc"),
+        ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "12"),
+    ];
+    // In the process as well, where the SDK would find them.
+    let output = output_of_a_process(name, VARS, || {
+        let (collector, telemetry) = started(VARS, |builder| builder);
+        for _ in 0..20 {
+            work();
+        }
+        telemetry.shutdown(SOON).unwrap();
+        assert_eq!(batches(&collector, Signal::Traces), [20]);
+        assert_eq!(batches(&collector, Signal::Metrics).len(), 1);
+    });
+    let Some([_, stderr]) = output else { return };
+    let understood = "OTEL_TRACES_SAMPLER";
+    let (last, replaced) = VARS.split_last().unwrap();
+    for (name, value) in replaced.iter().filter(|(name, _)| *name != understood) {
+        let begins = format!("otlp-mtls: {name}: `{value}` is ignored, expected ");
+        let line = stderr.lines().find(|line| line.starts_with(&begins));
+        assert!(line.is_some_and(|line| line.contains("; using ")), "{name}: {stderr}");
+    }
+    let (without_effect, _) = last;
+    let begins = format!("otlp-mtls: {without_effect}: no effect");
+    assert_eq!(stderr.matches(&begins).count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("the service has no name").count(), 1, "{stderr}");
+}
+
+#[test]
+fn what_with_env_has_beats_the_process() {
+    let process = [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")];
+    in_a_process("sdk::what_with_env_has_beats_the_process", &process, || {
+        let (collector, telemetry) =
+            started(&[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")], |builder| builder);
+        for _ in 0..4 {
+            work();
+        }
+        telemetry.shutdown(SOON).unwrap();
+        assert_eq!(batches(&collector, Signal::Traces), [2, 2]);
+    });
+}
+
+#[test]
+fn a_sampler_is_known_in_any_case() {
+    in_a_process("sdk::a_sampler_is_known_in_any_case", &[], || {
+        let (collector, telemetry) =
+            started(&[("OTEL_TRACES_SAMPLER", "ALWAYS_OFF")], |builder| builder);
+        work();
+        telemetry.shutdown(SOON).unwrap();
+        assert_eq!(collector.spans().len(), 0);
+    });
+}
+
+/// The SDK's processors leave it to the exporter.
+#[test]
+fn an_export_timeout_ends_exports() {
+    in_a_process("sdk::an_export_timeout_ends_exports", &[], || {
+        let vars = &[("OTEL_BSP_EXPORT_TIMEOUT", "200"), ("OTEL_METRICS_EXPORTER", "none")];
+        let (collector, telemetry) = started(vars, |builder| builder);
+        collector.set_reply(|_| Reply::Hold);
+        work();
+        telemetry.tracer_provider().unwrap().force_flush().unwrap_err();
+        let status = telemetry.exporters().unwrap().status();
+        let of_traces = status.exports.iter().find(|exports| exports.signal == Signal::Traces);
+        let failure = of_traces.unwrap().last_failure.clone().unwrap();
+        let FailureKind::Deadline { after, .. } = failure.kind() else { panic!("{failure}") };
+        assert_eq!(*after, Duration::from_millis(200));
+        assert!(failure.remedy().contains("OTEL_BSP_EXPORT_TIMEOUT"), "{failure}");
+        collector.release();
+    });
+}
+
+#[test]
+fn the_builder_has_all_of_it() {
+    let vars = &[
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3"),
+        ("OTEL_PROPAGATORS", "none"),
+        ("OTEL_SERVICE_NAME", "env"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=env"),
+    ];
+    in_a_process("sdk::the_builder_has_all_of_it", &[], || {
+        let given = Resource::builder().with_attribute(KeyValue::new("mine", "1")).build();
+        let propagators = vec![Box::new(BaggagePropagator::new()) as _];
+        let (collector, telemetry) = started(vars, |builder| {
+            builder
+                .with_batch(Batch::default().with_max_export_batch_size(2))
+                .with_metric_interval(Duration::from_millis(10))
+                .with_sampler(Sampler::AlwaysOn)
+                .with_span_limits(SpanLimits { max_attributes_per_span: 1, ..Default::default() })
+                .with_propagator(TextMapCompositePropagator::new(propagators))
+                .with_resource(given)
+                .with_service_version("1.2.3")
+        });
+        for _ in 0..4 {
+            let mut span = global::tracer("test").start("a span");
+            span.set_attribute(KeyValue::new("a", 1));
+            span.set_attribute(KeyValue::new("b", 2));
+            span.end();
+        }
+        global::meter("test").u64_counter("work").build().add(1, &[]);
+        assert!(collector.wait_for(Signal::Metrics, 1, SOON));
+        let fields = global::get_text_map_propagator(|propagator| {
+            propagator.fields().map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!(fields, ["baggage"]);
+        telemetry.shutdown(SOON).unwrap();
+        assert_eq!(batches(&collector, Signal::Traces), [2, 2]);
+        assert!(collector.spans().iter().all(|span| span.attributes.len() == 1));
+        let resource = ["service.name", "service.version", "team", "mine"]
+            .map(|key| collector.resource_attribute(key));
+        let expected = ["env", "1.2.3", "env", "1"].map(|value| Some(value.to_owned()));
+        assert_eq!(resource, expected);
+    });
+}
