@@ -313,7 +313,7 @@ mod tests {
         #[prost(double, repeated, tag = "2000")]
         doubles: Vec<f64>,
         #[prost(message, optional, boxed, tag = "12")]
-        nested: Option<Box<Sample>>,
+        nested: Option<Box<Self>>,
     }
 
     impl Sample {

@@ -32,7 +32,7 @@ impl Connected for Connection {
         self.has_answered.get()
     }
     fn is_same(&self, other: &Self) -> bool {
-        Rc::ptr_eq(self, other)
+        Self::ptr_eq(self, other)
     }
 }
 
