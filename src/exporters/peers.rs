@@ -1,8 +1,9 @@
 //! The cases of `tests/peers` whose outcome only the settings show: what the tests of other OTLP
 //! implementations expect of endpoints.
 
-#[path = "../../tests/peers/table.rs"]
 mod table;
+
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +26,10 @@ struct Given {
 
 #[test]
 fn endpoints_resolve_as_others_expect() {
+    // The published package has no `tests`.
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).exists() {
+        return;
+    }
     let cases = table::load(&[Kind::Resolve]);
     let failures: Vec<_> =
         cases.iter().filter_map(|case| case.check(&observe(case)).err()).collect();

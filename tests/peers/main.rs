@@ -14,6 +14,8 @@ mod life;
 mod proxy;
 mod run;
 mod server;
+// In `src`, for unit tests in the published package have no `tests`.
+#[path = "../../src/exporters/peers/table.rs"]
 mod table;
 mod tls;
 mod warnings;

@@ -1,6 +1,6 @@
 //! The tables: their cases, which of them are open, and the comparison with what was observed.
 //!
-//! `src/exporters/peers.rs` uses this file as well.
+//! `tests/peers` uses this file as well.
 
 use std::collections::BTreeMap;
 use std::path::Path;
