@@ -92,12 +92,13 @@ pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
     x509::distinguished_name(der).map(|name| printable(&name))
 }
 
-/// What anybody may have written, into a certificate for one, so that it stays in its line of a log.
+/// Text that somebody else wrote, for instance in a certificate: it stays in its line of a log, and
+/// reads there as it is.
 pub(crate) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::new();
     for character in text.chars().take(LONGEST) {
-        match character.is_control() {
+        match character.is_control() || rearranges(character) {
             true => shown.extend(character.escape_default()),
             false => shown.push(character),
         }
@@ -106,6 +107,19 @@ pub(crate) fn printable(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// Whether a character ends a line, or changes the direction of what follows it (`Bidi_Control` in
+/// [Unicode's PropList](https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt)), without being a
+/// control character.
+fn rearranges(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2028}' | '\u{2029}'
+            | '\u{61c}' | '\u{200e}' | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -129,6 +143,10 @@ mod tests {
     #[test]
     fn a_name_stays_in_its_line() {
         assert_eq!(printable("CN=ü, O=a\nERROR: b\x1b[31m"), "CN=ü, O=a\\nERROR: b\\u{1b}[31m");
+        assert_eq!(
+            printable("CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"),
+            r"CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"
+        );
         let long = printable(&"x".repeat(10_000));
         assert_eq!(long.chars().count(), 201);
         assert!(long.ends_with('…'));
