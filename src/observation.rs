@@ -28,6 +28,8 @@ pub(crate) struct Observation {
 pub(crate) struct Handshake {
     /// What the server presented, leaf first. Empty if it came to none.
     pub(crate) server_chain: Vec<CertificateDer<'static>>,
+    /// Whether we accepted that chain.
+    pub(crate) chain_is_verified: bool,
     /// Whether the server asked for a client certificate.
     pub(crate) certificate_requested: bool,
     /// Whose certificates the server says that it takes, as distinguished names.
@@ -50,6 +52,10 @@ pub(crate) struct Notes(Arc<Mutex<Handshake>>);
 impl Notes {
     pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
         lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
+    }
+
+    pub(crate) fn verified(&self) {
+        lock(&self.0).chain_is_verified = true;
     }
 
     pub(crate) fn requested(&self, acceptable_issuers: Vec<String>) {

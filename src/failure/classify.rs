@@ -5,14 +5,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::{AlertDescription, CertificateError, PeerIncompatible, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
+use super::fault::Chain;
 use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 use crate::observation::{Handshake, Observation, Spoken, contains, is_page_of_tls};
-use crate::tls::{CertificateFacts, Snapshot};
+use crate::tls::{CertificateDetails, CertificateFacts, Snapshot};
 
 /// What a failure is judged by.
 #[derive(Clone, Copy)]
@@ -122,11 +123,16 @@ impl Scene<'_> {
             }
             rustls::Error::InvalidCertificate(ref error) => {
                 let chain = self.server_chain();
-                let problem = server_problem(error, &chain);
+                let fault = self.chain().fault(error);
+                let problem = match &fault {
+                    Some(fault) => fault.problem(),
+                    None => server_problem(error, &chain),
+                };
                 FailureKind::ServerCertificate(Box::new(ServerCertificate {
                     problem,
                     chain,
                     source,
+                    fault,
                 }))
             }
             rustls::Error::PeerIncompatible(ref lacking) => FailureKind::Incompatible {
@@ -222,6 +228,18 @@ impl Scene<'_> {
         }
     }
 
+    /// The server's chain, for the question which certificate of it is the reason.
+    fn chain(self) -> Chain {
+        let handshake = self.seen.handshake.as_ref();
+        let presented = handshake.map_or(&[][..], |handshake| &handshake.server_chain);
+        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        Chain::new(
+            presented.iter().filter_map(CertificateDetails::parse).collect(),
+            validated.map_or_else(Vec::new, |validated| validated.anchor_details()),
+            handshake.is_some_and(|handshake| handshake.chain_is_verified),
+        )
+    }
+
     fn server_chain(self) -> Vec<CertificateFacts> {
         let (Some(credentials), Some(Handshake { server_chain, .. })) =
             (self.credentials, &self.seen.handshake)
@@ -290,9 +308,17 @@ fn server_problem(
         Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => Problem::WrongUsage,
         Error::BadSignature => Problem::BadSignature,
         Error::Revoked => Problem::Revoked,
-        // webpki's own words for both are in an error that is not ours to name.
-        _ if leaf.is_some_and(|leaf| leaf.version < 3) => Problem::Version1,
-        Error::Other(_) if leaf.is_some_and(|leaf| leaf.is_ca) => Problem::CaUsedAsEndEntity,
+        Error::Other(OtherError(error)) => match error.downcast_ref() {
+            Some(webpki::Error::CaUsedAsEndEntity) => Problem::CaUsedAsEndEntity,
+            Some(webpki::Error::UnsupportedCertVersion) => Problem::Version1,
+            // The verifier of a configuration that was brought along does not show the chain.
+            Some(webpki::Error::NameConstraintViolation) => Problem::NameConstraint,
+            Some(webpki::Error::PathLenConstraintViolated) => Problem::PathLength,
+            Some(webpki::Error::UnsupportedCriticalExtension) => Problem::CriticalExtension,
+            Some(webpki::Error::MaximumPathDepthExceeded) => Problem::TooLong,
+            Some(webpki::Error::EndEntityUsedAsCa) => Problem::IssuerIsNoCa,
+            _ => Problem::Other,
+        },
         _ => Problem::Other,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::AlertDescription;
 
+use super::fault::Fault;
 use crate::observation::Spoken;
 use crate::tls::CertificateFacts;
 
@@ -224,6 +225,8 @@ pub struct ServerCertificate {
     pub chain: Vec<CertificateFacts>,
     /// rustls' word.
     pub source: rustls::Error,
+    /// Which certificate is the reason, where that is not the leaf alone.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// What is wrong with a server's certificate.
@@ -246,12 +249,29 @@ pub enum ServerCertificateProblem {
     Expired,
     /// Its time is yet to come, by this machine's clock.
     NotYetValid,
-    /// It is an X.509 certificate of version 1, which cannot hold a name that clients look at.
+    /// It is an X.509 certificate of version 1, which cannot hold a name that clients look at; or an
+    /// intermediate is not of version 3.
     Version1,
     /// It is not for servers.
     WrongUsage,
     /// Its signature is wrong: another CA of the same name has issued it.
     BadSignature,
+    /// An RSA key of the chain is too short, or too long.
+    KeySize,
+    /// The chain has a signature or a key of an algorithm that is not accepted.
+    Algorithm,
+    /// The server does not have the private key that belongs to it.
+    KeyMismatch,
+    /// A CA of the chain must not issue for one of its names.
+    NameConstraint,
+    /// More CAs follow one of the chain than that one permits.
+    PathLength,
+    /// A certificate of the chain has a critical extension that is not supported.
+    CriticalExtension,
+    /// It has more intermediates than are followed.
+    TooLong,
+    /// A certificate of the chain was issued by one that is not a CA's.
+    IssuerIsNoCa,
     /// It was revoked.
     Revoked,
     /// Something else.
@@ -325,6 +345,14 @@ impl FailureKind {
                 Server::Version1 => "server_certificate_version_1",
                 Server::WrongUsage => "server_certificate_wrong_usage",
                 Server::BadSignature => "server_certificate_bad_signature",
+                Server::KeySize => "server_certificate_key_size",
+                Server::Algorithm => "server_certificate_algorithm",
+                Server::KeyMismatch => "server_certificate_key_mismatch",
+                Server::NameConstraint => "server_certificate_name_constraint",
+                Server::PathLength => "server_certificate_path_length",
+                Server::CriticalExtension => "server_certificate_critical_extension",
+                Server::TooLong => "server_certificate_chain_too_long",
+                Server::IssuerIsNoCa => "server_certificate_issuer_is_no_ca",
                 Server::Revoked => "server_certificate_revoked",
                 Server::Other => "server_certificate",
             },

@@ -1,6 +1,7 @@
 //! What went wrong with one export: in kind, for programs, and in words, for people.
 
 mod classify;
+mod fault;
 mod kind;
 mod words;
 

@@ -68,13 +68,19 @@ impl CertificateFacts {
 impl fmt::Display for CertificateFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subject, issuer, names, not_before, not_after, .. } = self;
-        f.write_str(subject)?;
+        f.write_str(named(subject))?;
         if !names.is_empty() {
             write!(f, " for {}", list(names))?;
         }
         let (from, to) = (utc(*not_before), utc(*not_after));
+        let issuer = named(issuer);
         write!(f, ", issued by {issuer}, valid from {from} to {to}")
     }
+}
+
+/// A distinguished name, which may be empty.
+pub(crate) fn named(name: &str) -> &str {
+    if name.is_empty() { "(no subject)" } else { name }
 }
 
 /// The first few of a list: a certificate may have a hundred names, and a file as many CAs.

@@ -120,7 +120,10 @@ impl ServerCertVerifier for Noting<Arc<dyn ServerCertVerifier>> {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.1.presented([leaf].into_iter().chain(intermediates));
-        self.0.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
+        let verified =
+            self.0.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)?;
+        self.1.verified();
+        Ok(verified)
     }
 
     fn verify_tls12_signature(

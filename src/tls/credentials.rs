@@ -11,6 +11,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::certificate::CertificateFacts;
+use super::details::CertificateDetails;
 use super::time::utc;
 use crate::config::Origin;
 use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
@@ -205,6 +206,12 @@ impl Validated {
     /// Where each part came from.
     pub(crate) fn origins(&self) -> &Origins {
         &self.credentials.origins
+    }
+
+    /// The CAs that were named, of which a refusal says which one is the reason.
+    pub(crate) fn anchor_details(&self) -> Vec<CertificateDetails> {
+        let named = self.credentials.trust_anchors.iter().flatten();
+        named.filter_map(CertificateDetails::parse).collect()
     }
 
     /// Whether a CA was named, in place of the platform's.

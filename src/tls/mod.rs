@@ -3,6 +3,7 @@
 mod certificate;
 mod client_config;
 mod credentials;
+mod details;
 mod expiry;
 mod pem;
 mod provider;
@@ -11,8 +12,9 @@ mod store;
 mod time;
 mod x509;
 
-pub(crate) use certificate::{list, printable};
+pub(crate) use certificate::{list, named, printable};
 pub(crate) use credentials::Validated;
+pub(crate) use details::{CertificateDetails, GeneralName, algorithm_name};
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Loading, Snapshot, Store};
 pub(crate) use time::utc;

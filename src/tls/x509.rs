@@ -13,7 +13,7 @@ use der::{Decode, Encode, Reader, Sequence, SliceReader, Tag, TagNumber, Tagged,
 use super::certificate::hex;
 use super::time::instant;
 
-const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+pub(super) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 
@@ -87,6 +87,12 @@ pub(super) struct ToBeSigned<'a> {
     extensions: Option<Vec<Vec<AnyRef<'a>>>>,
 }
 
+pub(super) struct Extension<'a> {
+    pub(super) id: AnyRef<'a>,
+    pub(super) is_critical: bool,
+    pub(super) value: &'a [u8],
+}
+
 #[derive(Sequence)]
 struct Validity<'a> {
     not_before: AnyRef<'a>,
@@ -119,6 +125,16 @@ impl<'a> ToBeSigned<'a> {
         name(self.issuer).unwrap_or_else(|_| UNREADABLE.to_owned())
     }
 
+    /// The subject, without its tag and length.
+    pub(super) fn subject_der(&self) -> &'a [u8] {
+        self.subject.value()
+    }
+
+    /// The issuer, likewise.
+    pub(super) fn issuer_der(&self) -> &'a [u8] {
+        self.issuer.value()
+    }
+
     pub(super) fn not_before(&self) -> der::Result<SystemTime> {
         instant(self.validity.not_before)
     }
@@ -142,6 +158,17 @@ impl<'a> ToBeSigned<'a> {
         self.list(EXTENDED_KEY_USAGE).into_iter().map(|id| in_short(id, USAGES)).collect()
     }
 
+    /// How it is signed: an `AlgorithmIdentifier`, without its tag and length.
+    pub(super) fn signature_algorithm(&self) -> &'a [u8] {
+        self.algorithm.value()
+    }
+
+    /// How many CAs may follow it in a chain, if that is limited.
+    pub(super) fn path_length(&self) -> Option<u8> {
+        let constraints = self.list(BASIC_CONSTRAINTS);
+        u8::from_der(&constraints.get(1)?.to_der().ok()?).ok()
+    }
+
     pub(super) fn is_ca(&self) -> bool {
         // `cA` may be left out, or be followed by how long a path may be.
         let constraints = self.list(BASIC_CONSTRAINTS);
@@ -149,13 +176,23 @@ impl<'a> ToBeSigned<'a> {
     }
 
     /// Empty where the extension cannot be decoded.
-    fn list(&self, id: ObjectIdentifier) -> Vec<AnyRef<'a>> {
+    pub(super) fn list(&self, id: ObjectIdentifier) -> Vec<AnyRef<'a>> {
         self.extension(id).and_then(|der| Vec::from_der(der).ok()).unwrap_or_default()
     }
 
     fn extension(&self, id: ObjectIdentifier) -> Option<&'a [u8]> {
-        self.extensions.iter().flatten().find_map(|extension| match extension.as_slice() {
-            [is, .., value] if is.value() == id.as_bytes() => Some(value.value()),
+        let mut extensions = self.extensions();
+        extensions.find(|extension| extension.id.value() == id.as_bytes()).map(|it| it.value)
+    }
+
+    /// Those that have the parts of an extension.
+    pub(super) fn extensions(&self) -> impl Iterator<Item = Extension<'a>> {
+        self.extensions.iter().flatten().filter_map(|extension| match *extension.as_slice() {
+            [id, value] => Some(Extension { id, is_critical: false, value: value.value() }),
+            [id, is_critical, value] => {
+                let is_critical = is_critical.value() != [0];
+                Some(Extension { id, is_critical, value: value.value() })
+            }
             _ => None,
         })
     }
@@ -167,7 +204,7 @@ pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
 }
 
 /// In the order in which it is written, as people know it from OpenSSL.
-fn name(name: AnyRef<'_>) -> der::Result<String> {
+pub(super) fn name(name: AnyRef<'_>) -> der::Result<String> {
     let relative: Vec<SetOfVec<Attribute<'_>>> = name.decode_as()?;
     let relative = relative.iter().map(|attributes| {
         let attributes = attributes.iter().map(|Attribute { id, value }| {
@@ -179,7 +216,7 @@ fn name(name: AnyRef<'_>) -> der::Result<String> {
     Ok(relative.collect::<Vec<_>>().join(", "))
 }
 
-fn in_short(id: AnyRef<'_>, names: &[(&str, &str)]) -> String {
+pub(super) fn in_short(id: AnyRef<'_>, names: &[(&str, &str)]) -> String {
     // `der` takes no arc of more than 32 bits.
     let Ok(id) = ObjectIdentifier::from_bytes(id.value()) else {
         return hex(id.value());

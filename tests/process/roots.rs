@@ -39,7 +39,7 @@ fn trusted_unless_a_ca_is_named() {
 
         let named = || builder().with_ca_certificate(Pem::bytes(other));
         let error = export(&named().build().unwrap()).unwrap_err();
-        assert!(error.contains("no CA that we trust has issued it"), "{error}");
+        assert!(error.contains("it was issued by"), "{error}");
 
         export(&named().with_system_roots(true).build().unwrap()).unwrap();
     });

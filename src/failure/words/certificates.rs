@@ -1,83 +1,88 @@
 //! Certificates that one side does not accept of the other.
 
-use rustls::CertificateError;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, OtherError};
 
+use super::faults::name_type;
 use super::{CONFIGURATION, Context, Words, alert_words, short};
 use crate::config::Origin;
 use crate::error::{Place, located};
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
 use crate::signal::Variable;
-use crate::tls::{CertificateFacts, Snapshot, Validated, list, utc};
+use crate::tls::{CertificateFacts, Snapshot, Validated, list, named, printable, utc};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
         use ServerCertificateProblem as Problem;
-        let issuer = issuer(refused);
-        let host = self.server_name();
         let mut facts = Vec::new();
         if let Some(leaf) = refused.chain.first() {
             facts.push(format!("server: {leaf}"));
         }
-        let ca = self.ca();
-        let remedy = match refused.problem {
+        match refused.problem {
             Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
                 facts.push(self.trusted());
-                let intermediate = match (refused.problem, refused.chain.as_slice()) {
-                    (Problem::UnknownIssuer, [_]) => {
-                        "; if that is an intermediate, let the server send it after its own"
-                    }
-                    _ => "",
-                };
-                match refused.problem {
-                    Problem::SelfSigned => {
+            }
+            Problem::WrongName | Problem::NoName | Problem::NoIpAddress => {
+                facts.push(format!("expected: {}, by {}", self.server_name(), self.name_origin()));
+            }
+            Problem::Version1 if refused.fault.is_none() => {
+                facts.push(format!("expected: {}, by {}", self.server_name(), self.name_origin()));
+            }
+            Problem::Expired | Problem::NotYetValid => {
+                facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
+            }
+            _ => {}
+        }
+        let (fault, remedy) = match &refused.fault {
+            Some(fault) => (self.fault(fault), self.fault_remedy(fault)),
+            None => (self.server_fault(refused), self.server_remedy(refused)),
+        };
+        Words { cause: format!("we refused the server's certificate: {fault}"), facts, remedy }
+    }
+
+    fn server_remedy(&self, refused: &ServerCertificate) -> String {
+        use ServerCertificateProblem as Problem;
+        let (ca, host) = (self.ca(), self.server_name());
+        match refused.problem {
+            Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
+                let what = match (refused.problem, refused.chain.as_slice()) {
+                    (Problem::SelfSigned, _) => {
                         format!("put that certificate, or better a CA's, into {ca}")
                     }
-                    _ => format!("put the certificate of {issuer} into {ca}{intermediate}"),
-                }
+                    (Problem::UnknownIssuer, [_]) => format!(
+                        "put the certificate of {} into {ca}; if that is an intermediate, let the \
+                         server send it after its own",
+                        issuer(refused)
+                    ),
+                    _ => format!("put the certificate of {} into {ca}", issuer(refused)),
+                };
+                self.verified(refused, &what)
             }
             Problem::CaUsedAsEndEntity => format!(
                 "issue the server a certificate of its own by that CA, and keep the CA's in {ca}"
             ),
-            Problem::WrongName => {
-                facts.push(format!("expected: {host}, by {}", self.name_origin()));
-                format!(
-                    "use one of its names in {}, or with_server_name(), or issue it for {host}",
-                    self.endpoint()
-                )
-            }
-            Problem::NoName | Problem::Version1 => {
-                facts.push(format!("expected: {host}, by {}", self.name_origin()));
-                let kind = match host.parse::<std::net::IpAddr>() {
-                    Ok(_) => "IP",
-                    Err(_name) => "DNS",
-                };
-                format!(
-                    "issue it anew with `openssl x509 -req … -extfile <(printf \
-                     \"subjectAltName={kind}:{host}\")`"
-                )
-            }
-            Problem::NoIpAddress => {
-                facts.push(format!("expected: {host}, by {}", self.name_origin()));
-                format!(
-                    "use one of its names in {}, or with_server_name(), or issue it with \
-                     subjectAltName=IP:{host}",
-                    self.endpoint()
-                )
-            }
-            Problem::Expired | Problem::NotYetValid => {
-                facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
-                match refused.problem {
-                    Problem::Expired => format!(
-                        "renew it at the server that {} names, and let that server read it again",
-                        self.endpoint()
-                    ),
-                    _ => format!(
-                        "set the clock right, here or where the certificate for {} was issued",
-                        self.endpoint()
-                    ),
-                }
-            }
+            Problem::WrongName => format!(
+                "use one of its names in {}, or with_server_name(), or issue it for {host}",
+                self.endpoint()
+            ),
+            Problem::NoName | Problem::Version1 => format!(
+                "issue it anew with `openssl x509 -req … -extfile <(printf \
+                 \"subjectAltName={}:{host}\")`",
+                name_type(&host)
+            ),
+            Problem::NoIpAddress => format!(
+                "use one of its names in {}, or with_server_name(), or issue it with \
+                 subjectAltName=IP:{host}",
+                self.endpoint()
+            ),
+            Problem::Expired => format!(
+                "renew it at the server that {} names, and let that server read it again",
+                self.endpoint()
+            ),
+            Problem::NotYetValid => format!(
+                "set the clock right, here or where the certificate for {} was issued",
+                self.endpoint()
+            ),
             Problem::WrongUsage => match refused.chain.iter().position(is_unfit) {
                 Some(1..) => {
                     "issue that intermediate with extendedKeyUsage=serverAuth, or without \
@@ -90,12 +95,31 @@ impl Context<'_> {
                     self.endpoint()
                 ),
             },
-            Problem::Revoked | Problem::Other => {
+            Problem::KeySize
+            | Problem::Algorithm
+            | Problem::KeyMismatch
+            | Problem::NameConstraint
+            | Problem::PathLength
+            | Problem::CriticalExtension
+            | Problem::TooLong
+            | Problem::IssuerIsNoCa
+            | Problem::Revoked
+            | Problem::Other => {
                 format!("issue the server that {} names another certificate", self.endpoint())
             }
-        };
-        let fault = self.server_fault(refused);
-        Words { cause: format!("we refused the server's certificate: {fault}"), facts, remedy }
+        }
+    }
+
+    /// Whoever takes a certificate from a connection that was not verified trusts whoever answered.
+    fn verified(&self, refused: &ServerCertificate, what: &str) -> String {
+        match refused.chain.first() {
+            Some(leaf) if !leaf.fingerprint.is_empty() => format!(
+                "verify at the server that its certificate has the SHA-256 {} (`openssl x509 -in \
+                 FILE -outform DER | sha256sum`), then {what}",
+                leaf.fingerprint
+            ),
+            _ => what.to_owned(),
+        }
     }
 
     /// What is wrong with the server's certificate.
@@ -121,12 +145,12 @@ impl Context<'_> {
         let unfit = refused.chain.iter().find(|facts| is_unfit(facts));
         match refused.problem {
             Problem::UnknownIssuer if leaf.is_none() => {
-                "no CA that we trust has issued it".to_owned()
+                "it was not issued by a trusted CA".to_owned()
             }
-            Problem::UnknownIssuer => format!("no CA that we trust has issued it, but {issuer}"),
-            Problem::SelfSigned => {
-                "it is self-signed, and not among the CAs that we trust".to_owned()
+            Problem::UnknownIssuer => {
+                format!("it was issued by {issuer}, which is not a trusted CA")
             }
+            Problem::SelfSigned => "it is self-signed, and not a trusted certificate".to_owned(),
             Problem::CaUsedAsEndEntity => {
                 "it is a CA's own certificate, which a server must not use as its own".to_owned()
             }
@@ -138,12 +162,14 @@ impl Context<'_> {
                 format!("it is for {names}, and not for the IP address {host}")
             }
             Problem::Expired => match late {
-                Some(late) => format!("{} expired at {}", late.subject, utc(late.not_after)),
+                Some(late) => {
+                    format!("{} expired at {}", named(&late.subject), utc(late.not_after))
+                }
                 None => "it has expired".to_owned(),
             },
             Problem::NotYetValid => match early {
                 Some(early) => {
-                    format!("{} is valid from {} on", early.subject, utc(early.not_before))
+                    format!("{} is valid from {} on", named(&early.subject), utc(early.not_before))
                 }
                 None => "it is not yet valid".to_owned(),
             },
@@ -151,16 +177,42 @@ impl Context<'_> {
                  subject alternative name"
                 .to_owned(),
             Problem::WrongUsage => match unfit {
-                Some(unfit) => {
-                    format!("{} is not for servers, but for {}", unfit.subject, list(&unfit.usages))
-                }
+                Some(unfit) => format!(
+                    "{} is not for servers, but for {}",
+                    named(&unfit.subject),
+                    list(&unfit.usages)
+                ),
                 None => "it is not for servers".to_owned(),
             },
-            Problem::BadSignature => {
-                format!("its signature is not by the {issuer} that we trust")
+            Problem::BadSignature => format!(
+                "it was issued by another CA of the name {issuer} than the trusted one: its \
+                 signature does not match"
+            ),
+            Problem::KeySize => "a key of its chain is too short or too long".to_owned(),
+            Problem::Algorithm => "its chain has an algorithm that is not accepted".to_owned(),
+            Problem::KeyMismatch => "the server does not have its private key".to_owned(),
+            Problem::NameConstraint => {
+                "it violates the name constraints of a CA of its chain".to_owned()
+            }
+            Problem::PathLength => {
+                "its chain is longer than a CA of it permits (pathLenConstraint)".to_owned()
+            }
+            Problem::CriticalExtension => {
+                "its chain has a critical extension that rustls does not support".to_owned()
+            }
+            Problem::TooLong => {
+                "its chain has more intermediates than the 6 that rustls follows".to_owned()
+            }
+            Problem::IssuerIsNoCa => {
+                "a certificate of its chain was issued by one that is not a CA's".to_owned()
             }
             Problem::Revoked => "it is revoked".to_owned(),
-            Problem::Other => short(&refused.source),
+            Problem::Other => match &refused.source {
+                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
+                    printable(&error.to_string())
+                }
+                source => printable(&short(source)),
+            },
         }
     }
 
@@ -304,7 +356,7 @@ impl Context<'_> {
         }
     }
 
-    fn ca(&self) -> String {
+    pub(super) fn ca(&self) -> String {
         let named = self.validated().filter(|validated| validated.names_a_ca());
         self.place(Variable::Certificate, named.map(|validated| &validated.origins().ca))
     }
@@ -351,7 +403,7 @@ impl Context<'_> {
 /// Who issued the last certificate that the server presents, for the others are issued by one another.
 /// Without any, the verifier is not ours.
 fn issuer(refused: &ServerCertificate) -> &str {
-    refused.chain.last().map_or("its CA", |last| last.issuer.as_str())
+    refused.chain.last().map_or("its CA", |last| named(&last.issuer))
 }
 
 /// Whether a server's certificate, or its issuer's, says that it is for something else.

@@ -1,6 +1,7 @@
 //! Kinds to words: the cause, what either side showed, and what to do about it.
 
 mod certificates;
+mod faults;
 mod remedy;
 
 use std::time::SystemTime;

@@ -8,7 +8,7 @@ use otlp_mtls::Protocol::{self, Grpc, HttpProtobuf};
 use otlp_mtls::rustls::client::danger::HandshakeSignatureValid;
 use otlp_mtls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use otlp_mtls::rustls::pki_types::pem::PemObject;
-use otlp_mtls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use otlp_mtls::rustls::pki_types::{CertificateDer, UnixTime};
 use otlp_mtls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use otlp_mtls::rustls::version::{TLS12, TLS13};
 use otlp_mtls::rustls::{
@@ -17,9 +17,6 @@ use otlp_mtls::rustls::{
 };
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{Compression, CredentialSource, Credentials, Side, TlsVersion};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
 
 use super::peer::{Deaf, Peer};
 use super::{Case, Ground, Scene, Server};
@@ -27,11 +24,11 @@ use crate::support::{NOBODY, tls_client};
 
 const BOTH: &[Protocol] = &[Grpc, HttpProtobuf];
 
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-const CA_FILE: &str = "/etc/otel/certs/ca.crt";
-const CLIENT: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
-const CLIENT_FILE: &str = "/etc/otel/certs/client.crt";
+pub(super) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+pub(super) const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+pub(super) const CA_FILE: &str = "/etc/otel/certs/ca.crt";
+pub(super) const CLIENT: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+pub(super) const CLIENT_FILE: &str = "/etc/otel/certs/client.crt";
 const COMPRESSION: &str = "OTEL_EXPORTER_OTLP_COMPRESSION or with_compression()";
 const CONFIG: &str = "with_rustls_config()";
 const SOURCE: &str = "with_credential_source()";
@@ -436,12 +433,6 @@ pub(super) const CASES: &[Case] = &[
         |ground| serving(ground, Fixture::WrongUsage),
     ),
     server(
-        "An intermediate of the server's is for clients",
-        "server_certificate_wrong_usage",
-        &["CN=intermediate for clients", "clientAuth", "extendedKeyUsage=serverAuth"],
-        with_an_intermediate_for_clients,
-    ),
-    server(
         "Another CA of the same name has issued the server's certificate",
         "server_certificate_bad_signature",
         &[CA, CA_FILE],
@@ -690,7 +681,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-const fn server(
+pub(super) const fn server(
     name: &'static str,
     kind: &'static str,
     names: &'static [&'static str],
@@ -794,42 +785,6 @@ fn replying(ground: &Ground, reply: fn() -> Reply) -> Scene {
 fn compressed(ground: &Ground, reply: fn() -> Reply) -> Scene {
     let scene = replying(ground, reply);
     Scene { builder: scene.builder.with_compression(Compression::Zstd), ..scene }
-}
-
-/// A server whose own certificate is good, but issued by a CA for clients alone.
-fn with_an_intermediate_for_clients(ground: &Ground) -> Scene {
-    let certificate = |name: &str, is_ca, usages| {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = is_ca;
-        params.extended_key_usages = usages;
-        (params, KeyPair::generate().unwrap())
-    };
-    let authority = IsCa::Ca(BasicConstraints::Unconstrained);
-    let (params, key) = certificate("root", authority, Vec::new());
-    let root = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    let (params, key) = certificate(
-        "intermediate for clients",
-        authority,
-        vec![ExtendedKeyUsagePurpose::ClientAuth],
-    );
-    let intermediate = params.signed_by(&key, &issuer).unwrap();
-    let issuer = Issuer::new(params, key);
-    let (params, key) =
-        certificate("localhost", IsCa::NoCa, vec![ExtendedKeyUsagePurpose::ServerAuth]);
-    let chain = vec![params.signed_by(&key, &issuer).unwrap().into(), intermediate.into()];
-
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-        .unwrap();
-    let (peer, port) = listening(Peer::tls(config));
-    let builder = ground.exporters(format!("https://localhost:{port}"), &root.pem(), None);
-    Scene { server: Server::Peer(peer), builder, port }
 }
 
 /// A server that demands a client certificate of one CA, and a client that has one of the other.

@@ -1,0 +1,169 @@
+//! A server's chain that is refused for one of its certificates.
+
+use std::net::IpAddr;
+
+use super::Context;
+use crate::failure::fault::{Fault, Holder, Rule};
+use crate::tls::{GeneralName, list, named};
+
+impl Context<'_> {
+    /// What is wrong with the server's certificate.
+    pub(super) fn fault(&self, fault: &Fault) -> String {
+        let host = self.server_name();
+        match fault {
+            Fault::KeySize { of, bits } => format!(
+                "the RSA key of {} has {bits} bits, and 2048 to 8192 are accepted",
+                named(&of.subject)
+            ),
+            Fault::Signature { of, algorithm } => format!(
+                "{} is signed by {algorithm}, which is not accepted",
+                subject(of.as_ref(), "a certificate of its chain")
+            ),
+            Fault::Key { of, algorithm } => format!(
+                "the key of {} is of the type {algorithm}, which is not accepted",
+                subject(of.as_ref(), "its issuer")
+            ),
+            Fault::NotItsKey => {
+                "the server does not have the private key that belongs to it".to_owned()
+            }
+            Fault::NameEncoding { issuer } => format!(
+                "it was issued by {issuer}, and the trusted CA of that name has it in another \
+                 encoding; names are compared byte for byte"
+            ),
+            Fault::AddressAsDnsName => {
+                format!("it has {host} as a DNS name, and not as an IP address")
+            }
+            Fault::NoHostName { names } => {
+                let shown: Vec<String> =
+                    names.iter().map(|name| format!("the {} {name}", name.form())).collect();
+                let spiffe = match names.iter().any(is_spiffe_id) {
+                    true => " (a SPIFFE ID is not a host name)",
+                    false => "",
+                };
+                format!("it has no host name, only {}{spiffe}", list(&shown))
+            }
+            Fault::NameConstraint { ca, name, rule } => {
+                let ca = named(&ca.subject);
+                match rule {
+                    Rule::Permits(names) => format!(
+                        "{ca} may only issue for {} (nameConstraints), and not for {name}",
+                        list(names)
+                    ),
+                    Rule::Excludes(names) if names == name => {
+                        format!("{ca} must not issue for {names} (nameConstraints)")
+                    }
+                    Rule::Excludes(names) => format!(
+                        "{ca} must not issue for {names} (nameConstraints), so not for {name}"
+                    ),
+                    Rule::Unread(form) => format!(
+                        "{ca} has name constraints of the form {form}, which rustls does not \
+                         evaluate: it refuses every {form}, here {}",
+                        named(name)
+                    ),
+                }
+            }
+            Fault::PathLength { ca, permitted, following } => format!(
+                "{} permits {permitted} CAs below it (pathLenConstraint), and the chain has \
+                 {following}",
+                named(&ca.subject)
+            ),
+            Fault::Version { of, version } => format!(
+                "{} is an X.509 certificate of version {version}, which is not accepted for an \
+                 intermediate",
+                named(&of.subject)
+            ),
+            Fault::CriticalExtension { of, extension } => format!(
+                "{} has the critical extension {extension}, which rustls does not support",
+                named(&of.subject)
+            ),
+            Fault::TooLong { intermediates, .. } => {
+                format!("its chain has {intermediates} intermediates, and rustls follows at most 6")
+            }
+            Fault::NotACa { issuer } => format!(
+                "{} issued a certificate of the chain, and is not a CA (basicConstraints without \
+                 CA:TRUE)",
+                named(&issuer.subject)
+            ),
+        }
+    }
+
+    pub(super) fn fault_remedy(&self, fault: &Fault) -> String {
+        let server = format!("the server that {} names", self.endpoint());
+        let host = self.server_name();
+        match fault {
+            Fault::KeySize { of, .. } => format!(
+                "{} with an RSA key of 2048 bits or more, or a P-256 key",
+                self.again(of, &server)
+            ),
+            Fault::Signature { algorithm, .. } if algorithm.contains(" with ") => {
+                "issue that certificate again with SHA-256 (`openssl x509 -req -sha256 …`)"
+                    .to_owned()
+            }
+            Fault::Signature { .. } | Fault::Key { .. } => {
+                "issue it by a CA that has an RSA, P-256, P-384 or Ed25519 key".to_owned()
+            }
+            Fault::NotItsKey => format!("configure {server} with the key of its certificate"),
+            Fault::NameEncoding { .. } => format!(
+                "issue the server's certificate again with the CA certificate that is in {}: \
+                 `openssl x509 -req -CA …` copies its name as it is encoded",
+                self.ca()
+            ),
+            Fault::AddressAsDnsName => format!("issue it with subjectAltName=IP:{host}"),
+            Fault::NoHostName { .. } => {
+                format!("issue it with subjectAltName={}:{host}", name_type(&host))
+            }
+            Fault::NameConstraint { ca, rule, .. } => match rule {
+                Rule::Unread(form) => format!(
+                    "issue it without a {form}, or by a CA without name constraints of that form"
+                ),
+                _ => format!(
+                    "issue it only for names that {} permits, or by another CA",
+                    named(&ca.subject)
+                ),
+            },
+            Fault::PathLength { ca, .. } => format!(
+                "issue {} with a larger pathlen or without one, or the server's certificate by \
+                 that CA itself",
+                named(&ca.subject)
+            ),
+            Fault::Version { .. } | Fault::NotACa { .. } => {
+                "issue that intermediate again with `-extfile <(printf \
+                 \"basicConstraints=critical,CA:TRUE\")`"
+                    .to_owned()
+            }
+            Fault::CriticalExtension { .. } => {
+                "issue that certificate again without the extension, or with one that is not \
+                 critical"
+                    .to_owned()
+            }
+            Fault::TooLong { last, .. } => format!(
+                "put the certificate of {}, or of an intermediate below it, into {}",
+                named(&last.subject),
+                self.ca()
+            ),
+        }
+    }
+
+    fn again(&self, of: &Holder, server: &str) -> String {
+        match of.is_leaf {
+            true => format!("issue {server} a certificate"),
+            false => format!("replace the CA {} by one", named(&of.subject)),
+        }
+    }
+}
+
+/// How OpenSSL's configuration calls the type of a name.
+pub(super) fn name_type(host: &str) -> &'static str {
+    match host.parse::<IpAddr>() {
+        Ok(_) => "IP",
+        Err(_name) => "DNS",
+    }
+}
+
+fn subject<'a>(of: Option<&'a Holder>, unknown: &'a str) -> &'a str {
+    of.map_or(unknown, |of| named(&of.subject))
+}
+
+fn is_spiffe_id(name: &GeneralName) -> bool {
+    matches!(name, GeneralName::Uri(uri) if uri.starts_with("spiffe://"))
+}
