@@ -1,10 +1,10 @@
 //! What arrives at a Collector.
 
-use otlp_mtls::testing::{Fixture, Pki};
+use otlp_mtls::testing::Fixture;
 use otlp_mtls::{Compression, Exporters, FailureKind, Protocol, Signal};
 
-use super::{OtelCollector, TLS_VERSIONS, client, directory, each};
-use crate::servers::{Certificates, go_builds, repository};
+use super::{Deployment, OtelCollector, TLS_VERSIONS, on_both, status_of};
+use crate::servers::{Certificates, repository};
 use crate::support::{PROTOCOLS, TRANSPORTS, export, last_failure};
 
 /// What is in one export of each signal. The SDK's reader of metrics exports once more when it is
@@ -21,8 +21,7 @@ fn delivers(case: &str, exporters: &Exporters, collector: &OtelCollector) {
         let before = collector.received(signal).len();
         export(exporters, signal).unwrap_or_else(|error| panic!("{case}: {signal}: {error}"));
         assert_eq!(collector.received(signal)[before..], *expected, "{case}: {signal}");
-        let status = exporters.status();
-        let status = status.exports.iter().find(|export| export.signal == signal).unwrap();
+        let status = status_of(exporters, signal);
         let items = expected.len() as u64;
         assert_eq!((status.delivered, status.dropped), (items, 0), "{case}: {signal}");
     }
@@ -41,18 +40,13 @@ fn a_collector_receives_every_signal() {
 
 #[test]
 fn a_collector_receives_every_signal_over_each_version_of_tls() {
-    if !go_builds() {
-        return;
-    }
-    let pki = Pki::new();
-    let directory = directory(&pki);
     for (version, overlays) in TLS_VERSIONS {
-        let collector = OtelCollector::start(directory.path(), &each(&overlays));
+        let Some(deployment) = Deployment::start(&on_both(&overlays)) else { return };
         for protocol in TRANSPORTS {
             for fixture in [Fixture::Good, Fixture::V1, Fixture::Intermediate] {
                 let case = format!("{protocol} over TLS {version}: {fixture:?}");
-                let builder = client(&collector, protocol, &pki, Some(fixture));
-                delivers(&case, &builder.build().unwrap(), &collector);
+                let builder = deployment.builder_with(protocol, Some(fixture));
+                delivers(&case, &builder.build().unwrap(), &deployment.collector);
             }
         }
     }
@@ -60,19 +54,12 @@ fn a_collector_receives_every_signal_over_each_version_of_tls() {
 
 #[test]
 fn a_collector_receives_what_is_compressed() {
-    if !go_builds() {
-        return;
-    }
-    let pki = Pki::new();
-    let directory = directory(&pki);
-    let collector = OtelCollector::start(directory.path(), &[]);
+    let Some(deployment) = Deployment::start(&[]) else { return };
     for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
         for compression in [Compression::Gzip, Compression::Zstd] {
-            let exporters = client(&collector, protocol, &pki, Some(Fixture::Good))
-                .with_compression(compression)
-                .build()
-                .unwrap();
-            delivers(&format!("{protocol}: {compression}"), &exporters, &collector);
+            let builder = deployment.builder(protocol).with_compression(compression);
+            let case = format!("{protocol}: {compression}");
+            delivers(&case, &builder.build().unwrap(), &deployment.collector);
         }
     }
 }
@@ -86,7 +73,7 @@ fn the_collector_of_the_examples_receives_every_signal() {
         let (setting, name) = file.split_once(": ").unwrap();
         format!("tls::{setting}: {}", certificates.path(name).display())
     });
-    let mut overlays = each(&files.each_ref().map(String::as_str));
+    let mut overlays = on_both(&files.each_ref().map(String::as_str));
     overlays.push("service::telemetry::metrics::level: none".to_owned());
     let config = repository("examples/collector/otel-collector-config.yaml");
     let collector = OtelCollector::with_config(config, certificates.0.path(), &overlays);
@@ -103,7 +90,7 @@ fn the_collector_of_the_examples_receives_every_signal() {
 #[test]
 fn a_collector_that_wants_a_token_tells_the_right_one() {
     let Some(certificates) = Certificates::if_go_builds() else { return };
-    let mut overlays = each(&["auth::authenticator: bearertokenauth"]);
+    let mut overlays = on_both(&["auth::authenticator: bearertokenauth"]);
     overlays.push("extensions::bearertokenauth::token: open-sesame".to_owned());
     overlays.push("service::extensions: [bearertokenauth]".to_owned());
     let collector = OtelCollector::start(certificates.0.path(), &overlays);

@@ -9,7 +9,7 @@ use futures_executor::block_on;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use otlp_mtls::{Exporters, Signal, SpanExporter};
 
-use super::OtelCollector;
+use super::{OtelCollector, status_of};
 use crate::support::{SOON, span};
 
 pub(super) const THREADS: usize = 3;
@@ -36,6 +36,15 @@ pub(super) struct Count {
     pub(super) lost: usize,
     /// Reported as lost.
     pub(super) reported: usize,
+}
+
+impl Count {
+    /// Each span has arrived, and once.
+    pub(super) fn assert_exact(&self) {
+        let exported = self.exported;
+        let exact = Self { exported, received: exported, duplicated: 0, lost: 0, reported: 0 };
+        assert_eq!(*self, exact);
+    }
 }
 
 /// How many exports have succeeded so far.
@@ -124,8 +133,7 @@ impl Claims {
         for (name, error) in &self.lost {
             eprintln!("{name}, received {} times: {error}", received.get(name).unwrap_or(&0));
         }
-        let status = exporters.status();
-        let status = status.exports.iter().find(|e| e.signal == Signal::Traces).unwrap();
+        let status = status_of(exporters, Signal::Traces);
         let counted = (status.delivered as usize, status.dropped as usize, status.rejected);
         assert_eq!(counted, (self.delivered.len(), self.lost.len(), 0));
         Count {

@@ -1,8 +1,11 @@
 //! The OpenTelemetry Collector, which demands a client certificate and writes what it receives to files.
 
 mod delivery;
+mod limits;
 mod load;
 mod refusals;
+mod relay;
+mod reload;
 mod restarts;
 
 use std::ffi::OsString;
@@ -12,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{ExportersBuilder, Pem, Protocol, Signal};
+use otlp_mtls::{ExportStatus, Exporters, ExportersBuilder, Pem, Protocol, Signal};
 use serde_json::{Deserializer, Value};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use super::haproxy::with_client;
-use super::{Server, go_server, repository, run};
+use super::{Server, go_builds, go_server, repository, run};
 use crate::support::builder;
 
 /// A running Collector.
@@ -112,7 +115,7 @@ impl Launch {
             argument
         };
         let endpoint = |port: &Port| format!("endpoint: 127.0.0.1:{}", port.number());
-        let endpoints = [grpc(&endpoint(&self.grpc)), http(&endpoint(&self.http))];
+        let endpoints = [on_grpc(&endpoint(&self.grpc)), on_http(&endpoint(&self.http))];
         let overlays = endpoints.iter().chain(&self.overlays);
         let mut command = go_server("collector");
         command
@@ -136,18 +139,18 @@ impl Launch {
 }
 
 /// An overlay for OTLP/gRPC.
-fn grpc(setting: &str) -> String {
+fn on_grpc(setting: &str) -> String {
     format!("receivers::otlp::protocols::grpc::{setting}")
 }
 
 /// An overlay for OTLP/HTTP.
-fn http(setting: &str) -> String {
+fn on_http(setting: &str) -> String {
     format!("receivers::otlp::protocols::http::{setting}")
 }
 
 /// Overlays for both.
-fn each(settings: &[&str]) -> Vec<String> {
-    settings.iter().flat_map(|setting| [grpc(setting), http(setting)]).collect()
+fn on_both(settings: &[&str]) -> Vec<String> {
+    settings.iter().flat_map(|setting| [on_grpc(setting), on_http(setting)]).collect()
 }
 
 /// The versions of TLS as the Collector calls them, and an overlay that leaves no other.
@@ -156,26 +159,45 @@ const TLS_VERSIONS: [(&str, [&str; 2]); 2] = [
     ("1.3", ["tls::min_version: '1.3'", "tls::max_version: '1.3'"]),
 ];
 
-/// The directory of a Collector whose certificate is of this PKI, and that takes clients of it.
-fn directory(pki: &Pki) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    pki.write_ca_to(directory.path()).unwrap();
-    pki.server(Fixture::Good).write_to(directory.path(), "server").unwrap();
-    directory
+/// A Collector whose certificate is of a PKI, as are the clients that it takes.
+struct Deployment {
+    pki: Pki,
+    collector: OtelCollector,
+    /// Its certificates.
+    _directory: TempDir,
 }
 
-/// Of this PKI's client, or of one without a certificate.
-fn client(
-    collector: &OtelCollector,
-    protocol: Protocol,
-    pki: &Pki,
-    client: Option<Fixture>,
-) -> ExportersBuilder {
-    let builder = builder()
-        .with_endpoint(format!("https://localhost:{}", collector.port(protocol)))
-        .with_protocol(protocol)
-        .with_ca_certificate(Pem::bytes(pki.ca_pem()));
-    with_client(builder, pki, client)
+impl Deployment {
+    /// `None` if the test is to be skipped.
+    fn start(overlays: &[String]) -> Option<Self> {
+        if !go_builds() {
+            return None;
+        }
+        let pki = Pki::new();
+        let directory = tempfile::tempdir().unwrap();
+        pki.write_ca_to(directory.path()).unwrap();
+        pki.server(Fixture::Good).write_to(directory.path(), "server").unwrap();
+        let collector = OtelCollector::start(directory.path(), overlays);
+        Some(Self { pki, collector, _directory: directory })
+    }
+
+    fn builder(&self, protocol: Protocol) -> ExportersBuilder {
+        self.builder_with(protocol, Some(Fixture::Good))
+    }
+
+    /// With this client's certificate, or with none.
+    fn builder_with(&self, protocol: Protocol, client: Option<Fixture>) -> ExportersBuilder {
+        let builder = builder()
+            .with_endpoint(format!("https://localhost:{}", self.collector.port(protocol)))
+            .with_protocol(protocol)
+            .with_ca_certificate(Pem::bytes(self.pki.ca_pem()));
+        with_client(builder, &self.pki, client)
+    }
+}
+
+fn status_of(exporters: &Exporters, signal: Signal) -> ExportStatus {
+    let status = exporters.status();
+    status.exports.into_iter().find(|export| export.signal == signal).unwrap()
 }
 
 /// A port that no other process gets from the system, while a Collector listens there and while none

@@ -1,11 +1,10 @@
 //! Clients that a Collector refuses.
 
-use otlp_mtls::testing::{Fixture, Pki};
+use otlp_mtls::testing::Fixture;
 use otlp_mtls::{ClientCertificateProblem, FailureKind, Said, Signal};
 use rustls::AlertDescription;
 
-use super::{OtelCollector, TLS_VERSIONS, client, directory, each};
-use crate::servers::go_builds;
+use super::{Deployment, TLS_VERSIONS, on_both};
 use crate::servers::haproxy::expected;
 use crate::support::{TRANSPORTS, export, last_failure, once};
 
@@ -25,17 +24,12 @@ const VERDICTS: [(Option<Fixture>, [AlertDescription; 2]); 7] = {
 
 #[test]
 fn a_collector_refuses_a_client_with_an_alert() {
-    if !go_builds() {
-        return;
-    }
-    let pki = Pki::new();
-    let directory = directory(&pki);
     for (nth, (version, overlays)) in TLS_VERSIONS.into_iter().enumerate() {
-        let collector = OtelCollector::start(directory.path(), &each(&overlays));
+        let Some(deployment) = Deployment::start(&on_both(&overlays)) else { return };
         for protocol in TRANSPORTS {
             for (fixture, alerts) in VERDICTS {
                 let case = format!("{protocol} over TLS {version}: {fixture:?}");
-                let builder = once(client(&collector, protocol, &pki, fixture));
+                let builder = once(deployment.builder_with(protocol, fixture));
                 let exporters = builder.build().unwrap();
                 let error = export(&exporters, Signal::Traces).expect_err(&case).to_string();
                 assert!(error.contains("the server refused us: "), "{case}: {error}");
@@ -53,6 +47,6 @@ fn a_collector_refuses_a_client_with_an_alert() {
                 }
             }
         }
-        assert_eq!(collector.received(Signal::Traces), [] as [&str; 0]);
+        assert_eq!(deployment.collector.received(Signal::Traces), [] as [&str; 0]);
     }
 }

@@ -1,23 +1,17 @@
 //! Collectors that end and come back while exports are under way.
 
 use otlp_mtls::Protocol;
-use otlp_mtls::testing::{Fixture, Pki};
 
 use super::load::{BATCH, Count, THREADS, under_load};
-use super::{End, OtelCollector, client, directory};
-use crate::servers::go_builds;
+use super::{Deployment, End};
 
 /// Exports that succeed between two ends: enough for each thread to be at it again.
 const BETWEEN: usize = 20;
 
 fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
-    if !go_builds() {
-        return None;
-    }
-    let pki = Pki::new();
-    let directory = directory(&pki);
-    let mut collector = OtelCollector::start(directory.path(), &[]);
-    let exporters = client(&collector, protocol, &pki, Some(Fixture::Good)).build().unwrap();
+    let mut deployment = Deployment::start(&[])?;
+    let exporters = deployment.builder(protocol).build().unwrap();
+    let collector = &mut deployment.collector;
     let claims = under_load(&exporters, |progress| {
         for _ in 0..times {
             progress.wait_for(BETWEEN);
@@ -25,7 +19,7 @@ fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
         }
         progress.wait_for(BETWEEN);
     });
-    let count = claims.count(&exporters, &collector);
+    let count = claims.count(&exporters, collector);
     eprintln!("{protocol}, {end:?} {times} times: {count:?}");
     Some(count)
 }
@@ -44,9 +38,7 @@ fn kills(protocol: Protocol) {
 /// Everything arrives once.
 fn stops(protocol: Protocol) {
     let Some(count) = restarts(protocol, End::Stopped, 20) else { return };
-    let exported = count.exported;
-    let expected = Count { exported, received: exported, duplicated: 0, lost: 0, reported: 0 };
-    assert_eq!(count, expected);
+    count.assert_exact();
 }
 
 #[test]
