@@ -1,14 +1,14 @@
 //! Python's grpcio, which demands a client certificate.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
-use std::{iter, thread};
 
 use otlp_mtls::{Protocol, Signal};
 use serde_json::{Value, json};
 
-use super::{Certificates, Server, repository};
+use super::{Certificates, Reporter, repository};
 use crate::support::{SOON, export, once, with_vars};
 
 fn grpc_collector() -> Command {
@@ -17,40 +17,20 @@ fn grpc_collector() -> Command {
     command
 }
 
-/// An OTLP/gRPC collector in Python.
-struct Grpcio {
-    server: Server,
-    port: u16,
-}
-
-impl Grpcio {
-    fn start(certificates: &Certificates) -> Self {
-        let mut command = grpc_collector();
-        for (option, file) in
-            [("--cert", "server.crt"), ("--key", "server.key"), ("--client-ca", "ca.crt")]
-        {
-            command.arg(option).arg(certificates.path(file));
-        }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let server = Server::new(child, stdout);
-        let line = server.line().unwrap();
-        let port = line.strip_prefix("listening ").unwrap().parse().unwrap();
-        Self { server, port }
+fn start(certificates: &Certificates) -> Reporter {
+    let mut command = grpc_collector();
+    for (option, file) in
+        [("--cert", "server.crt"), ("--key", "server.key"), ("--client-ca", "ca.crt")]
+    {
+        command.arg(option).arg(certificates.path(file));
     }
-
-    /// Lets it end, and returns what it received.
-    fn received(mut self) -> Vec<Value> {
-        drop(self.server.child.stdin.take());
-        let lines = iter::from_fn(|| self.server.line());
-        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
-    }
+    Reporter::start(&mut command)
 }
 
 #[test]
 fn grpcio_receives_every_signal() {
     let Some(certificates) = Certificates::if_here(grpc_collector().arg("--help")) else { return };
-    let grpcio = Grpcio::start(&certificates);
+    let grpcio = start(&certificates);
     let exporters = certificates.builder(grpcio.port, Protocol::Grpc).build().unwrap();
     for signal in Signal::ALL {
         export(&exporters, signal).unwrap();
@@ -71,7 +51,7 @@ fn grpcio_receives_every_signal() {
 #[test]
 fn grpcio_refuses_a_client_without_a_certificate() {
     let Some(certificates) = Certificates::if_here(grpc_collector().arg("--help")) else { return };
-    let grpcio = Grpcio::start(&certificates);
+    let grpcio = start(&certificates);
     // Without limits of our own, what hangs hangs.
     let exporters = once(with_vars(certificates.anonymous(grpcio.port, Protocol::Grpc)))
         .with_timeout(Duration::ZERO)

@@ -2,6 +2,7 @@
 //! `examples/collector/certificates.sh`.
 
 mod collector;
+mod grpc_go;
 mod grpcio;
 mod haproxy;
 mod nginx;
@@ -13,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::{iter, thread};
 
 use otlp_mtls::{ExportersBuilder, Protocol};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde_json::Value;
 use tempfile::TempDir;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
@@ -214,6 +216,31 @@ impl Server {
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("the server has nothing to say"),
         }
+    }
+}
+
+/// A server that prints `listening PORT`, then a line of JSON for each export that it accepts, and ends
+/// when its standard input does.
+struct Reporter {
+    server: Server,
+    port: u16,
+}
+
+impl Reporter {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let server = Server::new(child, stdout);
+        let line = server.line().unwrap();
+        let port = line.strip_prefix("listening ").unwrap().parse().unwrap();
+        Self { server, port }
+    }
+
+    /// Lets it end, and returns what it received.
+    fn received(mut self) -> Vec<Value> {
+        drop(self.server.child.stdin.take());
+        let lines = iter::from_fn(|| self.server.line());
+        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
     }
 }
 

@@ -41,7 +41,7 @@ var (
 	cert       = flag.String("cert", "", "the server's certificate, a PEM `file`")
 	key        = flag.String("key", "", "its private key, a PEM `file`")
 	clientCA   = flag.String("client-ca", "", "the CA of the clients' certificates, a PEM `file`")
-	clientAuth = flag.String("client-auth", "none", "none, request, require-any, verify-if-given or require-and-verify")
+	clientAuth = flag.String("client-auth", "require-and-verify", "none, request, require-any, verify-if-given or require-and-verify")
 	tlsVersion = flag.String("tls", "", "the only TLS version, 1.2 or 1.3")
 	answerGzip = flag.Bool("answer-gzip", false, "compress every answer, even if the client does not accept gzip")
 	delay      = flag.Duration("delay", 0, "how long to wait before each answer")
