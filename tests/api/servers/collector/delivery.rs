@@ -53,6 +53,18 @@ fn a_collector_receives_every_signal_over_each_version_of_tls() {
 }
 
 #[test]
+fn the_doctor_finds_a_collector_well() {
+    let Some(deployment) = Deployment::start(&[]) else { return };
+    for protocol in PROTOCOLS {
+        let report = deployment.builder(protocol).build().unwrap().check_blocking();
+        assert!(report.is_delivered(), "{report}");
+    }
+    for (signal, _) in ITEMS {
+        assert_eq!(deployment.collector.received(signal), [] as [&str; 0], "{signal}");
+    }
+}
+
+#[test]
 fn a_collector_receives_what_is_compressed() {
     let Some(deployment) = Deployment::start(&[]) else { return };
     for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_executor::block_on;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use otlp_mtls::{Exporters, FailureKind, Protocol, Signal};
+use otlp_mtls::{Compression, Exporters, FailureKind, Protocol, Signal};
 
 use super::load::under_load;
 use super::relay::Relay;
@@ -30,13 +30,16 @@ fn a_batch_that_is_too_large_is_named() {
     let limits = [on_grpc("max_recv_msg_size_mib: 1"), on_http("max_request_body_size: 1048576")];
     let Some(deployment) = Deployment::start(&limits) else { return };
     for protocol in TRANSPORTS {
-        let exporters = deployment.builder(protocol).build().unwrap();
-        let error = export_spans(&exporters, 40_000).unwrap_err();
-        let failure = last_failure(&exporters, Signal::Traces);
-        let FailureKind::TooLarge { bytes, .. } = failure.kind() else { panic!("{error}") };
-        assert!(*bytes > 1 << 20, "{error}");
-        assert_eq!(deployment.collector.received(Signal::Traces), [] as [&str; 0]);
+        for compression in [None, Some(Compression::Gzip)] {
+            let builder = deployment.builder(protocol).with_compression(compression);
+            let exporters = builder.build().unwrap();
+            let error = export_spans(&exporters, 40_000).unwrap_err();
+            let failure = last_failure(&exporters, Signal::Traces);
+            let is_named = matches!(failure.kind(), FailureKind::TooLarge { .. });
+            assert!(is_named, "{protocol}, {compression:?}: {error}");
+        }
     }
+    assert_eq!(deployment.collector.received(Signal::Traces), [] as [&str; 0]);
 }
 
 /// It refuses until it is started again without a limiter.

@@ -47,36 +47,49 @@ impl Count {
     }
 }
 
-/// How many exports have succeeded so far.
-pub(super) struct Progress(AtomicUsize);
+/// How many exports have ended so far.
+#[derive(Default)]
+pub(super) struct Progress {
+    succeeded: AtomicUsize,
+    failed: AtomicUsize,
+}
 
 impl Progress {
     /// Waits until so many more exports have succeeded.
     pub(super) fn wait_for(&self, exports: usize) {
-        let enough = self.0.load(Ordering::SeqCst) + exports;
-        let deadline = Instant::now() + SOON;
-        while self.0.load(Ordering::SeqCst) < enough {
-            assert!(Instant::now() < deadline, "the exports do not get through");
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(&self.succeeded, exports);
+    }
+
+    /// Waits until so many more exports have failed.
+    pub(super) fn wait_for_failures(&self, exports: usize) {
+        wait_for(&self.failed, exports);
+    }
+}
+
+fn wait_for(counter: &AtomicUsize, more: usize) {
+    let enough = counter.load(Ordering::SeqCst) + more;
+    let deadline = Instant::now() + SOON;
+    while counter.load(Ordering::SeqCst) < enough {
+        assert!(Instant::now() < deadline, "the exports do not end as expected");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// Exports spans from several threads while `meanwhile` runs.
 pub(super) fn under_load(exporters: &Exporters, meanwhile: impl FnOnce(&Progress)) -> Claims {
-    let progress = Progress(AtomicUsize::new(0));
-    let ended = AtomicBool::new(false);
+    let progress = Progress::default();
+    let is_over = AtomicBool::new(false);
     let exports: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let exporter = exporters.span_exporter().unwrap();
-                let (progress, ended) = (&progress, &ended);
-                scope.spawn(move || export_until(ended, &exporter, thread, progress))
+                let (progress, is_over) = (&progress, &is_over);
+                scope.spawn(move || export_until(is_over, &exporter, thread, progress))
             })
             .collect();
         {
             // Also if it panics.
-            let _ends = SetOnDrop(&ended);
+            let _ends = SetOnDrop(&is_over);
             meanwhile(&progress);
         }
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -104,18 +117,19 @@ impl Drop for SetOnDrop<'_> {
 type Exported = (Vec<String>, Result<(), String>);
 
 fn export_until(
-    ended: &AtomicBool,
+    is_over: &AtomicBool,
     exporter: &SpanExporter,
     thread: usize,
     progress: &Progress,
 ) -> Vec<Exported> {
     let mut exports = Vec::new();
-    while !ended.load(Ordering::SeqCst) {
+    while !is_over.load(Ordering::SeqCst) {
         let nth = exports.len();
         let names: Vec<_> = (0..BATCH).map(|item| format!("{thread}.{nth}.{item}")).collect();
         let spans = names.iter().map(|name| SpanData { name: name.clone().into(), ..span("") });
         let result = block_on(exporter.export(spans.collect()));
-        progress.0.fetch_add(usize::from(result.is_ok()), Ordering::SeqCst);
+        let ended = if result.is_ok() { &progress.succeeded } else { &progress.failed };
+        ended.fetch_add(1, Ordering::SeqCst);
         exports.push((names, result.map_err(|error| error.to_string())));
         // So that the machine has time for the Collector.
         thread::sleep(Duration::from_millis(1));

@@ -24,9 +24,9 @@ use super::haproxy::with_client;
 use super::{Server, go_builds, go_server, repository, run};
 use crate::support::builder;
 
-/// A running Collector.
+/// A Collector.
 struct OtelCollector {
-    /// `None` only while it is started again.
+    /// `None` after its end.
     server: Option<Server>,
     launch: Launch,
 }
@@ -78,8 +78,7 @@ impl OtelCollector {
         if protocol == Protocol::Grpc { grpc.number() } else { http.number() }
     }
 
-    /// Ends it and starts it again, on the same ports.
-    fn restart(&mut self, end: End) {
+    fn end(&mut self, end: End) {
         let mut server = self.server.take().unwrap();
         match end {
             End::Killed => server.child.kill().unwrap(),
@@ -89,8 +88,16 @@ impl OtelCollector {
                 assert!(server.child.wait().unwrap().success());
             }
         }
-        drop(server);
+    }
+
+    /// Starts it again, on the same ports.
+    fn start_again(&mut self) {
         self.server = Some(self.launch.start());
+    }
+
+    fn restart(&mut self, end: End) {
+        self.end(end);
+        self.start_again();
     }
 
     /// The names of the spans or metrics that it has received, or the bodies of the log records.

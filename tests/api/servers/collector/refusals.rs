@@ -39,8 +39,10 @@ fn a_collector_refuses_a_client_with_an_alert() {
                 else {
                     panic!("{case}: {failure}");
                 };
-                let verdict = (*problem, *said);
-                assert_eq!(verdict, (expected(fixture), Said::Alert(alerts[nth])), "{case}");
+                let alert = alerts[nth];
+                assert_eq!((*problem, *said), (expected(fixture), Said::Alert(alert)), "{case}");
+                let words = format!("(TLS alert {}, {alert:?})", u8::from(alert));
+                assert!(error.contains(&words), "{case}: {error}");
                 assert_eq!(*acceptable_issuers, ["CN=otlp-mtls test ca"], "{case}");
                 if *problem == ClientCertificateProblem::UnknownIssuer {
                     assert!(error.contains("CN=otlp-mtls test ca"), "{case}: {error}");

@@ -1,12 +1,18 @@
 //! Collectors that end and come back while exports are under way.
 
+use std::time::Duration;
+
 use otlp_mtls::Protocol;
 
 use super::load::{BATCH, Count, THREADS, under_load};
 use super::{Deployment, End};
+use crate::support::TRANSPORTS;
 
 /// Exports that succeed between two ends: enough for each thread to be at it again.
 const BETWEEN: usize = 20;
+
+/// Spans on their way at one time: each thread has one export.
+const ON_THE_WAY: usize = THREADS * BATCH;
 
 fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
     let mut deployment = Deployment::start(&[])?;
@@ -31,14 +37,39 @@ fn kills(protocol: Protocol) {
     let Some(count) = restarts(protocol, End::Killed, times) else { return };
     let Count { exported, received, lost, reported, duplicated } = count;
     assert_eq!((received, lost, reported), (exported, 0, 0));
-    // Each thread has one export on its way.
-    assert!(duplicated <= times * THREADS * BATCH, "{duplicated}");
+    assert!(duplicated <= times * ON_THE_WAY, "{duplicated}");
 }
 
 /// Everything arrives once.
 fn stops(protocol: Protocol) {
     let Some(count) = restarts(protocol, End::Stopped, 20) else { return };
     count.assert_exact();
+}
+
+/// What an outage that outlasts the exports costs is reported. Only what was on its way when it began
+/// may have arrived all the same.
+fn outage(protocol: Protocol) {
+    let Some(mut deployment) = Deployment::start(&[]) else { return };
+    let builder = deployment.builder(protocol).with_timeout(Duration::from_secs(1));
+    let exporters = builder.build().unwrap();
+    let collector = &mut deployment.collector;
+    let claims = under_load(&exporters, |progress| {
+        progress.wait_for(BETWEEN);
+        collector.end(End::Killed);
+        progress.wait_for_failures(2 * THREADS);
+        collector.start_again();
+        progress.wait_for(BETWEEN);
+    });
+    let count = claims.count(&exporters, collector);
+    assert_eq!((count.lost, count.duplicated), (0, 0), "{count:?}");
+    assert!(count.reported >= 2 * ON_THE_WAY, "{count:?}");
+    let missing = count.exported - count.received;
+    assert!((count.reported - ON_THE_WAY..=count.reported).contains(&missing), "{count:?}");
+}
+
+#[test]
+fn what_an_outage_costs_is_reported() {
+    TRANSPORTS.into_iter().for_each(outage);
 }
 
 #[test]
