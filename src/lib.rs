@@ -103,6 +103,7 @@ mod failure;
 mod lock;
 mod net;
 mod observation;
+#[allow(dead_code, unused_imports)] // Its first users follow.
 mod otlp;
 mod process;
 #[cfg(feature = "serde")]
@@ -143,6 +144,13 @@ pub use status::{CredentialStatus, ExportStatus, Refusal, Status};
 pub use telemetry::init_tracing;
 pub use telemetry::{Telemetry, init};
 pub use tls::{CertificateFacts, CredentialSource, Credentials};
+
+/// The encoder, for `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod encoder {
+    pub use crate::otlp::whole::*;
+}
 
 /// The examples of README and docs, compiled.
 #[cfg(doctest)]

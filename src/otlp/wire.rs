@@ -24,7 +24,7 @@ const MAX_VARINT: usize = 10;
 /// as proto3 does. `varint`, `sfixed64`, `double` and `bytes` always write: for members of a `oneof` and for
 /// `optional` fields, of which the default is a value too.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     buffer: Vec<u8>,
 }
 
@@ -141,6 +141,10 @@ impl Writer {
 
     fn tag(&mut self, field: u32, wire_type: WireType) {
         self.raw_varint(u64::from(field << 3 | wire_type as u32));
+    }
+
+    pub(super) fn raw_bytes(&mut self, value: &[u8]) {
+        self.buffer.extend_from_slice(value);
     }
 
     pub(super) fn raw_fixed64(&mut self, value: u64) {

@@ -1,0 +1,30 @@
+//! Whole requests, for the tests, and for `fuzz/`, which sees no private item.
+#![cfg_attr(not(fuzzing), allow(unreachable_pub))]
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{LogBatch, SdkLogRecord};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::trace::SpanData;
+
+use super::{Batch, Logs, Metrics, Spans};
+
+/// The request that exports these spans.
+pub fn traces(resource: &Resource, spans: &[SpanData]) -> Vec<u8> {
+    whole(&Spans { resource, spans })
+}
+
+/// The request that exports these log records.
+pub fn logs(resource: &Resource, records: &[(SdkLogRecord, InstrumentationScope)]) -> Vec<u8> {
+    let records: Vec<_> = records.iter().map(|(record, scope)| (record, scope)).collect();
+    whole(&Logs::new(resource, &LogBatch::new(&records)))
+}
+
+/// The request that exports these metrics.
+pub fn metrics(metrics: &ResourceMetrics) -> Vec<u8> {
+    whole(&Metrics(metrics))
+}
+
+fn whole(batch: &impl Batch) -> Vec<u8> {
+    batch.encode(0..batch.len(), Vec::new())
+}
