@@ -4,7 +4,7 @@ mod certificates;
 mod faults;
 mod remedy;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::AlertDescription;
 
@@ -70,13 +70,19 @@ impl<'a> Context<'a> {
             }
             FailureKind::Connect { source } => format!("no connection: {source}"),
             FailureKind::ConnectTimeout { after } => {
-                format!("no TCP connection within {after:?}: nothing answers")
+                format!(
+                    "no TCP connection within {after:?}{}",
+                    self.whose(*after, ": nothing answers")
+                )
             }
             FailureKind::ProxyUnreachable { proxy, source } => {
                 format!("the proxy {proxy} cannot be reached: {source}")
             }
             FailureKind::ProxyTimeout { proxy, after } => {
-                format!("the proxy {proxy} did not connect us within {after:?}")
+                format!(
+                    "the proxy {proxy} did not connect us within {after:?}{}",
+                    self.whose(*after, "")
+                )
             }
             FailureKind::ProxyRefused { proxy, status: Some(status) } => {
                 format!("the proxy {proxy} refused to connect us, with HTTP status {status}")
@@ -85,10 +91,14 @@ impl<'a> Context<'a> {
                 format!("the proxy {proxy} did not connect us: it gave no HTTP answer")
             }
             FailureKind::HandshakeTimeout { after } => {
-                format!("connected, but no TLS handshake within {after:?}: the server says nothing")
+                let whose = self.whose(*after, ": the server says nothing");
+                format!("connected, but no TLS handshake within {after:?}{whose}")
             }
             FailureKind::Http2Timeout { after } => {
-                format!("TLS was agreed on, but the server did not begin HTTP/2 within {after:?}")
+                let whose = self.whose(*after, "");
+                format!(
+                    "TLS was agreed on, but the server did not begin HTTP/2 within {after:?}{whose}"
+                )
             }
             FailureKind::NotTls { found: Some(Spoken::Http1) } => {
                 "we refused the server: it speaks plaintext HTTP, not TLS".to_owned()
@@ -158,6 +168,14 @@ impl<'a> Context<'a> {
             FailureKind::ServerCertificate(_)
             | FailureKind::ClientCertificate { .. }
             | FailureKind::Incompatible { .. } => String::new(),
+        }
+    }
+
+    /// What follows a time that has passed: whose it was, or else what that says.
+    fn whose(&self, after: Duration, otherwise: &'static str) -> &'static str {
+        match self.settings.timeout == Some(after) {
+            true => ", which is the timeout of the export",
+            false => otherwise,
         }
     }
 

@@ -1,10 +1,12 @@
 //! What to do about it.
 
 use std::io;
+use std::time::Duration;
 
 use rustls::AlertDescription;
 
 use super::Context;
+use crate::config::Origin;
 use crate::failure::FailureKind;
 use crate::observation::Spoken;
 use crate::signal::{Signal, Variable};
@@ -12,8 +14,40 @@ use crate::signal::{Signal, Variable};
 /// What is meant to listen where.
 const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
 
+/// What is too short for a handshake: whoever set it may have meant seconds.
+const SHORT: Duration = Duration::from_secs(1);
+
 impl Context<'_> {
     pub(super) fn remedy(&self, kind: &FailureKind) -> String {
+        match kind {
+            FailureKind::ConnectTimeout { after }
+            | FailureKind::ProxyTimeout { after, .. }
+            | FailureKind::HandshakeTimeout { after }
+            | FailureKind::Http2Timeout { after }
+                if self.settings.timeout == Some(*after) =>
+            {
+                let longer = format!("raise {}", self.timeout());
+                match *after < SHORT {
+                    true => longer,
+                    false => format!("{}, or {longer}", self.remedy_of(kind)),
+                }
+            }
+            kind => self.remedy_of(kind),
+        }
+    }
+
+    /// What limits an export, with its unit.
+    fn timeout(&self) -> String {
+        match &self.settings.origins.timeout {
+            Origin::Builder(method) => format!("{method}()"),
+            Origin::Variable(variable) => format!("{variable} (in milliseconds)"),
+            Origin::Default => {
+                format!("{} (in milliseconds) or with_timeout()", Variable::Timeout.name(None))
+            }
+        }
+    }
+
+    fn remedy_of(&self, kind: &FailureKind) -> String {
         let endpoint = self.endpoint();
         let host = &self.settings.endpoint.host;
         let origins = &self.settings.origins;
@@ -62,8 +96,15 @@ impl Context<'_> {
                  bytes on"
             ),
             FailureKind::HandshakeTimeout { .. } => format!(
-                "see that the server is alive, and that the port in {endpoint} speaks TLS; \
-                 with_connect_timeout() gives it longer"
+                "see that the server is alive, and that the port in {endpoint} speaks TLS{}",
+                match kind {
+                    FailureKind::HandshakeTimeout { after }
+                        if self.settings.timeout != Some(*after) =>
+                    {
+                        "; with_connect_timeout() gives it longer"
+                    }
+                    _ => "",
+                }
             ),
             FailureKind::NotTls { found: None } => format!(
                 "see that the port in {endpoint} is one for TLS, and that what balances load there \
