@@ -208,6 +208,14 @@ impl Scene<'_> {
     fn client_certificate(self, problem: ClientCertificateProblem, said: Said) -> FailureKind {
         let handshake = self.seen.handshake.clone().unwrap_or_default();
         let acceptable_issuers = handshake.acceptable_issuers;
+        let chain = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        let chain = chain.map_or(&[][..], |validated| &validated.chain);
+        let problem = match problem {
+            ClientCertificateProblem::Unexplained if !is_acceptable(chain, &acceptable_issuers) => {
+                ClientCertificateProblem::UnknownIssuer
+            }
+            problem => problem,
+        };
         FailureKind::ClientCertificate { problem, said, acceptable_issuers }
     }
 
@@ -277,6 +285,13 @@ impl Own {
             () => None,
         }
     }
+}
+
+/// Whether a server that accepts certificates of these issuers may accept this chain. Many servers name
+/// none, and of a chain that is not known nothing can be said.
+pub(super) fn is_acceptable(chain: &[CertificateFacts], issuers: &[String]) -> bool {
+    let is_one = |certificate: &CertificateFacts| issuers.contains(&certificate.issuer);
+    chain.is_empty() || issuers.is_empty() || chain.iter().any(is_one)
 }
 
 fn server_problem(

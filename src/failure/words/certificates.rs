@@ -7,6 +7,7 @@ use super::faults::name_type;
 use super::{CONFIGURATION, Context, Words, alert_words, short};
 use crate::config::Origin;
 use crate::error::{Place, located};
+use crate::failure::classify::is_acceptable;
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
 use crate::signal::Variable;
 use crate::tls::{CertificateFacts, Snapshot, Validated, list, named, printable, utc};
@@ -223,14 +224,20 @@ impl Context<'_> {
         acceptable_issuers: &[String],
     ) -> Words {
         use ClientCertificateProblem as Problem;
-        let leaf = self.validated().and_then(|validated| validated.chain.first());
-        let issuer = leaf.map(|leaf| leaf.issuer.as_str()).unwrap_or("its CA");
+        let chain = self.validated().map_or(&[][..], |validated| &validated.chain);
+        let leaf = chain.first();
+        let issuer = leaf.map_or("its CA", |leaf| named(&leaf.issuer));
+        let is_acceptable = is_acceptable(chain, acceptable_issuers);
+        let accepted = list(acceptable_issuers);
         let cause = match problem {
             Problem::Required if said == Said::Nothing => {
                 "it closed the connection after it asked for a client certificate, and we have none"
                     .to_owned()
             }
             Problem::Required => "it demands a client certificate, and we have none".to_owned(),
+            Problem::UnknownIssuer if !is_acceptable => format!(
+                "it accepts client certificates issued by {accepted}, and ours was issued by {issuer}"
+            ),
             Problem::UnknownIssuer => {
                 format!("it does not know the CA of our client certificate, {issuer}")
             }
@@ -259,13 +266,18 @@ impl Context<'_> {
             }
             Problem::Unexplained => "it does not accept our client certificate".to_owned(),
         };
+        let cause = match problem {
+            Problem::UnknownIssuer => cause,
+            _ if is_acceptable => cause,
+            _ => format!("{cause}, and it accepts only those issued by {accepted}"),
+        };
         let mut facts = Vec::new();
         if let Some(leaf) = leaf {
             facts.push(format!("ours: {leaf}, in {}", self.identity()));
         }
-        if !acceptable_issuers.is_empty() {
-            let issuers = list(acceptable_issuers);
-            facts.push(format!("the server takes: those issued by {issuers}"));
+        // Otherwise the first line has them.
+        if is_acceptable && !acceptable_issuers.is_empty() {
+            facts.push(format!("the server takes: those issued by {accepted}"));
         }
         if matches!(problem, Problem::Expired | Problem::NotYetValid) {
             facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
@@ -304,6 +316,11 @@ impl Context<'_> {
                 "see the server's log for the reason; then issue another one, and put it into {ours}"
             ),
         };
+        let remedy = match problem {
+            Problem::UnknownIssuer => remedy,
+            _ if is_acceptable => remedy,
+            _ => format!("{remedy}; it has to be issued by one of those CAs"),
+        };
         let how = match said {
             Said::Alert(alert) => alert_words(Some(alert)),
             Said::Page => " (by an HTTP page)".to_owned(),
@@ -311,6 +328,9 @@ impl Context<'_> {
         };
         let cause = match (problem, said) {
             (Problem::Unexplained, Said::Nothing) => cause,
+            (Problem::UnknownIssuer, Said::Nothing) => {
+                format!("the server closed the connection without a word: {cause}")
+            }
             _ => format!("the server refused us: {cause}{how}"),
         };
         Words { cause, facts, remedy }

@@ -111,12 +111,51 @@ pub(super) const CASES: &[Case] = &[
         protocols: BOTH,
         connections: None,
         scene: |ground| {
-            let scene = good(ground);
-            if let Server::Collector(collector) = &scene.server {
-                collector.set_accept(Accept::Silence);
-            }
+            let scene = silent(ground);
             let builder = scene.builder.with_connect_timeout(Duration::from_millis(300));
             Scene { builder: builder.with_retry(otlp_mtls::Retry::disabled()), ..scene }
+        },
+    },
+    Case {
+        name: "The server says nothing in the handshake, and the timeout is shorter than it was meant",
+        kind: "handshake_timeout",
+        refused_by: None,
+        names: &["OTEL_EXPORTER_OTLP_TIMEOUT (in milliseconds)", "300ms"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let scene = silent(ground);
+            let timeout = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300".to_owned())];
+            let endpoint = format!("https://localhost:{}", scene.port);
+            let builder = ground.exporters_with(endpoint, ground.pki.ca_pem(), None, &timeout);
+            Scene { builder, ..scene }
+        },
+    },
+    Case {
+        name: "The server says nothing in the handshake until the export's timeout",
+        kind: "handshake_timeout",
+        refused_by: None,
+        names: &[ENDPOINT, "1.2s", "with_timeout()"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let scene = silent(ground);
+            let builder = scene.builder.with_timeout(Duration::from_millis(1200));
+            Scene { builder, ..scene }
+        },
+    },
+    Case {
+        name: "TCP takes longer than the export's timeout",
+        kind: "connect_timeout",
+        refused_by: None,
+        names: &["with_timeout()", "300ms"],
+        protocols: BOTH,
+        connections: None,
+        scene: |ground| {
+            let deaf = Deaf::start();
+            let scene = nobody(ground, format!("https://{}", deaf.addr), deaf.addr.port());
+            let builder = scene.builder.with_timeout(Duration::from_millis(300));
+            Scene { server: Server::Deaf(deaf), builder, ..scene }
         },
     },
     Case {
@@ -551,6 +590,52 @@ pub(super) const CASES: &[Case] = &[
         &[CLIENT, CLIENT_FILE, "42"],
         |ground| saying(ground, CertificateError::BadEncoding),
     ),
+    client(
+        "The server names the CAs that it accepts, and does not say what is wrong",
+        "client_certificate_unknown_issuer",
+        &[CLIENT, CLIENT_FILE, "CN=otlp-mtls other test ca", "42"],
+        |ground| {
+            let verifier =
+                Says { hints: other_subjects(ground), error: Some(CertificateError::BadEncoding) };
+            refusing(ground, verifier, &ground.good_client())
+        },
+    ),
+    client(
+        "The server names the CAs that it accepts, and the client certificate has expired besides",
+        "client_certificate_expired",
+        &[CLIENT, CLIENT_FILE, "CN=otlp-mtls other test ca", "expired at"],
+        |ground| {
+            let verifier =
+                Says { hints: other_subjects(ground), error: Some(CertificateError::BadEncoding) };
+            refusing(ground, verifier, &ground.pki.client(Fixture::Expired))
+        },
+    ),
+    closing(
+        "The server names the CAs that it accepts, and closes the connection",
+        "client_certificate_unknown_issuer",
+        &[CLIENT, CLIENT_FILE, "CN=otlp-mtls other test ca", "without a word"],
+        |ground| {
+            let verifier = Says { hints: other_subjects(ground), error: None };
+            let config = tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(verifier));
+            to_peer(ground, Peer::closing_after_tls(config), &ground.good_client())
+        },
+    ),
+    answer(
+        "The server names the CAs that it accepts, and answers with a page",
+        "client_certificate_unknown_issuer",
+        &[CLIENT, CLIENT_FILE, "CN=otlp-mtls other test ca", "HTTP page"],
+        &[HttpProtobuf],
+        |ground| {
+            let verifier = Says { hints: other_subjects(ground), error: None };
+            let mut config =
+                tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(verifier));
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            // As nginx does.
+            let page = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 36\r\n\r\n\
+                <title>400 The SSL certificate error";
+            to_peer(ground, Peer::saying_over_tls(config, page), &ground.good_client())
+        },
+    ),
     // The answer.
     Case {
         name: "The server closes the connection in place of an answer",
@@ -756,6 +841,15 @@ fn good(ground: &Ground) -> Scene {
     serving(ground, Fixture::Good)
 }
 
+/// A server that accepts connections, and then neither reads nor writes.
+fn silent(ground: &Ground) -> Scene {
+    let scene = good(ground);
+    if let Server::Collector(collector) = &scene.server {
+        collector.set_accept(Accept::Silence);
+    }
+    scene
+}
+
 /// A server with this certificate.
 fn serving(ground: &Ground, fixture: Fixture) -> Scene {
     let collector = Collector::builder().with_tls(ground.pki.server(fixture)).start().unwrap();
@@ -825,13 +919,27 @@ fn closing_after_tls(ground: &Ground, client: Option<&Identity>) -> Scene {
 
 /// A server that says this of every client certificate.
 fn saying(ground: &Ground, error: CertificateError) -> Scene {
-    let verifier = Arc::new(Says(Some(error)));
-    let config = tls(ground, aws_lc_rs::default_provider(), &[&TLS13], verifier);
-    let (peer, port) = listening(Peer::tls(config));
+    refusing(ground, Says { hints: Vec::new(), error: Some(error) }, &ground.good_client())
+}
+
+fn refusing(ground: &Ground, verifier: Says, client: &Identity) -> Scene {
+    let config = tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(verifier));
+    to_peer(ground, Peer::tls(config), client)
+}
+
+fn to_peer(ground: &Ground, peer: Peer, client: &Identity) -> Scene {
+    let (peer, port) = listening(peer);
     let endpoint = format!("https://localhost:{port}");
-    let client = ground.good_client();
-    let builder = ground.exporters(endpoint, ground.pki.ca_pem(), Some(&client));
+    let builder = ground.exporters(endpoint, ground.pki.ca_pem(), Some(client));
     Scene { server: Server::Peer(peer), builder, port }
+}
+
+/// The names that a server sends whose client CA is not ours.
+fn other_subjects(ground: &Ground) -> Vec<DistinguishedName> {
+    let mut roots = rustls::RootCertStore::empty();
+    let other = ground.pki.other_ca_pem().as_bytes();
+    roots.add(CertificateDer::from_pem_slice(other).unwrap()).unwrap();
+    roots.subjects()
 }
 
 fn peer(ground: &Ground, scheme: &str, peer: Peer) -> Scene {
@@ -880,21 +988,25 @@ fn tls(
 
 /// Demands a client certificate, and has something against each, or takes them without a look.
 #[derive(Debug)]
-struct Says(Option<CertificateError>);
+struct Says {
+    /// The CAs that it names.
+    hints: Vec<DistinguishedName>,
+    error: Option<CertificateError>,
+}
 
 impl Says {
     fn nothing() -> Self {
-        Self(None)
+        Self { hints: Vec::new(), error: None }
     }
 }
 
 impl ClientCertVerifier for Says {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        &self.hints
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.is_some()
+        self.error.is_some()
     }
 
     fn verify_client_cert(
@@ -903,7 +1015,7 @@ impl ClientCertVerifier for Says {
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        match &self.0 {
+        match &self.error {
             Some(error) => Err(error.clone().into()),
             None => Ok(ClientCertVerified::assertion()),
         }

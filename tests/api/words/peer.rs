@@ -66,6 +66,14 @@ impl Peer {
         Self::tls_then(config, |_| Ok(()))
     }
 
+    /// Does its handshake, hears something, and says this.
+    pub(super) fn saying_over_tls(config: ServerConfig, words: &'static [u8]) -> Self {
+        Self::tls_then(config, move |stream| {
+            let _heard = stream.read(&mut [0; 4096])?;
+            stream.write_all(words)
+        })
+    }
+
     fn tls_then(
         config: ServerConfig,
         then: impl Fn(&mut rustls::Stream<'_, ServerConnection, TcpStream>) -> io::Result<()>
