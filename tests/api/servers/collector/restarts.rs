@@ -25,9 +25,7 @@ fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
         }
         progress.wait_for(BETWEEN);
     });
-    let count = claims.count(&exporters, collector);
-    eprintln!("{protocol}, {end:?} {times} times: {count:?}");
-    Some(count)
+    Some(claims.count(&exporters, collector))
 }
 
 /// What was acknowledged is there, and nothing is given up. What was on its way may be there twice:
@@ -35,9 +33,9 @@ fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
 fn kills(protocol: Protocol) {
     let times = 10;
     let Some(count) = restarts(protocol, End::Killed, times) else { return };
-    let Count { exported, received, lost, reported, duplicated } = count;
+    let Count { exported, received, duplicated, lost, reported } = count;
     assert_eq!((received, lost, reported), (exported, 0, 0));
-    assert!(duplicated <= times * ON_THE_WAY, "{duplicated}");
+    assert!(duplicated <= times * ON_THE_WAY, "{count:?}");
 }
 
 /// Everything arrives once.
@@ -47,7 +45,7 @@ fn stops(protocol: Protocol) {
 }
 
 /// What an outage that outlasts the exports costs is reported. Only what was on its way when it began
-/// may have arrived all the same.
+/// or ended may have arrived all the same, or twice.
 fn outage(protocol: Protocol) {
     let Some(mut deployment) = Deployment::start(&[]) else { return };
     let builder = deployment.builder(protocol).with_timeout(Duration::from_secs(1));
@@ -61,10 +59,11 @@ fn outage(protocol: Protocol) {
         progress.wait_for(BETWEEN);
     });
     let count = claims.count(&exporters, collector);
-    assert_eq!((count.lost, count.duplicated), (0, 0), "{count:?}");
-    assert!(count.reported >= 2 * ON_THE_WAY, "{count:?}");
-    let missing = count.exported - count.received;
-    assert!((count.reported - ON_THE_WAY..=count.reported).contains(&missing), "{count:?}");
+    let Count { exported, received, duplicated, lost, reported } = count;
+    assert_eq!(lost, 0, "{count:?}");
+    assert!(reported >= 2 * ON_THE_WAY, "{count:?}");
+    assert!(received + reported <= exported + 2 * ON_THE_WAY, "{count:?}");
+    assert!(duplicated <= 2 * ON_THE_WAY, "{count:?}");
 }
 
 #[test]
