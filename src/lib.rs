@@ -106,6 +106,7 @@ mod observation;
 #[allow(dead_code, unused_imports)] // Its first users follow.
 mod otlp;
 mod process;
+mod secrets;
 #[cfg(feature = "serde")]
 mod serialise;
 mod signal;
@@ -123,7 +124,8 @@ pub use config::{
     Batch, Compression, HistogramAggregation, Origin, Overrides, Pem, Protocol, Retry, TlsVersion,
 };
 pub use error::{
-    CredentialProblem, EndpointProblem, Error, HeaderProblem, KeyMismatch, Lost, Place,
+    Access, CredentialProblem, EndpointProblem, Error, Format, HeaderProblem, KeyMismatch, Lost,
+    PathMistake, PemProblem, Place,
 };
 #[cfg(feature = "logs")]
 pub use exporter::LogExporter;

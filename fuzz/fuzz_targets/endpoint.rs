@@ -70,7 +70,7 @@ impl Case<'_> {
         // What it was understood as is understood as itself.
         if let Some(shown) = by_method
             && self.protocol != Protocol::Grpc
-            && !shown.contains('\\')
+            && !shown.contains(['\\', '…'])
             && !trimmed.contains('?')
         {
             let logs = shown.split('"').nth(1).expect("logs are first");
@@ -92,7 +92,7 @@ impl Case<'_> {
             assert_eq!(named, origin);
             assert!(words.starts_with(&format!("{origin}: ")), "{words}");
         }
-        let is_parsed = !matches!(built, Err(Error::Endpoint { .. }));
+        let is_parsed = !matches!(built, Err(Error::Endpoint { .. } | Error::Quoted { .. }));
         let is_open = open_parts(self.endpoint.trim(), is_parsed);
         let is_open = is_open.iter().any(|part| part.contains(SECRET));
         assert!(!words.contains(SECRET) || is_open, "{words}");
@@ -131,17 +131,21 @@ impl Case<'_> {
 
 fn named(error: &Error) -> &Origin {
     match error {
-        Error::Endpoint { origin, .. } | Error::ServerName { origin, .. } => origin,
+        Error::Endpoint { origin, .. }
+        | Error::Quoted { origin }
+        | Error::ServerName { origin, .. } => origin,
         other => panic!("not about the endpoint: {other:?}"),
     }
 }
 
-/// The scheme, and what is neither behind a `?`, where a token may be, nor before an `@`, where a password may be unless
-/// the endpoint was found to have none.
+/// The scheme, and what is neither in a path, a query or a fragment, where a token may be, nor before an `@`, where a
+/// password may be unless the endpoint was found to have none.
 fn open_parts(endpoint: &str, is_parsed: bool) -> [&str; 2] {
     let scheme = endpoint.split_once("://").map_or("", |(scheme, _)| scheme);
     let is_scheme = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let from = endpoint.rfind('@').filter(|_| !is_parsed).map_or(0, |at| at + 1);
-    let until = endpoint.find('?').unwrap_or(endpoint.len());
-    [if is_scheme { scheme } else { "" }, endpoint.get(from..until).unwrap_or("")]
+    let from = endpoint.rfind('@').filter(|_| !is_parsed).map(|at| at + 1);
+    let from = from.or_else(|| Some(endpoint.find("://")? + 3)).unwrap_or(0);
+    let rest = endpoint.get(from..).unwrap_or("");
+    let until = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    [if is_scheme { scheme } else { "" }, &rest[..until]]
 }

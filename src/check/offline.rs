@@ -10,8 +10,8 @@ use crate::tls::{CertificateFacts, Store, Validated};
 pub(super) fn findings(settings: &Settings, store: Option<&Store>) -> Vec<Finding> {
     let Settings { endpoint, protocol, origins, .. } = settings;
     let path = match protocol.is_grpc() {
-        true => "",
-        false => endpoint.path.path(),
+        true => String::new(),
+        false => endpoint.shown_path(),
     };
     let mut findings = vec![
         Finding::good(Topic::Endpoint, format!("{endpoint}{path}, by {}", by(&endpoint.origin))),
@@ -48,10 +48,11 @@ fn trust(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
         let words = "the platform's, for no CA is named".to_owned();
         to.push(Finding::good(Topic::TrustAnchors, words));
     }
+    let place = located(&validated.origins().ca);
     for anchor in &validated.trust_anchors {
-        let place = located(&validated.origins().ca);
         to.push(certificate(Topic::TrustAnchors, anchor, &place, store));
     }
+    to.extend(beside(Topic::TrustAnchors, &place, &validated.beside().ca));
 }
 
 fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
@@ -62,8 +63,11 @@ fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
     };
     let origins = validated.origins();
     to.push(certificate(Topic::ClientCertificate, leaf, &located(&origins.certificate), store));
-    let words = format!("belongs to that certificate, in {}", located(&origins.key));
-    to.push(Finding::good(Topic::ClientKey, words));
+    let place = located(&origins.certificate);
+    to.extend(beside(Topic::ClientCertificate, &place, &validated.beside().certificate));
+    let place = located(&origins.key);
+    to.push(Finding::good(Topic::ClientKey, format!("belongs to that certificate, in {place}")));
+    to.extend(beside(Topic::ClientKey, &place, &validated.beside().key));
 
     let usage = match leaf.usages.as_slice() {
         [] => "for any use".to_owned(),
@@ -85,6 +89,12 @@ fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
         }
         None => Finding::good(Topic::ClientChain, format!("{usage}; issued by {}", leaf.issuer)),
     });
+}
+
+/// What else a file holds.
+fn beside(topic: Topic, place: &str, labels: &[String]) -> Option<Finding> {
+    let not_used = || format!("not used, in {place}: {}", labels.join(", "));
+    (!labels.is_empty()).then(|| Finding::good(topic, not_used()))
 }
 
 /// A certificate of ours, and whether its time is good.

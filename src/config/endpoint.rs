@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 
 use super::origin::{Origin, Sourced};
 use crate::error::{EndpointProblem, Error};
+use crate::secrets::{is_key_text, is_quoted};
 use crate::signal::Signal;
 
 /// One signal's collector.
@@ -44,8 +45,10 @@ impl Endpoint {
             "" | "/" => Ok(Self { path: PathAndQuery::from_static(signal.grpc_path()), ..parsed }),
             _ => {
                 // With an `@` in it, it may be the rest of a password.
-                let path = if endpoint.value.contains('@') { "/…" } else { uri.path() };
-                let path = path.to_owned();
+                let path = match endpoint.value.contains('@') {
+                    true => "/…".to_owned(),
+                    false => shown_path(uri.path()),
+                };
                 Err(problem(&endpoint, EndpointProblem::PathOverGrpc { path }))
             }
         }
@@ -68,6 +71,15 @@ impl Endpoint {
     }
 
     fn parse(endpoint: &Sourced<String>, url: &str) -> Result<(Self, Uri), Error> {
+        if is_quoted(&endpoint.value) {
+            return Err(Error::Quoted { origin: endpoint.origin.clone() });
+        }
+        if ["${", "$("].iter().any(|start| url.contains(start)) {
+            return Err(problem(endpoint, EndpointProblem::NotExpanded));
+        }
+        if url.contains('#') {
+            return Err(problem(endpoint, EndpointProblem::Fragment));
+        }
         let scheme = match url.split_once(':') {
             Some((scheme, rest)) if rest.starts_with("//") && is_scheme(scheme) => scheme,
             Some((scheme @ "unix", _)) => scheme,
@@ -81,6 +93,10 @@ impl Endpoint {
                 return Err(problem(endpoint, EndpointProblem::UnsupportedScheme { scheme }));
             }
         };
+        let host_and_rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        if !host_and_rest.split(['/', '?']).next().is_none_or(str::is_ascii) {
+            return Err(problem(endpoint, EndpointProblem::HostNotAscii));
+        }
         let uri: Uri =
             url.parse().map_err(|source| problem(endpoint, EndpointProblem::Invalid { source }))?;
         let Some(authority) = uri.authority() else {
@@ -93,9 +109,16 @@ impl Endpoint {
         if host.is_empty() {
             return Err(problem(endpoint, EndpointProblem::NoHost));
         }
+        if !is_host(host) {
+            return Err(problem(endpoint, EndpointProblem::InvalidHost));
+        }
         let port = match authority.port() {
-            None if authority.as_str().ends_with(':')
-                || !authority.as_str().ends_with(authority.host()) =>
+            // An empty port is the scheme's own (RFC 3986, section 3.2.3).
+            None if !authority
+                .as_str()
+                .strip_suffix(':')
+                .unwrap_or(authority.as_str())
+                .ends_with(authority.host()) =>
             {
                 return Err(problem(endpoint, EndpointProblem::InvalidPort));
             }
@@ -122,6 +145,11 @@ impl Endpoint {
         Ok((parsed, uri))
     }
 
+    /// The path without what may be a token in it.
+    pub(crate) fn shown_path(&self) -> String {
+        shown_path(self.path.path())
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         if self.secure { Scheme::HTTPS } else { Scheme::HTTP }
     }
@@ -144,20 +172,76 @@ fn is_scheme(scheme: &str) -> bool {
     scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
+/// Whether a host is an address or may be a name. Anything else would be looked up in vain, and may be
+/// a secret that is in the wrong place.
+pub(super) fn is_host(host: &str) -> bool {
+    let is_address = host.contains(':');
+    let others = if is_address { ":.%" } else { "-_." };
+    (is_address || is_short(host))
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+}
+
+/// Whether a host is no longer than names of DNS are ([RFC 1035, section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+fn is_short(host: &str) -> bool {
+    const LONGEST_LABEL: usize = 63;
+    const LONGEST_NAME: usize = 253;
+    host.trim_end_matches('.').len() <= LONGEST_NAME
+        && host.split('.').all(|label| label.len() <= LONGEST_LABEL)
+}
+
 fn problem(endpoint: &Sourced<String>, problem: EndpointProblem) -> Error {
-    // What stands before an `@` may be a password, and behind a `?` a token.
-    let (before, query) = match endpoint.value.split_once('?') {
-        Some((before, query)) => (before, Some(query)),
-        None => (endpoint.value.as_str(), None),
+    Error::Endpoint { origin: endpoint.origin.clone(), value: shown(&endpoint.value), problem }
+}
+
+/// An endpoint, whatever is wrong with it, without what may be a secret: user information, query,
+/// fragment, and a path but for its known end.
+fn shown(value: &str) -> String {
+    const HIDDEN: &str = "…";
+    if is_key_text(value) {
+        return HIDDEN.to_owned();
+    }
+    // All before an `@` may be a password, which has any character when it is not percent-encoded.
+    let (start, rest) = match (value.rsplit_once('@'), value.split_once("://")) {
+        (Some((_, rest)), _) => ("…@".to_owned(), rest),
+        (None, Some((scheme, rest))) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        (None, _) => (String::new(), value),
     };
-    let value = match (before.rsplit_once('@'), query) {
-        // Either may be what the `@` belongs to.
-        (_, Some(query)) if query.contains('@') => "…".to_owned(),
-        (Some((_, rest)), _) => format!("…@{rest}"),
-        (None, Some(_)) => format!("{before}?…"),
-        (None, None) => before.to_owned(),
+    // What the `@` belongs to is a token.
+    if value.split(['?', '#']).skip(1).any(|part| part.contains('@')) {
+        return HIDDEN.to_owned();
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let is_shown = authority.chars().all(|c| c.is_alphanumeric() || "-._:[]${}()".contains(c))
+        && authority.split(':').all(is_short);
+    // The name and the port, of which each may be a password in front of which there is no user.
+    let authority = match authority.rsplit_once(':') {
+        _ if !is_shown => HIDDEN.to_owned(),
+        Some((host, port)) if !port.chars().all(|c| c.is_ascii_digit() || c == ']') => {
+            format!("{host}:{HIDDEN}")
+        }
+        _ => authority.to_owned(),
     };
-    Error::Endpoint { origin: endpoint.origin.clone(), value, problem }
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (path, rest) = rest.split_at(end);
+    let rest = rest.chars().next().map(|mark| format!("{mark}{HIDDEN}")).unwrap_or_default();
+    format!("{start}{authority}{}{rest}", shown_path(path))
+}
+
+/// A path, of which all but an end that OTLP gives it may be a token.
+fn shown_path(path: &str) -> String {
+    let known = Signal::ALL.into_iter().find_map(|signal| {
+        let (before, _) =
+            path.split_at_checked(path.len().checked_sub(signal.http_path().len())?)?;
+        let before = before.strip_suffix('/')?;
+        path.ends_with(signal.http_path()).then_some((before, signal.http_path()))
+    });
+    match known {
+        Some(("", tail)) => format!("/{tail}"),
+        Some((_, tail)) => format!("/…/{tail}"),
+        None if path.is_empty() || path == "/" => path.to_owned(),
+        None => "/…".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +262,8 @@ mod tests {
             ("a query stays behind the path", "http://c:1/p?t=1", "http://c:1/p/v1/traces?t=1"),
             ("https without a port is 443", "https://c", "https://c:443/v1/traces"),
             ("http without a port is 80", "http://c", "http://c:80/v1/traces"),
+            ("an empty port is none", "https://c:", "https://c:443/v1/traces"),
+            ("an empty port is none", "http://[::1]:/a", "http://[::1]:80/a/v1/traces"),
             ("a scheme may be in capitals", "HTTPS://c", "https://c:443/v1/traces"),
             ("an IPv6 literal keeps its brackets", "https://[::1]:5", "https://[::1]:5/v1/traces"),
             ("an IPv6 literal needs no port", "https://[::1]", "https://[::1]:443/v1/traces"),
@@ -209,6 +295,7 @@ mod tests {
             ("no scheme is TLS", "c:4317", false, "https://c:4317"),
             ("no scheme and INSECURE is plaintext", "c:4317", true, "http://c:4317"),
             ("no scheme and no port", "c", false, "https://c:443"),
+            ("no scheme and an empty port", "c:", false, "https://c:443"),
             ("no scheme and IPv6", "[::1]:4317", false, "https://[::1]:4317"),
             ("a lone slash is no path", "https://c:4317/", false, "https://c:4317"),
         ] {
@@ -226,15 +313,22 @@ mod tests {
             ("gRPC knows no unix sockets", true, "unix:/run/c.sock", "scheme `unix`"),
             ("nor with slashes", true, "unix:///run/c.sock", "scheme `unix`"),
             ("gRPC knows no resolvers", true, "dns:///c:4317", "scheme `dns`"),
-            ("gRPC has no path", true, "https://c:4317/otlp", "the path `/otlp`"),
-            ("without a scheme neither", true, "c:4317/otlp", "the path `/otlp`"),
+            ("gRPC has no path", true, "https://c:4317/otlp", "the path `/…`"),
+            ("without a scheme neither", true, "c:4317/v1/logs", "the path `/v1/logs`"),
             ("a host is needed", false, "https://", "not a valid URL"),
             ("a port is a number", false, "https://c:http", "port"),
             ("port 0 cannot be dialled", true, "https://c:0", "port"),
-            ("an empty port is a slip", true, "https://c:", "port"),
+            ("a fragment is never sent", false, "https://c#token", "has a fragment"),
+            ("nor over gRPC", true, "c:4317#token", "has a fragment"),
+            ("a name in another script", false, "https://kölle.example", "`xn--…`"),
+            ("a variable", false, "https://${COLLECTOR}:4318", "not expanded"),
+            ("as in Kubernetes", true, "$(COLLECTOR):4317", "not expanded"),
+            ("quotes", false, "\"https://c\"", "in quotes"),
+            ("a token in the path", true, "https://c/token/v1/traces", "the path `/…/v1/traces`"),
+            ("two colons are no port", false, "https://c::", "not a valid URL"),
             ("a port has 16 bits", true, "https://c:70000", "port"),
             ("secrets belong in headers", false, "https://u:pw@c", "user information"),
-            ("a query is no path either", true, "https://c/p?token", "the path `/p`"),
+            ("a query is no path either", true, "https://c/p?token", "the path `/…`"),
             ("a query over gRPC", true, "https://c?token", "the path `/`"),
             ("a password with a `?` in it", false, "https://u:pw?x@c", ""),
             ("a password with a `/` in it", true, "http:/u:pw@4318/otlp/", ""),
@@ -251,6 +345,30 @@ mod tests {
             assert!(error.contains(words), "{rule}: {error}");
             assert!(!error.contains("pw"), "{rule}: {error}");
             assert!(!error.contains("token"), "{rule}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown() {
+        for (endpoint, expected) in [
+            ("https://c:4318/v1/traces", "https://c:4318/v1/traces"),
+            ("https://c:4318/", "https://c:4318/"),
+            ("https://c/receiver/SECRET/v1/logs", "https://c/…/v1/logs"),
+            ("https://c/SECRET", "https://c/…"),
+            ("https://c/SECRETv1/logs", "https://c/…"),
+            ("https://c?SECRET", "https://c?…"),
+            ("https://c/a#SECRET", "https://c/…#…"),
+            ("https://u:SECRET@c:4318/SECRET", "…@c:4318/…"),
+            ("https://u:SEC/RET@c", "…@c"),
+            ("https://u:SEC?RET@c", "…"),
+            ("-----BEGIN PRIVATE KEY-----", "…"),
+            ("https://${HOST}:4318", "https://${HOST}:4318"),
+            ("collector", "collector"),
+            ("key:SECRET", "key:…"),
+            ("https://[::1]:4318", "https://[::1]:4318"),
+            ("a=SECRET", "…"),
+        ] {
+            assert_eq!(shown(endpoint), expected, "{endpoint}");
         }
     }
 }

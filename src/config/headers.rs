@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::origin::{Origin, Sourced};
 use crate::error::{Error, HeaderProblem};
+use crate::secrets::is_quoted;
 
 /// Whether a header is the protocol's own to set.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
@@ -29,6 +30,9 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
 /// W3C Baggage](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables)
 /// without its properties.
 pub(super) fn parse_variable(found: &Sourced<String>) -> Result<HeaderMap, Error> {
+    if is_quoted(&found.value) {
+        return Err(Error::Quoted { origin: found.origin.clone() });
+    }
     let pairs = found.value.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').ok_or(HeaderProblem::NotAPair)?;
         let value = percent_decode_str(value.trim()).decode_utf8();

@@ -5,6 +5,7 @@ mod env;
 mod headers;
 mod origin;
 mod overrides;
+mod pem;
 mod proxy;
 mod resource;
 mod sdk;
@@ -32,7 +33,6 @@ pub(crate) use switches::{Output, Switches};
 
 pub use origin::Origin;
 pub use overrides::Overrides;
+pub use pem::Pem;
 pub use sdk::Batch;
-pub(crate) use values::PemSource;
-
-pub use values::{Compression, HistogramAggregation, Pem, Protocol, Retry, TlsVersion};
+pub use values::{Compression, HistogramAggregation, Protocol, Retry, TlsVersion};

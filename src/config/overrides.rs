@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::pem::Pem;
 use super::sdk::Batch;
-use super::values::{Compression, Pem, Protocol};
+use super::values::{Compression, Protocol};
 
 /// Settings of one signal that beat those of the whole, for
 /// [`with_signal`](crate::ExportersBuilder::with_signal).
@@ -32,8 +33,9 @@ impl Overrides {
     /// Sets the endpoint, for OTLP/HTTP with its whole path.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        // As in the environment, empty is unset.
-        self.endpoint = Some(endpoint.into()).filter(|endpoint| !endpoint.trim().is_empty());
+        // As in the environment: white space around it does not count, and empty is unset.
+        let endpoint = endpoint.into().trim().to_owned();
+        self.endpoint = Some(endpoint).filter(|endpoint| !endpoint.is_empty());
         self
     }
 

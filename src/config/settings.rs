@@ -13,10 +13,12 @@ use super::env::Env;
 use super::headers;
 use super::origin::{Origin, Sourced};
 use super::overrides::Overrides;
+use super::pem::Pem;
 use super::proxy::{Proxy, proxy};
-use super::values::{Compression, HistogramAggregation, Pem, Protocol};
+use super::values::{Compression, HistogramAggregation, Protocol};
 use super::variables;
 use crate::error::Error;
+use crate::secrets::{is_quoted, shown};
 use crate::signal::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, Signal, TEMPORALITY_PREFERENCE, Variable,
 };
@@ -325,8 +327,15 @@ impl Resolver<'_> {
     /// The error for half an identity: the other half is missing in the same scope.
     fn half(&self, given: Sourced<Pem>, variable: Variable, missing: Variable) -> Error {
         let specific = given.origin == Origin::Variable(variable.name(Some(self.signal)));
+        let label = match missing {
+            Variable::ClientKey => "PRIVATE KEY-----",
+            _ => "CERTIFICATE-----",
+        };
+        let is_beside = given.value.read().is_ok_and(|content| {
+            content.windows(label.len()).any(|window| window == label.as_bytes())
+        });
         let missing = missing.name(specific.then_some(self.signal));
-        Error::IncompleteIdentity { given: given.origin, missing }
+        Error::IncompleteIdentity { given: given.origin, missing, is_beside }
     }
 
     fn headers(&mut self) -> Result<Sourced<HeaderMap>, Error> {
@@ -468,7 +477,8 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUnderstood { origin, value, expected, used } => {
-                write!(f, "{origin}: `{value}` is ignored, expected {expected}")?;
+                let quoted = if is_quoted(value) { ": remove the quotes" } else { "" };
+                write!(f, "{origin}: {} is ignored, expected {expected}{quoted}", shown(value))?;
                 used.iter().try_for_each(|used| write!(f, "; using {used}"))
             }
             Self::UnknownService => f.write_str(
@@ -484,7 +494,7 @@ impl fmt::Display for Warning {
                 f.write_str(if variables.len() == 1 { " setting" } else { " settings" })
             }
             Self::NoneBesideOthers { origin, value } => {
-                write!(f, "{origin}: `{value}` has `none` beside others, and `none` wins")
+                write!(f, "{origin}: {} has `none` beside others, and `none` wins", shown(value))
             }
             Self::TlsBesidePlaintext { endpoint, origin, ignored } => {
                 write!(f, "{endpoint} ({origin}) is plaintext, so there is no use for ")?;

@@ -1,8 +1,6 @@
 //! The values that a setting can take.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How OTLP travels: `OTEL_EXPORTER_OTLP_PROTOCOL`.
@@ -125,47 +123,6 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Certificates or a private key in PEM: a file's, or bytes in memory.
-///
-/// `Debug` shows a file's path, and never a byte of the content.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pem(pub(crate) PemSource);
-
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum PemSource {
-    File(PathBuf),
-    Bytes(Arc<[u8]>),
-}
-
-impl Pem {
-    /// The PEM in a file.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(PemSource::File(path.into()))
-    }
-
-    /// PEM that is in memory already.
-    pub fn bytes(pem: impl Into<Vec<u8>>) -> Self {
-        Self(PemSource::Bytes(pem.into().into()))
-    }
-
-    /// The file's path, if it is a file.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.0 {
-            PemSource::File(path) => Some(path),
-            PemSource::Bytes(_) => None,
-        }
-    }
-}
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            PemSource::File(path) => f.debug_tuple("Pem::file").field(path).finish(),
-            PemSource::Bytes(bytes) => write!(f, "Pem::bytes({} bytes)", bytes.len()),
-        }
-    }
-}
-
 /// When a failed export is tried again: exponential backoff with jitter.
 ///
 /// Which failures are worth it is the [OTLP specification]'s to say; this says how often and how
@@ -226,16 +183,5 @@ impl Default for Retry {
             initial_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(5),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_a_path_and_no_content() {
-        assert_eq!(format!("{:?}", Pem::file("/a/b.key")), r#"Pem::file("/a/b.key")"#);
-        assert_eq!(format!("{:?}", Pem::bytes("secret")), "Pem::bytes(6 bytes)");
     }
 }

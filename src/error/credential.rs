@@ -49,13 +49,30 @@ pub enum Place {
     Bytes,
     /// Wherever a [`CredentialSource`](crate::CredentialSource) has it.
     Source,
+    /// In the value that should be a path. It is not shown, for it may be a key.
+    Value,
+}
+
+impl Place {
+    /// The file as an argument of a shell command, with something appended to its name.
+    pub(crate) fn argument(&self, suffix: &str) -> String {
+        let path = match self {
+            Self::File(path) => format!("{}{suffix}", path.display()),
+            _ => format!("FILE{suffix}"),
+        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+        match path.chars().all(is_plain) {
+            true => path,
+            false => format!("'{}'", path.replace('\'', r"'\''")),
+        }
+    }
 }
 
 /// A place and what names it.
 pub(crate) fn located((origin, place): &(Origin, Place)) -> String {
     match place {
         Place::File(path) => format!("{} ({origin})", path.display()),
-        Place::Bytes | Place::Source => origin.to_string(),
+        Place::Bytes | Place::Source | Place::Value => origin.to_string(),
     }
 }
 
@@ -65,54 +82,59 @@ impl fmt::Display for Place {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Bytes => f.write_str("the bytes given"),
             Self::Source => f.write_str("the source"),
+            Self::Value => f.write_str("the value (not shown)"),
         }
     }
 }
 
-/// What certificates or a private key turned out to be, in place of PEM that can be used.
+/// Why certificates or a private key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialProblem {
     /// The file is not there.
-    #[error("there is no such file")]
+    #[error("there is no such file{}", .mistake.map(|mistake| format!(": {mistake}")).unwrap_or_default())]
     Missing {
-        /// The system's word.
+        /// Why the path is not what was meant.
+        mistake: Option<PathMistake>,
+        /// The system's error.
         source: io::Error,
     },
     /// The file may not be read.
-    #[error("the file cannot be read")]
+    #[error("the file cannot be read{}", .access.as_ref().map(ToString::to_string).unwrap_or_default())]
     Unreadable {
-        /// The system's word.
+        /// Who may not read what, where that is known.
+        access: Option<Access>,
+        /// The system's error.
         source: io::Error,
     },
+    /// The value is the text of a certificate or key, a URL, or anything else that is no path.
+    #[error(
+        "it is no path: write the text of a certificate or key to a file and set its path, or pass \
+         the text to Pem::bytes() in code"
+    )]
+    NotAPath,
     /// The path is a directory's.
     #[error("this is a directory: name the file in it")]
     Directory,
     /// The path is a pipe's, a socket's or a device's.
     #[error("this is no file, but a pipe, a socket or a device, which cannot be read again later")]
     NotAFile,
+    /// It is larger than any file of certificates or keys.
+    #[error("it is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest size that is read.
+        limit: u64,
+    },
     /// There is nothing in it.
     #[error("it is empty")]
     Empty,
-    /// It is binary DER.
-    #[error(
-        "it is DER, and PEM is needed: convert it with `openssl {command} -inform DER -in {place} -out {place}.pem`"
-    )]
-    Der {
-        /// `x509` or `pkey`.
-        command: &'static str,
-        /// The file.
-        place: Place,
-    },
-    /// It is a PKCS#12 archive (`.p12`, `.pfx`).
-    #[error(
-        "it is PKCS#12, and PEM is needed: take it apart with \
-         `openssl pkcs12 -in {place} -clcerts -nokeys -out client.crt` and \
-         `openssl pkcs12 -in {place} -nocerts -nodes -out client.key`"
-    )]
-    Pkcs12 {
-        /// The file.
-        place: Place,
+    /// It is in another format than PEM.
+    #[error("it is {format}, and PEM is needed: convert it with `{command}`")]
+    OtherFormat {
+        /// The format.
+        format: Format,
+        /// The shell command that converts it.
+        command: String,
     },
     /// It has no PEM section at all.
     #[error("it holds no PEM: no line begins with `-----BEGIN `")]
@@ -126,26 +148,33 @@ pub enum CredentialProblem {
         found: Vec<String>,
     },
     /// A section has no end.
-    #[error("it is cut off: the section `{label}` has no END line")]
+    #[error("it is cut off: the section `{label}` in line {line} has no END line")]
     Truncated {
         /// The section's label.
         label: String,
+        /// The line of its beginning, counted from 1.
+        line: usize,
     },
-    /// A section's content cannot be decoded.
-    #[error("its PEM cannot be decoded")]
+    /// A part of it cannot be read, and nothing in a file is skipped.
+    #[error("line {line}: {problem}")]
     InvalidPem {
-        /// Why.
-        source: rustls::pki_types::pem::Error,
+        /// Which line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        problem: PemProblem,
     },
     /// The private key is encrypted.
     #[error(
         "the private key is encrypted, and nobody is there to type a passphrase: decrypt it with \
-         `openssl pkey -in {place} -out {place}.plain` and protect the file by its mode"
+         `{command}` and protect the file by its mode"
     )]
     EncryptedKey {
-        /// The file.
-        place: Place,
+        /// The shell command that decrypts it.
+        command: String,
     },
+    /// There is no certificate for the private key.
+    #[error("the certificate chain is empty: it needs at least the certificate of the key")]
+    EmptyChain,
     /// A certificate cannot be parsed.
     #[error("certificate {position} in it cannot be parsed")]
     InvalidCertificate {
@@ -178,5 +207,151 @@ pub enum CredentialProblem {
     UnsupportedKey {
         /// Why.
         source: rustls::Error,
+    },
+}
+
+/// Why a path is not what was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathMistake {
+    /// The value is in quotes.
+    #[error("the value is in quotes, which are taken literally: remove them")]
+    Quoted,
+    /// It begins with `~`.
+    #[error("`~` is not expanded: set the absolute path")]
+    Tilde,
+    /// It is a `file://` URL.
+    #[error("a path is needed, not a URL: remove `file://`")]
+    Url,
+    /// It has `${…}`, `$(…)` or `%…%` in it.
+    #[error("variables in it are not expanded: set the path itself")]
+    Variable,
+}
+
+/// Who was denied access to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Access {
+    /// The user ID of this process.
+    pub user: u32,
+    /// The file, or the directory on the way to it that cannot be searched.
+    pub path: PathBuf,
+    /// The user ID of its owner.
+    pub owner: u32,
+    /// The ID of its group.
+    pub group: u32,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, path, owner, group, mode } = self;
+        let path = path.display();
+        write!(f, " by user {user}: {path} is of user {owner}, group {group}, mode {mode:04o}")
+    }
+}
+
+/// A format of certificates and keys that is not PEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Format {
+    /// Binary DER.
+    #[error("DER")]
+    Der,
+    /// PKCS#7 in DER (`.p7b`).
+    #[error("PKCS#7 in DER")]
+    Pkcs7,
+    /// A PKCS#12 archive (`.p12`, `.pfx`).
+    #[error("PKCS#12")]
+    Pkcs12,
+    /// A keystore of Java's own format (`.jks`).
+    #[error("a Java keystore (JKS)")]
+    JavaKeyStore,
+    /// Base64 of PEM, as in a Kubernetes Secret.
+    #[error("base64 of PEM")]
+    Base64,
+    /// Base64 of DER without BEGIN and END lines.
+    #[error("base64 of DER without BEGIN and END lines")]
+    Base64Der,
+}
+
+/// What is wrong with a part of a PEM file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PemProblem {
+    /// The two characters `\n` stand for line ends.
+    #[error("line ends are written as the two characters `\\n`: convert it with `{command}`")]
+    EscapedLineEnds {
+        /// The shell command that converts it.
+        command: String,
+    },
+    /// There are no line ends around BEGIN or END.
+    #[error("the line ends are lost: restore them with `{command}`")]
+    NoLineEnds {
+        /// The shell command that converts it.
+        command: String,
+    },
+    /// There are NUL bytes in a file that is not UTF-16 as a whole.
+    #[error(
+        "there are NUL bytes, as in UTF-16: convert what was written in UTF-16 with `{command}`"
+    )]
+    Nul {
+        /// The shell command that converts it.
+        command: String,
+    },
+    /// A BEGIN or END is not as it should be.
+    #[error(
+        "BEGIN and END need a line of their own, with five dashes on either side and a label in capitals"
+    )]
+    Boundary,
+    /// An END has no BEGIN, or that of another label.
+    #[error("this END line belongs to no BEGIN line")]
+    UnexpectedEnd,
+    /// A section is in base64 once more.
+    #[error("this is base64 of PEM: decode that part with `base64 -d`")]
+    Base64,
+    /// The content of a section is no base64.
+    #[error("the content of the section `{label}` is not valid base64")]
+    InvalidBase64 {
+        /// The section's label.
+        label: String,
+    },
+    /// A section is in a format of its own.
+    #[error("the section `{label}` cannot be used: convert it with `{command}`")]
+    OtherFormat {
+        /// The section's label.
+        label: String,
+        /// The shell command that converts it.
+        command: String,
+    },
+    /// OpenSSL's `TRUSTED CERTIFICATE`.
+    #[error(
+        "the section `{label}` carries restrictions of OpenSSL's own, which are not read: remove \
+         them with `{command}`"
+    )]
+    Trusted {
+        /// The section's label.
+        label: String,
+        /// The shell command that converts the whole file.
+        command: String,
+    },
+    /// OpenSSH's format of keys.
+    #[error(
+        "the section `{label}` is in OpenSSH's format: convert an RSA or ECDSA key with \
+         `{command}`; an Ed25519 key cannot be converted, make one with \
+         `openssl genpkey -algorithm ed25519`"
+    )]
+    OpenSsh {
+        /// The section's label.
+        label: String,
+        /// The shell command that converts it.
+        command: String,
+    },
+    /// A section that is neither a certificate nor a key.
+    #[error("the section `{label}` is neither a certificate nor a private key: remove it")]
+    Unusable {
+        /// The section's label.
+        label: String,
     },
 }

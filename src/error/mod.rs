@@ -13,7 +13,9 @@ use crate::failure::Failure;
 use crate::signal::Signal;
 
 pub(crate) use credential::located;
-pub use credential::{CredentialProblem, KeyMismatch, Place};
+pub use credential::{
+    Access, CredentialProblem, Format, KeyMismatch, PathMistake, PemProblem, Place,
+};
 pub use variable::{EndpointProblem, HeaderProblem};
 
 /// Why exporters could not be built, installed or shut down.
@@ -63,6 +65,12 @@ pub enum Error {
         origin: Origin,
     },
 
+    /// A value is in quotes, which are taken literally.
+    Quoted {
+        /// Where the value came from.
+        origin: Origin,
+    },
+
     /// A header cannot be sent.
     Header {
         /// Where the headers came from.
@@ -79,6 +87,8 @@ pub enum Error {
         given: Origin,
         /// The variable that is missing.
         missing: String,
+        /// Whether the file that was given holds the other half too.
+        is_beside: bool,
     },
 
     /// Certificates or a private key cannot be used.
@@ -104,6 +114,17 @@ pub enum Error {
     Proxy {
         /// Where it came from. The URL is not shown, for it may have a password in it.
         origin: Origin,
+    },
+
+    /// The platform's certificate authorities cannot be read: `SSL_CERT_FILE` or `SSL_CERT_DIR` names
+    /// nothing that can be used.
+    PlatformRoots {
+        /// Which of the two variables is set.
+        variable: &'static str,
+        /// What it names.
+        place: Place,
+        /// Why that cannot be read; `None` if no certificate is in it.
+        source: Option<io::Error>,
     },
 
     /// No certificate authority is there to trust.
@@ -201,13 +222,21 @@ impl fmt::Display for Error {
                 "{origin}: `console` needs the feature `console` of otlp-mtls, which this build \
                  does not have"
             ),
+            Self::Quoted { origin } => {
+                write!(f, "{origin}: the value is in quotes, which are taken literally: remove them")
+            }
             Self::Header { origin, position, problem } => {
                 write!(f, "{origin}: header {position} {problem}")
             }
-            Self::IncompleteIdentity { given, missing } => write!(
+            Self::IncompleteIdentity { given, missing, is_beside: true } => write!(
+                f,
+                "{given} is set and {missing} is not: the file holds both a certificate and a private \
+                 key, so set {missing} to the same file"
+            ),
+            Self::IncompleteIdentity { given, missing, is_beside: false } => write!(
                 f,
                 "{given} is set and {missing} is not: a client certificate needs its private key, \
-                 and the reverse (set both, to the same file if it holds both)"
+                 and the reverse"
             ),
             Self::Credential { origin, place, problem } => write!(f, "{origin}: {place}: {problem}"),
             Self::KeyMismatch(mismatch) => mismatch.fmt(f),
@@ -219,6 +248,12 @@ impl fmt::Display for Error {
                 "{origin}: only proxies with http:// URLs are supported, which are asked to CONNECT; \
                  name such a one (user and password percent-encoded), or the collector's host in \
                  NO_PROXY"
+            ),
+            Self::PlatformRoots { variable, place, .. } => write!(
+                f,
+                "{variable}: {place}: there are no root certificates, and this variable replaces the \
+                 system's: correct or unset it, or name the collector's CA with \
+                 OTEL_EXPORTER_OTLP_CERTIFICATE"
             ),
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,
@@ -277,6 +312,7 @@ impl std::error::Error for Error {
             Self::Endpoint { problem, .. } => problem.source(),
             Self::Credential { problem, .. } => problem.source(),
             Self::CredentialSource { source } => Some(&**source),
+            Self::PlatformRoots { source, .. } => source.as_ref().map(|source| source as _),
             Self::Rustls { source, .. } => Some(source),
             Self::StartThread { source } => Some(source),
             Self::Exporter { source, .. } => Some(source),

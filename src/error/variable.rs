@@ -13,18 +13,33 @@ pub enum EndpointProblem {
         /// The scheme.
         scheme: String,
     },
+    /// It has variables in it.
+    #[error("has variables in it, which are not expanded")]
+    NotExpanded,
+    /// It has a fragment, which no server is told of.
+    #[error("has a fragment, which is never sent: remove `#` and what follows")]
+    Fragment,
+    /// Its host has other characters than those of ASCII.
+    #[error("has a host that is not ASCII: write it as `xn--…` (IDNA)")]
+    HostNotAscii,
+    /// Its host is neither an address nor a name.
+    #[error(
+        "has an invalid host: a name has letters, digits, `-`, `_` and `.`, at most 253 of them, and \
+         63 between dots"
+    )]
+    InvalidHost,
     /// It has no host.
     #[error("has no host")]
     NoHost,
     /// Its port is not one that can be dialled.
-    #[error("has no valid port: give a number from 1 to 65535, or leave the colon away")]
+    #[error("has no valid port: give a number from 1 to 65535, or remove the colon")]
     InvalidPort,
     /// It has user information, which OTLP has no use for.
     #[error("has user information in it: send credentials as a header instead")]
     UserInfo,
     /// It has a path, which OTLP/gRPC has no place for.
     #[error(
-        "cannot be used over gRPC because of the path `{path}`: leave the path away, \
+        "cannot be used over gRPC because of the path `{path}`: remove the path, \
          or use the protocol http/protobuf"
     )]
     PathOverGrpc {

@@ -168,7 +168,7 @@ impl fmt::Debug for Client {
         let Settings { signal, endpoint, protocol, .. } = &*self.settings;
         f.debug_struct("Client")
             .field("signal", signal)
-            .field("endpoint", &format_args!("{endpoint}{}", endpoint.path.path()))
+            .field("endpoint", &format_args!("{endpoint}{}", endpoint.shown_path()))
             .field("protocol", protocol)
             .finish_non_exhaustive()
     }

@@ -336,7 +336,7 @@ impl fmt::Debug for Exporters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoints = self.0.lines.iter().map(|(signal, line)| {
             let endpoint = &line.settings.endpoint;
-            (signal, format!("{endpoint}{}", endpoint.path.path()))
+            (signal, format!("{endpoint}{}", endpoint.shown_path()))
         });
         f.write_str("Exporters ")?;
         f.debug_map().entries(endpoints).finish()

@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SigningKey};
+use zeroize::Zeroizing;
 
 use super::certificate::CertificateFacts;
 use super::details::CertificateDetails;
@@ -25,6 +26,7 @@ pub struct Credentials {
     pub(super) trust_anchors: Option<Vec<CertificateDer<'static>>>,
     pub(super) identity: Option<Identity>,
     pub(super) origins: Origins,
+    pub(super) beside: Beside,
 }
 
 /// The client's certificate chain, leaf first, and its private key.
@@ -36,7 +38,8 @@ pub(super) struct Identity {
 
 #[derive(Clone)]
 pub(super) enum Key {
-    Der(Arc<PrivateKeyDer<'static>>),
+    /// Overwritten with zeros when the last of those who hold it lets go.
+    Der(Arc<Zeroizing<PrivateKeyDer<'static>>>),
     Signing(Arc<dyn SigningKey>),
 }
 
@@ -46,6 +49,14 @@ pub(crate) struct Origins {
     pub(crate) ca: (Origin, Place),
     pub(crate) certificate: (Origin, Place),
     pub(crate) key: (Origin, Place),
+}
+
+/// The labels of what else each file holds, which is not used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) ca: Vec<String>,
+    pub(crate) certificate: Vec<String>,
+    pub(crate) key: Vec<String>,
 }
 
 impl Default for Origins {
@@ -72,13 +83,15 @@ impl Credentials {
     }
 
     /// Sets the client's certificate chain, leaf first, and its private key.
+    ///
+    /// A chain without a certificate is refused where these credentials are to be used.
     #[must_use]
     pub fn with_identity(
         mut self,
         chain: impl IntoIterator<Item = CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Self {
-        let key = Key::Der(Arc::new(key));
+        let key = Key::Der(Arc::new(Zeroizing::new(key)));
         self.identity = Some(Identity { chain: chain.into_iter().collect(), key });
         self
     }
@@ -154,6 +167,9 @@ impl Identity {
         origins: &Origins,
         provider: &CryptoProvider,
     ) -> Result<(Arc<CertifiedKey>, Vec<CertificateFacts>), Error> {
+        if self.chain.is_empty() {
+            return Err(problem(&origins.certificate, CredentialProblem::EmptyChain));
+        }
         let parse = |(index, der): (usize, &CertificateDer<'_>)| {
             CertificateFacts::parse(der, provider)
                 .map_err(|source| invalid_certificate(&origins.certificate, index, source))
@@ -212,6 +228,11 @@ impl Validated {
     pub(crate) fn anchor_details(&self) -> Vec<CertificateDetails> {
         let named = self.credentials.trust_anchors.iter().flatten();
         named.filter_map(CertificateDetails::parse).collect()
+    }
+
+    /// What each file holds that is not used.
+    pub(crate) fn beside(&self) -> &Beside {
+        &self.credentials.beside
     }
 
     /// Whether a CA was named, in place of the platform's.

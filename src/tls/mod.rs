@@ -6,6 +6,7 @@ mod credentials;
 mod details;
 mod expiry;
 mod pem;
+mod platform;
 mod provider;
 mod source;
 mod store;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::credentials::{Credentials, Identity, Key, Origins};
-use super::pem::{Content, place};
-use crate::config::TlsSettings;
-use crate::error::Error;
+use super::pem::{Wanted, certificates, private_key};
+use crate::config::{Origin, Pem, Sourced, TlsSettings};
+use crate::error::{Error, Place};
 
 /// Gives the credentials of this moment, from wherever they are kept: Vault, a SPIFFE agent, an HSM.
 ///
@@ -81,23 +81,31 @@ impl Files {
     fn read(&self) -> Result<Credentials, Error> {
         let mut credentials = Credentials::new();
         if let Some(ca) = &self.tls.ca {
-            credentials.trust_anchors = Some(Content::read(ca)?.certificates()?);
-            credentials.origins.ca = (ca.origin.clone(), place(ca));
+            let found = certificates(ca, Wanted::TrustAnchors)?;
+            credentials.trust_anchors = Some(found.value);
+            credentials.origins.ca = located(ca);
+            credentials.beside.ca = found.beside;
         }
         if let Some(identity) = &self.tls.identity {
             let (certificate, key) = (&identity.certificate, &identity.key);
-            credentials.identity = Some(Identity {
-                chain: Content::read(certificate)?.certificates()?,
-                key: Key::Der(Content::read(key)?.private_key()?.into()),
-            });
+            let (chain, private_key) =
+                (certificates(certificate, Wanted::Chain)?, private_key(key)?);
+            credentials.identity =
+                Some(Identity { chain: chain.value, key: Key::Der(private_key.value.into()) });
             credentials.origins = Origins {
-                certificate: (certificate.origin.clone(), place(certificate)),
-                key: (key.origin.clone(), place(key)),
+                certificate: located(certificate),
+                key: located(key),
                 ..credentials.origins
             };
+            credentials.beside.certificate = chain.beside;
+            credentials.beside.key = private_key.beside;
         }
         Ok(credentials)
     }
+}
+
+fn located(pem: &Sourced<Pem>) -> (Origin, Place) {
+    (pem.origin.clone(), pem.value.place())
 }
 
 /// They are read at each look, and what was read is compared: it takes microseconds, and sees every

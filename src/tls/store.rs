@@ -16,6 +16,7 @@ use super::certificate::CertificateFacts;
 use super::client_config::{client_config, noting, unresumed};
 use super::credentials::{Credentials, Validated};
 use super::expiry::Expiry;
+use super::platform;
 use super::source::Files;
 use super::time::utc;
 use crate::config::{Settings, TlsSettings, TlsVersion};
@@ -166,17 +167,17 @@ impl Store {
         let recipe = Recipe {
             provider,
             min_version: loading.min_version,
-            platform_roots: needs_platform.then(platform_roots),
+            platform_roots: needs_platform.then(platform::roots),
             is_from_source: loading.source.is_some(),
             alpn,
             endpoint: settings.endpoint.to_string(),
         };
         if recipe.roots(&validated).is_empty() {
-            return Err(Error::NoPlatformRoots {
+            return Err(platform::named_in_vain().unwrap_or_else(|| Error::NoPlatformRoots {
                 endpoint: settings.endpoint.to_string(),
                 origin: settings.endpoint.origin.clone(),
                 variable: Variable::Certificate.name(None),
-            });
+            }));
         }
         let current = recipe.snapshot(0, validated)?;
         let renewal = Some(Renewal { source, recipe, turn: Mutex::default() });
@@ -406,11 +407,4 @@ fn load(source: &dyn CredentialSource) -> Result<Credentials, Error> {
 /// What cannot tell is asked to load.
 fn may_have_changed(source: &dyn CredentialSource) -> bool {
     catch_unwind(AssertUnwindSafe(|| source.may_have_changed())).unwrap_or(true)
-}
-
-/// What the platform has is not ours to judge: what cannot be read or parsed is left out.
-fn platform_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, SetOfVec};
-use der::{Decode, Encode, Reader, Sequence, SliceReader, Tag, TagNumber, Tagged, ValueOrd};
+use der::{Decode, Encode, Sequence, Tag, TagNumber, Tagged, ValueOrd};
 
 use super::certificate::hex;
 use super::time::instant;
@@ -106,10 +106,9 @@ struct Attribute<'a> {
 }
 
 impl<'a> ToBeSigned<'a> {
-    /// Whatever follows the certificate is left alone.
+    /// Nothing may follow the certificate.
     pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
-        let certificate: Certificate<'a> = SliceReader::new(der)?.decode()?;
-        Ok(certificate.to_be_signed)
+        Ok(Certificate::from_der(der)?.to_be_signed)
     }
 
     /// 1, 2 or 3.

@@ -170,7 +170,7 @@ fn refusals_name_variable_path_finding_and_remedy() {
             "not base64",
             all,
             b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
-            &["cannot be decoded", "because: "],
+            &["line 1: the content of the section `CERTIFICATE` is not valid base64"],
         ),
         (
             "not a certificate",

@@ -9,6 +9,7 @@ mod check;
 mod credentials;
 mod deadlines;
 mod delivery;
+mod files;
 mod http_proxy;
 mod proxy;
 mod retry;

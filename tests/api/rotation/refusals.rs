@@ -58,9 +58,25 @@ fn each_file(finding: &str, replace: impl Fn(&Files, &str)) {
 #[test]
 fn garbage() {
     each_file("it holds no PEM", |files, name| files.write(name, "garbage"));
-    each_file("its PEM cannot be decoded\n  because: ", |files, name| {
+    each_file("line 1: the content of the section", |files, name| {
         let whole = fs::read_to_string(files.path(name)).unwrap();
         files.replace(name, whole.replace("\nM", "\n!"));
+    });
+}
+
+#[test]
+fn a_file_that_is_too_large() {
+    each_file("it is larger than 4194304 bytes", |files, name| {
+        let whole = fs::read_to_string(files.path(name)).unwrap();
+        files.replace(name, whole + &"\n".repeat(4 << 20));
+    });
+}
+
+#[test]
+fn a_file_with_a_part_that_cannot_be_read() {
+    each_file("line 2: BEGIN and END need a line of their own", |files, name| {
+        let whole = fs::read_to_string(files.path(name)).unwrap();
+        files.replace(name, format!("\nmore: {whole}{whole}"));
     });
 }
 
@@ -108,7 +124,7 @@ fn what_may_not_be_read() {
         eprintln!("skipped: permissions do not hold for this user, who is root");
         return;
     }
-    each_file("the file cannot be read\n  because: Permission denied", |files, name| {
+    each_file("the file cannot be read by user ", |files, name| {
         files.write(name, "-");
         fs::set_permissions(files.path(name), fs::Permissions::from_mode(0o000)).unwrap();
     });

@@ -1,0 +1,150 @@
+//! What may be a secret in a value that somebody set: no message shows it.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// Base64 with or without padding.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// What a PEM block begins with.
+pub(crate) const BEGIN: &str = "-----BEGIN ";
+
+/// The longest path and the longest name in one that Linux, macOS and Windows have in common.
+const PATH_MAX: usize = 4096;
+const NAME_MAX: usize = 255;
+
+/// Whether a value cannot be a path: it is the text of a certificate or key, or something else that may
+/// be a secret.
+pub(crate) fn is_no_path(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let is_too_long =
+        text.len() > PATH_MAX || text.split(['/', '\\']).any(|name| name.len() > NAME_MAX);
+    is_too_long
+        || text.contains(['\n', '\r', '\0'])
+        // JSON, of which JWK is a part.
+        || text.starts_with('{')
+        // A URL, which may have a password in it.
+        || text.contains("://") && !text.starts_with("file:")
+        || is_key_text(&text)
+}
+
+/// Whether a value has a certificate or key in it: PEM, or base64 of PEM or DER, with line ends lost,
+/// escaped or as they should be.
+pub(crate) fn is_key_text(text: &str) -> bool {
+    let packed: String = text
+        .replace("\\n", "")
+        .replace("\\r", "")
+        .chars()
+        .filter(|character| !character.is_whitespace() && !"\"'".contains(*character))
+        .collect();
+    // The label has no white space any more.
+    packed.contains("-----BEGIN") || is_base64_of_key(&packed)
+}
+
+/// Base64 without white space, of PEM or of DER.
+fn is_base64_of_key(packed: &str) -> bool {
+    /// The shortest key, Ed25519 in PKCS#8, has 64.
+    const SHORTEST: usize = 48;
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
+    if packed.len() < SHORTEST || !packed.bytes().all(is_base64) {
+        return false;
+    }
+    let start = packed[..16].replace('-', "+").replace('_', "/");
+    let start = BASE64.decode(start).unwrap_or_default();
+    start.starts_with(b"-----BEGIN") || is_der(&start)
+}
+
+/// Whether bytes begin as certificates, keys and PKCS#12 archives do: a SEQUENCE whose first element
+/// is a number, a SEQUENCE or an object identifier.
+pub(crate) fn is_der(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x30, 0x80, first, ..]
+        | [0x30, 0x81, _, first, ..]
+        | [0x30, 0x82, _, _, first, ..]
+        | [0x30, 0x83, _, _, _, first, ..]
+        | [0x30, 0x00..=0x7f, first, ..] => matches!(first, 0x02 | 0x06 | 0x30),
+        _ => false,
+    }
+}
+
+/// A value of which one of a few words was expected, or a number.
+///
+/// It is shown where it is short, or all words: a misspelling is to be seen. Anything else may be a
+/// secret that got into the wrong variable.
+pub(crate) fn shown(value: &str) -> String {
+    const SHORT: usize = 16;
+    const LONG: usize = 48;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:\"' ".contains(c);
+    let has_digits = value.contains(|c: char| c.is_ascii_digit());
+    let longest = if has_digits { SHORT } else { LONG };
+    match value.len() <= longest && value.chars().all(is_plain) {
+        true => format!("`{value}`"),
+        false => "its value (not shown)".to_owned(),
+    }
+}
+
+/// Whether a value is in quotes, which a shell takes away and an env file, a unit file or a manifest
+/// may not.
+pub(crate) fn is_quoted(value: &str) -> bool {
+    let value = value.as_bytes();
+    matches!(value, [first @ (b'"' | b'\''), .., last] if first == last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+
+    #[test]
+    fn what_is_no_path() {
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n");
+        let long = format!("/{}", "a/".repeat(2500));
+        for (rule, value) in [
+            ("PEM", pem.clone()),
+            ("with its line ends escaped", pem.replace('\n', "\\n")),
+            ("with its line ends lost", pem.replace('\n', "")),
+            ("in quotes", format!("\"{pem}\"")),
+            ("cut off", pem[..40].to_owned()),
+            ("base64 of PEM", BASE64.encode(&pem)),
+            ("base64 of DER", KEY.to_owned()),
+            ("in quotes too", format!("'{KEY}'")),
+            ("in the alphabet for URLs", KEY.replace('/', "_")),
+            ("JSON", r#"{"kty":"OKP"}"#.to_owned()),
+            ("a URL", "https://u:pw@host/ca.crt".to_owned()),
+            ("lines", "a\nb".to_owned()),
+            ("a name that is too long", "a".repeat(256)),
+            ("a path that is too long", long),
+        ] {
+            assert!(is_no_path(Path::new(&value)), "{rule}: {value}");
+        }
+        for path in
+            ["/etc/otel/certs/ca.crt", "ca.pem", "C:\\certs\\ca.crt", "${DIR}/ca.crt", "MIIB"]
+        {
+            assert!(!is_no_path(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_value() {
+        for value in
+            ["10s", "http/protobuf2", "\"grpc\"", "explicit_bucket_histogramm", "otlp, zipkin"]
+        {
+            assert_eq!(shown(value), format!("`{value}`"));
+        }
+        for value in
+            ["a=b", "hunter2hunter2hunter2", "u:p@host", "sk_live_51HG8aK2eZvKYlo2C", "a\nb"]
+        {
+            assert_eq!(shown(value), "its value (not shown)");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The sections of a PEM file ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)), every one of them.
+//!
+//! Beyond the RFC it takes what can be read without guessing: sections that follow each other without
+//! a line end, a byte order mark before a section, indentation, and a file in UTF-16 with its mark. Any
+//! other BEGIN or END is an error, so that no part of a file is left out without a word.
+
+use base64::Engine;
+use base64::decoded_len_estimate;
+use zeroize::Zeroizing;
+
+use super::{Wanted, format};
+use crate::error::{CredentialProblem, PemProblem, Place};
+use crate::secrets::{BASE64, BEGIN};
+
+const END: &str = "-----END ";
+const DASHES: &[u8] = b"-----";
+/// What base64 of `-----BEGIN ` begins with.
+const ENCODED_BEGIN: &[u8] = b"LS0tLS1CRUdJTi";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One section, decoded.
+pub(super) struct Section {
+    pub(super) label: String,
+    /// The line of its BEGIN, counted from 1.
+    pub(super) line: usize,
+    /// Whether its headers say so ([RFC 1421, section 4.6.1.1](https://www.rfc-editor.org/rfc/rfc1421#section-4.6.1.1)).
+    pub(super) is_encrypted: bool,
+    pub(super) der: Zeroizing<Vec<u8>>,
+}
+
+/// A section whose END is not there yet.
+struct Open<'a> {
+    label: String,
+    line: usize,
+    is_encrypted: bool,
+    body: Vec<&'a [u8]>,
+}
+
+pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// Whether there may be PEM in it, be it in UTF-16.
+pub(super) fn is_text(content: &[u8]) -> bool {
+    !content.contains(&0)
+        || contains(content, BEGIN.as_bytes())
+        || contains(content, b"B\0E\0G\0I\0N\0")
+}
+
+/// The text of a file that is UTF-16 as a whole and says so by its byte order mark.
+pub(super) fn from_utf16(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (units, decode): (_, fn([u8; 2]) -> u16) = match content {
+        [0xff, 0xfe, units @ ..] => (units, u16::from_le_bytes),
+        [0xfe, 0xff, units @ ..] => (units, u16::from_be_bytes),
+        _ => return None,
+    };
+    // What is no UTF-16 all the way is left as it is, with its NUL bytes.
+    let (units, []) = units.as_chunks::<2>() else {
+        return None;
+    };
+    // A unit has at most three bytes in UTF-8.
+    let mut text = Zeroizing::new(Vec::with_capacity(units.len() * 3));
+    for character in char::decode_utf16(units.iter().map(|unit| decode(*unit))) {
+        text.extend_from_slice(character.ok()?.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    Some(text)
+}
+
+/// All sections of a text.
+pub(super) fn scan(
+    text: &[u8],
+    wanted: Wanted,
+    place: &Place,
+) -> Result<Vec<Section>, CredentialProblem> {
+    let mut scanner = Scanner { wanted, place, sections: Vec::new(), open: None };
+    let lines = text.split(|byte| *byte == b'\n').flat_map(|line| {
+        // A carriage return alone ends a line too.
+        line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r')
+    });
+    for (line, number) in lines.zip(1..) {
+        scanner.line(number, line)?;
+    }
+    match scanner.open {
+        Some(Open { label, line, .. }) => Err(CredentialProblem::Truncated { label, line }),
+        None => Ok(scanner.sections),
+    }
+}
+
+struct Scanner<'a> {
+    wanted: Wanted,
+    place: &'a Place,
+    sections: Vec<Section>,
+    open: Option<Open<'a>>,
+}
+
+impl<'a> Scanner<'a> {
+    fn line(&mut self, number: usize, line: &'a [u8]) -> Result<(), CredentialProblem> {
+        if line.contains(&0) {
+            let command = format::utf16(self.wanted, self.place);
+            return Err(invalid(number, PemProblem::Nul { command }));
+        }
+        let line = line.trim_ascii();
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii_start();
+        match self.open.take() {
+            Some(section) => self.inside(section, number, line),
+            None => self.outside(number, line),
+        }
+    }
+
+    /// Text between sections, or the beginning of one.
+    fn outside(&mut self, number: usize, line: &'a [u8]) -> Result<(), CredentialProblem> {
+        if line.starts_with(b"#") {
+            return Ok(());
+        }
+        if let Some(rest) = line.strip_prefix(BEGIN.as_bytes()) {
+            return self.begin(number, line, rest);
+        }
+        if line.starts_with(ENCODED_BEGIN) {
+            return Err(invalid(number, PemProblem::Base64));
+        }
+        if line.starts_with(END.as_bytes()) {
+            return Err(invalid(number, PemProblem::UnexpectedEnd));
+        }
+        match is_boundary(line) {
+            true => Err(self.mangled(number, line)),
+            false => Ok(()),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        number: usize,
+        line: &'a [u8],
+        rest: &'a [u8],
+    ) -> Result<(), CredentialProblem> {
+        let end = rest.windows(DASHES.len()).position(|window| window == DASHES);
+        let (label, after) = match end {
+            Some(end) => (&rest[..end], &rest[end + DASHES.len()..]),
+            None => return Err(self.mangled(number, line)),
+        };
+        let is_label =
+            |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" .#".contains(byte);
+        if !after.is_empty() || !label.iter().all(is_label) {
+            return Err(self.mangled(number, line));
+        }
+        self.open = Some(Open {
+            label: String::from_utf8_lossy(label).into_owned(),
+            line: number,
+            is_encrypted: false,
+            body: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn inside(
+        &mut self,
+        mut section: Open<'a>,
+        number: usize,
+        line: &'a [u8],
+    ) -> Result<(), CredentialProblem> {
+        if let Some(rest) = line.strip_prefix(END.as_bytes()) {
+            let after = rest
+                .strip_prefix(section.label.as_bytes())
+                .and_then(|rest| rest.strip_prefix(DASHES))
+                .ok_or_else(|| invalid(number, PemProblem::UnexpectedEnd))?;
+            self.sections.push(section.close()?);
+            // The next section may begin here, where a file without a line end at its end was joined
+            // to another one.
+            return self.outside(number, after.strip_prefix(BYTE_ORDER_MARK).unwrap_or(after));
+        }
+        if line.starts_with(BEGIN.as_bytes()) {
+            let Open { label, line, .. } = section;
+            return Err(CredentialProblem::Truncated { label, line });
+        }
+        if is_boundary(line) {
+            return Err(self.mangled(number, line));
+        }
+        match section.body.is_empty() && is_header(line) {
+            true => section.is_encrypted |= line.ends_with(b"ENCRYPTED"),
+            false => section.body.push(line),
+        }
+        self.open = Some(section);
+        Ok(())
+    }
+
+    /// What became of a BEGIN or END that is not on a line of its own.
+    fn mangled(&self, number: usize, line: &[u8]) -> CredentialProblem {
+        /// Longer than a BEGIN line, and shorter than the shortest key behind one.
+        const LONGEST_BOUNDARY: usize = 80;
+        let has_content = line.len() > LONGEST_BOUNDARY;
+        invalid(
+            number,
+            if contains(line, b"\\n") {
+                let command = format::escaped(self.wanted, self.place);
+                PemProblem::EscapedLineEnds { command }
+            } else if has_content {
+                let command = format::one_line(self.wanted, self.place);
+                PemProblem::NoLineEnds { command }
+            } else {
+                PemProblem::Boundary
+            },
+        )
+    }
+}
+
+impl Open<'_> {
+    fn close(self) -> Result<Section, CredentialProblem> {
+        let Self { label, line, is_encrypted, body } = self;
+        let room = body.iter().map(|line| line.len()).sum();
+        // Neither of the two grows, because that would leave a copy of a key behind.
+        let mut base64 = Zeroizing::new(Vec::with_capacity(room));
+        for line in body {
+            base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        }
+        let mut der = Zeroizing::new(Vec::with_capacity(decoded_len_estimate(room)));
+        // The decoder's own words tell a byte of the content.
+        match BASE64.decode_vec(base64.as_slice(), &mut der) {
+            Ok(()) => Ok(Section { label, line, is_encrypted, der }),
+            Err(_) => Err(invalid(line, PemProblem::InvalidBase64 { label })),
+        }
+    }
+}
+
+/// Those of OpenSSL's own format of encrypted keys.
+fn is_header(line: &[u8]) -> bool {
+    line.starts_with(b"Proc-Type:") || line.starts_with(b"DEK-Info:")
+}
+
+/// Whether a line has a BEGIN or END in it, or something that was meant to be one: with fewer dashes
+/// or with those of a word processor.
+fn is_boundary(line: &[u8]) -> bool {
+    const LONGEST: usize = 64;
+    if contains(line, BEGIN.as_bytes()) || contains(line, END.as_bytes()) {
+        return true;
+    }
+    let start = String::from_utf8_lossy(&line[..line.len().min(LONGEST)]);
+    let rest =
+        start.trim_start_matches(|c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | ' '));
+    let has_dashes = !start.starts_with(' ') && rest.len() < start.len();
+    let rest = rest.to_ascii_uppercase();
+    has_dashes && (rest.starts_with("BEGIN ") || rest.starts_with("END "))
+}
+
+fn invalid(line: usize, problem: PemProblem) -> CredentialProblem {
+    CredentialProblem::InvalidPem { line, problem }
+}
