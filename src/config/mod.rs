@@ -3,6 +3,8 @@
 mod endpoint;
 mod env;
 mod headers;
+#[cfg(feature = "proxy")]
+mod no_proxy;
 mod origin;
 mod overrides;
 mod pem;

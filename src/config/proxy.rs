@@ -49,9 +49,12 @@ mod from_env {
     use hyper_util::client::proxy::matcher::Matcher;
 
     use super::Proxy;
-    use crate::config::endpoint::Endpoint;
+    use crate::config::endpoint::{Endpoint, is_host};
     use crate::config::env::Env;
+    use crate::config::no_proxy;
+    use crate::config::origin::Sourced;
     use crate::error::Error;
+    use crate::secrets::is_quoted;
 
     /// The proxy for an endpoint: by `HTTPS_PROXY` or `HTTP_PROXY`, after its scheme, else by
     /// `ALL_PROXY`, unless `NO_PROXY` names the host. Lower case wins. To this machine nobody needs
@@ -75,29 +78,31 @@ mod from_env {
         let Some(named) = either(scheme)?.or(either("all_proxy")?) else {
             return Ok(None);
         };
-        let no = either("no_proxy")?.map(|no| no.value).unwrap_or_default();
+        if is_quoted(&named.value) {
+            return Err(Error::Quoted { origin: named.origin });
+        }
         // What was parsed already.
         let destination = endpoint.to_string().parse::<Uri>().unwrap_or_default();
-        let proxy = |no| {
-            let matcher = Matcher::builder().all(named.value.as_str()).no(no).build();
-            matcher.intercept(&destination)
-        };
+        let matcher = Matcher::builder().all(named.value.as_str()).build();
         // Others would have to be spoken to by TLS or SOCKS; what is no URL would not be asked at all.
-        let usable = proxy(String::new()).filter(|found| {
+        let usable = matcher.intercept(&destination).filter(|found| {
             found.uri().scheme_str() == Some("http")
                 && found.uri().authority().is_some_and(|authority| {
                     // An `@` that is left is one in a password, which is to be percent-encoded.
                     !authority.as_str().contains('@')
+                        && is_host(authority.host().trim_matches(['[', ']']))
                         && (authority.port_u16().is_some()
                             || authority.as_str() == authority.host())
                 })
         });
-        if usable.is_none() {
+        let Some(found) = usable else {
             return Err(Error::Proxy { origin: named.origin });
-        }
-        let Some(found) = proxy(no) else {
-            return Ok(None);
         };
+        let is_named =
+            |no: Sourced<String>| no_proxy::names(&no.value, &endpoint.host, endpoint.port);
+        if either("no_proxy")?.is_some_and(is_named) {
+            return Ok(None);
+        }
         let authorization = found.basic_auth().cloned().map(|mut value| {
             value.set_sensitive(true);
             value
