@@ -38,6 +38,7 @@ impl Expiry {
     }
 
     pub(super) fn look(&self, whose: &str, facts: &CertificateFacts, place: &str) {
+        self.warn_if_early(whose, facts, place);
         if !self.is_near(facts) {
             return;
         }
@@ -64,6 +65,29 @@ impl Expiry {
             subject,
             not_after,
             days,
+            "{words}"
+        );
+        stderr::write_unless_heard(words);
+    }
+
+    /// Warns once of a certificate that is not valid yet.
+    fn warn_if_early(&self, whose: &str, facts: &CertificateFacts, place: &str) {
+        let CertificateFacts { subject, fingerprint, not_before, .. } = facts;
+        if *not_before <= SystemTime::now()
+            || lock(&self.told).insert(format!("early {whose} {fingerprint}"), None).is_some()
+        {
+            return;
+        }
+        let not_before = utc(*not_before);
+        let words = format!(
+            "the {whose} certificate ({subject}) is not valid before {not_before}: correct this \
+             machine's clock, or replace the certificate in {place}"
+        );
+        tracing::warn!(
+            name: "otlp_mtls.certificate.not_yet_valid",
+            whose,
+            subject,
+            not_before,
             "{words}"
         );
         stderr::write_unless_heard(words);

@@ -73,6 +73,26 @@ fn tls_variables_beside_a_plaintext_endpoint() {
 }
 
 #[test]
+fn a_client_certificate_that_is_not_valid_yet() {
+    let pki = Pki::new();
+    let client = pki.client(Fixture::NotYetValid);
+    let warnings = warnings(|| {
+        builder()
+            .with_endpoint("https://localhost")
+            .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+            .with_client_identity(
+                Pem::bytes(client.certificate_pem()),
+                Pem::bytes(client.key_pem()),
+            )
+            .build()
+    });
+    let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
+    let begins = "the client certificate (CN=test-client) is not valid before 20";
+    assert!(warning.starts_with(begins), "{warning}");
+    assert!(warning.ends_with("replace the certificate in with_client_identity()"), "{warning}");
+}
+
+#[test]
 fn an_expired_client_certificate() {
     let pki = Pki::new();
     let client = pki.client(Fixture::Expired);
