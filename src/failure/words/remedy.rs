@@ -154,10 +154,16 @@ impl Context<'_> {
                 "if it happens again and again, see the log of the server, and of what stands \
                  before it, and whether it is the right port ({PORTS})"
             ),
-            FailureKind::Deadline { .. } => format!(
-                "see whether the collector is overloaded; {} (ms) gives it longer",
-                self.named(&origins.timeout, Variable::Timeout)
-            ),
+            FailureKind::Deadline { .. } => {
+                let unit = match origins.timeout {
+                    Origin::Builder(_) => "",
+                    _ => " (in milliseconds)",
+                };
+                format!(
+                    "see whether the collector is overloaded; {}{unit} gives it longer",
+                    self.named(&origins.timeout, Variable::Timeout)
+                )
+            }
             FailureKind::Shutdown => {
                 "give shutdown() more time, or see why the collector is slow".to_owned()
             }
@@ -186,7 +192,7 @@ impl Context<'_> {
             FailureKind::Http { status: 404 } => format!(
                 "correct the path in {endpoint}: it asked for `{}`; {} is used as it stands, and \
                  the generic variable gets `/{}` appended",
-                self.settings.endpoint.path.path(),
+                self.settings.endpoint.shown_path(),
                 Variable::Endpoint.name(Some(self.settings.signal)),
                 self.settings.signal.http_path(),
             ),
