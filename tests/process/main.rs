@@ -2,6 +2,8 @@
 //! rustls' globals, `tracing`'s subscriber, its threads. Each test runs in a process of its own.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+mod access;
 #[cfg(unix)]
 mod fork;
 mod hostile;
@@ -13,6 +15,7 @@ mod provider;
 mod roots;
 mod rotation;
 mod sdk;
+mod secrets;
 mod suppression;
 mod switches;
 

@@ -46,15 +46,42 @@ fn trusted_unless_a_ca_is_named() {
 }
 
 #[test]
+fn a_variable_that_names_none_is_the_error() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let missing = empty.path().with_extension("missing");
+    let name = "roots::a_variable_that_names_none_is_the_error";
+    let cases = [
+        [("SSL_CERT_FILE", missing.to_str().unwrap()), ("SSL_CERT_DIR", "")],
+        [("SSL_CERT_FILE", empty.path().to_str().unwrap()), ("SSL_CERT_DIR", "")],
+        [("SSL_CERT_FILE", ""), ("SSL_CERT_DIR", missing.to_str().unwrap())],
+    ];
+    for vars in cases {
+        in_a_process(name, &vars, || {
+            let error =
+                Exporters::builder().with_endpoint("https://localhost").build().unwrap_err();
+            let words = format!("{error:?}");
+            let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|variable| {
+                let path = std::env::var(variable).ok().filter(|path| !path.is_empty())?;
+                Some((variable, path))
+            });
+            let (variable, path) = named.unwrap();
+            assert!(words.starts_with(&format!("{variable}: {path}: ")), "{words}");
+            assert!(words.contains("there are no root certificates"), "{words}");
+            assert!(words.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{words}");
+            let is_missing = path.ends_with("missing");
+            assert_eq!(words.contains("because: No such file"), is_missing, "{words}");
+            // They are not even looked for over plaintext.
+            Exporters::builder().with_endpoint("http://localhost").build().unwrap();
+        });
+    }
+}
+
+#[test]
 fn none_at_all_is_an_error() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let vars = [("SSL_CERT_FILE", file.path().to_str().unwrap()), ("SSL_CERT_DIR", "")];
+    let vars = [("SSL_CERT_FILE", ""), ("SSL_CERT_DIR", "")];
     in_a_process("roots::none_at_all_is_an_error", &vars, || {
-        let secure = Exporters::builder().with_endpoint("https://localhost").build();
-        let error = secure.unwrap_err();
+        let error = Exporters::builder().with_endpoint("https://localhost").build().unwrap_err();
         assert!(matches!(error, Error::NoPlatformRoots { .. }), "{error}");
         assert!(error.to_string().contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{error}");
-        // They are not even looked for over plaintext.
-        Exporters::builder().with_endpoint("http://localhost").build().unwrap();
     });
 }

@@ -1,0 +1,249 @@
+//! What is put into a variable as a secret is shown nowhere: in no error, no `Debug`, no log, no
+//! report, no failure and no status.
+
+use std::cell::Cell;
+use std::fmt::{Debug, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_executor::block_on;
+use opentelemetry_sdk::trace::SpanExporter;
+use otlp_mtls::testing::{Collector, Reply};
+use otlp_mtls::{Exporters, Pem, Protocol, Retry};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::in_a_process;
+
+/// All events of ours, and what others say at `INFO` and above.
+static LOG: Mutex<String> = Mutex::new(String::new());
+
+fn log() -> MutexGuard<'static, String> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Recorder;
+
+impl<S: Subscriber> Layer<S> for Recorder {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        struct Fields<'a>(&'a mut String);
+        impl Visit for Fields<'_> {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                let _ = writeln!(self.0, "{field} {value:?}");
+            }
+        }
+        let metadata = event.metadata();
+        if metadata.target().starts_with("otlp_mtls") || *metadata.level() <= Level::INFO {
+            event.record(&mut Fields(&mut log()));
+        }
+    }
+}
+
+const GENERIC: [&str; 9] = [
+    "ENDPOINT",
+    "CERTIFICATE",
+    "CLIENT_KEY",
+    "CLIENT_CERTIFICATE",
+    "HEADERS",
+    "COMPRESSION",
+    "TIMEOUT",
+    "PROTOCOL",
+    "INSECURE",
+];
+
+const OTHERS: [&str; 14] = [
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+    "OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL",
+    "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_METRICS_EXPORTER",
+    "OTEL_LOGS_EXPORTER",
+    "OTEL_PROPAGATORS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "REQUEST_METHOD",
+];
+
+fn variables() -> impl Strategy<Value = String> {
+    let scopes = ["", "TRACES_", "METRICS_", "LOGS_"];
+    let generic = (select(scopes.to_vec()), select(&GENERIC[..]))
+        .prop_map(|(scope, name)| format!("OTEL_EXPORTER_OTLP_{scope}{name}"));
+    prop_oneof![3 => generic, 1 => select(&OTHERS[..]).prop_map(str::to_owned)]
+}
+
+/// A secret, and a value that has it in it, with `HOST` for a server.
+type Hidden = (String, String);
+
+/// A private key, as it gets into a variable.
+fn keys() -> impl Strategy<Value = Hidden> {
+    (any::<[u8; 32]>(), 0..8_usize, any::<bool>()).prop_map(|(key, form, is_quoted)| {
+        // Ed25519 in PKCS#8 (RFC 8410).
+        let start = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        let der = STANDARD.encode([&start[..], &key].concat());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        let encoded = STANDARD.encode(&pem);
+        let (secret, value) = match form {
+            0 => (der, pem),
+            1 => (der, pem.replace('\n', "\\n")),
+            2 => (der, pem.replace('\n', " ")),
+            3 => (der, pem.replace('\n', "\r\n")),
+            4 => (encoded.clone(), encoded),
+            5 => (der.clone(), der),
+            6 => (der, pem[..80].to_owned()),
+            _ => (encoded.clone(), format!("{}\n{}", &encoded[..76], &encoded[76..])),
+        };
+        (secret, if is_quoted { format!("\"{value}\"") } else { value })
+    })
+}
+
+/// A token or password, as it gets into a variable.
+fn tokens() -> impl Strategy<Value = Hidden> {
+    let forms = [
+        "http://user:TOKEN@HOST",
+        "http://TOKEN@HOST/v1/traces",
+        "https://user:TOKEN@HOST:1",
+        "user:TOKEN@HOST",
+        "http://HOST/receiver/TOKEN/v1/traces",
+        "http://HOST/receiver/TOKEN",
+        "http://HOST/TOKEN/",
+        "HOST/TOKEN",
+        "http://HOST?key=TOKEN",
+        "http://HOST/v1/logs?key=TOKEN",
+        "http://HOST/a@b?TOKEN@c",
+        "http://HOST#TOKEN",
+        "ftp://user:TOKEN@HOST",
+        "http://user:TOKEN",
+        "authorization=Bearer TOKEN",
+        "authorization=Bearer%20TOKEN,x=y",
+        "authorization: Bearer TOKEN",
+        "a=b,TOKEN",
+        "x-key=TOKEN\u{1}",
+        "x key=TOKEN",
+        "key:TOKEN",
+        "{\"token\":\"TOKEN\"}",
+    ];
+    ("[a-zA-Z]{10,15}[0-9][a-zA-Z0-9]{5,30}", select(forms.to_vec()), any::<bool>()).prop_map(
+        |(token, form, is_quoted)| {
+            let value = form.replace("TOKEN", &token);
+            (token, if is_quoted { format!("'{value}'") } else { value })
+        },
+    )
+}
+
+/// Whatever a service could show of exporters with this variable.
+fn shown(variable: &str, value: &str, host: &str) -> String {
+    log().clear();
+    let mut words = String::new();
+    let is_proxy = variable.to_ascii_lowercase().ends_with("_proxy");
+    let endpoint = match is_proxy {
+        // To this machine no proxy is asked.
+        true => "http://192.0.2.1:1".to_owned(),
+        false => format!("http://{host}"),
+    };
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint),
+        ("HTTP_PROXY".to_owned(), format!("http://{host}")),
+        (variable.to_owned(), value.replace("HOST", host)),
+    ];
+    let lookup = move |name: &str| {
+        vars.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.into())
+    };
+    let is_tls = ["CERTIFICATE", "CLIENT_KEY"].iter().any(|end| variable.ends_with(end));
+    let builder = Exporters::builder()
+        .with_env(lookup)
+        .with_retry(Retry::disabled())
+        .with_connect_timeout(Duration::from_secs(1))
+        .with_timeout(Duration::from_secs(1))
+        .with_failure_handler(|_| {});
+    let builder = match is_tls {
+        // Plaintext has no use for it.
+        true => builder.with_endpoint("https://127.0.0.1:1"),
+        false if variable.ends_with("TIMEOUT") => builder.with_protocol(Protocol::HttpProtobuf),
+        false => builder,
+    };
+    match builder.build() {
+        Err(error) => write!(words, "{error}\n{error:?}\n{error:#?}").unwrap(),
+        Ok(exporters) => {
+            write!(words, "{exporters:?}\n{exporters:#?}").unwrap();
+            let exporter = exporters.span_exporter().unwrap();
+            write!(words, "{exporter:?}\n{:?}", block_on(exporter.export(Vec::new()))).unwrap();
+            let report = exporters.check_blocking();
+            write!(words, "{report}\n{report:?}\n{:?}", exporters.status()).unwrap();
+            write!(words, "{:?}", exporters.reload()).unwrap();
+        }
+    }
+    words.push_str(&log());
+    words
+}
+
+/// Whether it is to be shown: what is understood as a host or as a path is no secret.
+fn is_open(variable: &str, value: &str) -> bool {
+    let is_path = ["CERTIFICATE", "CLIENT_KEY"].iter().any(|end| variable.ends_with(end));
+    is_path && !value.contains("://") && !value.contains("PRIVATE")
+}
+
+#[test]
+fn no_secret_is_shown() {
+    in_a_process("secrets::no_secret_is_shown", &[], || {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Recorder))
+            .unwrap();
+        let collector = Collector::builder().start().unwrap();
+        collector.set_reply(|_| Reply::Http { status: 404, headers: Vec::new() });
+        let host = collector.endpoint().replace("http://", "");
+
+        let mut runner =
+            TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(600) });
+        let cases = (variables(), prop_oneof![keys(), tokens()]);
+        let answered = Cell::new(0);
+        let ran = runner.run(&cases, |(variable, (secret, value))| {
+            if is_open(&variable, &value)
+                && !secret.starts_with("MC4")
+                && !secret.starts_with("LS0")
+            {
+                return Ok(());
+            }
+            let words = shown(&variable, &value, &host);
+            answered.set(answered.get() + u32::from(words.contains("the collector answered")));
+            for part in secret.as_bytes().windows(12) {
+                let part = std::str::from_utf8(part).unwrap();
+                prop_assert!(!words.contains(part), "{}: {}", variable, words);
+            }
+            Ok(())
+        });
+        ran.unwrap();
+        assert!(answered.get() > 100, "only {} got as far as an answer", answered.get());
+    });
+}
+
+/// A path in the platform's own variable, and the builder's methods.
+#[test]
+fn nor_by_other_ways() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nSECRETSECRET\n-----END PRIVATE KEY-----\n";
+    let vars = [("SSL_CERT_FILE", pem), ("SSL_CERT_DIR", "")];
+    in_a_process("secrets::nor_by_other_ways", &vars, || {
+        let builder = || Exporters::builder().with_env(|_| None);
+        let builders = [
+            builder().with_endpoint("https://localhost"),
+            builder().with_endpoint("https://localhost").with_ca_certificate(Pem::file(pem)),
+            builder().with_endpoint(pem),
+            builder().with_endpoint("https://u:SECRETSECRET@localhost"),
+            builder().with_headers([("SECRETSECRET=", "x")]),
+            builder().with_headers([("x", "SECRETSECRET\n")]),
+        ];
+        for builder in builders {
+            let error = builder.build().unwrap_err();
+            let words = format!("{error} {error:?} {:?}", Pem::file(pem));
+            assert!(!words.contains("SECRETSECRET"), "{words}");
+        }
+    });
+}
