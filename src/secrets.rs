@@ -78,14 +78,15 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
 
 /// A value of which one of a few words was expected, or a number.
 ///
-/// It is shown where it is short, or all words: a misspelling is to be seen. Anything else may be a
+/// It is shown where it is short, all letters or all digits: a misspelling is to be seen. Anything else may be a
 /// secret that got into the wrong variable.
 pub(crate) fn shown(value: &str) -> String {
     const SHORT: usize = 16;
     const LONG: usize = 48;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:\"' ".contains(c);
-    let has_digits = value.contains(|c: char| c.is_ascii_digit());
-    let longest = if has_digits { SHORT } else { LONG };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-+_./,:\"' ".contains(c);
+    let has = |kind: fn(&char) -> bool| value.chars().any(|c| kind(&c));
+    let is_mixed = has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
+    let longest = if is_mixed { SHORT } else { LONG };
     match value.len() <= longest && value.chars().all(is_plain) {
         true => format!("`{value}`"),
         false => "its value (not shown)".to_owned(),
@@ -136,9 +137,14 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_value() {
-        for value in
-            ["10s", "http/protobuf2", "\"grpc\"", "explicit_bucket_histogramm", "otlp, zipkin"]
-        {
+        for value in [
+            "10s",
+            "http/protobuf2",
+            "\"grpc\"",
+            "explicit_bucket_histogramm",
+            "otlp, zipkin",
+            "18446744073709551616",
+        ] {
             assert_eq!(shown(value), format!("`{value}`"));
         }
         for value in
