@@ -139,9 +139,8 @@ fn an_unavailable_server_is_asked_again() {
     assert_eq!(server.clients(), ["test-client"]);
 }
 
-/// It is reported as lost: nobody has said otherwise in time.
 #[test]
-fn an_answer_that_comes_too_late_is_none() {
+fn an_export_whose_answer_comes_too_late_is_reported_as_lost() {
     let Some(server) = GrpcGo::start(&["--delay", "2s"]) else { return };
     let builder = server.builder(Some(Fixture::Good));
     let exporters = once(builder).with_timeout(Duration::from_millis(500)).build().unwrap();

@@ -200,13 +200,15 @@ impl Server {
         }
     }
 
-    /// Its lines, up to one with these words.
-    fn lines_until(&self, words: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        while lines.last().is_none_or(|line: &String| !line.contains(words)) {
-            lines.push(self.line().unwrap_or_else(|| panic!("it ended: {lines:#?}")));
+    /// Waits for a line with these words.
+    fn wait_until(&self, words: &str) {
+        loop {
+            let line = self.line().expect("it ended");
+            eprintln!("{line}");
+            if line.contains(words) {
+                return;
+            }
         }
-        lines
     }
 
     /// Its next line, or `None` if it has ended.

@@ -53,7 +53,16 @@ fn a_collector_receives_every_signal_over_each_version_of_tls() {
 }
 
 #[test]
-fn the_doctor_finds_a_collector_well() {
+fn a_collector_receives_every_signal_over_plaintext() {
+    let Some(deployment) = Deployment::start_plaintext() else { return };
+    for protocol in PROTOCOLS {
+        let exporters = deployment.builder(protocol).build().unwrap();
+        delivers(&protocol.to_string(), &exporters, &deployment.collector);
+    }
+}
+
+#[test]
+fn the_doctor_reports_delivery_to_a_collector() {
     let Some(deployment) = Deployment::start(&[]) else { return };
     for protocol in PROTOCOLS {
         let report = deployment.builder(protocol).build().unwrap().check_blocking();
@@ -76,7 +85,8 @@ fn a_collector_receives_what_is_compressed() {
     }
 }
 
-/// The Collector of `examples/collector`, but for its ports and the place of its certificates.
+/// With the configuration of `examples/collector`; only its ports and the directory of its certificates
+/// differ.
 #[test]
 fn the_collector_of_the_examples_receives_every_signal() {
     let Some(certificates) = Certificates::if_go_builds() else { return };
@@ -94,13 +104,13 @@ fn the_collector_of_the_examples_receives_every_signal() {
         for (signal, items) in ITEMS {
             export(&exporters, signal).unwrap_or_else(|error| panic!("{protocol}: {error}"));
             // It prints them.
-            collector.log_until(items[0]);
+            collector.wait_until(items[0]);
         }
     }
 }
 
 #[test]
-fn a_collector_that_wants_a_token_tells_the_right_one() {
+fn a_collector_checks_the_bearer_token() {
     let Some(certificates) = Certificates::if_go_builds() else { return };
     let mut overlays = on_both(&["auth::authenticator: bearertokenauth"]);
     overlays.push("extensions::bearertokenauth::token: open-sesame".to_owned());

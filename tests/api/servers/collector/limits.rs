@@ -1,5 +1,4 @@
-//! What a Collector does not take: too much at once, too much in memory, connections that last too
-//! long.
+//! The limits of a Collector: the size of a message, its memory, the age of a connection, pings.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -50,7 +49,7 @@ fn what_a_memory_limiter_refuses_is_tried_again() {
     overlays.push("service::pipelines::traces::processors: [memory_limiter]".to_owned());
     for protocol in TRANSPORTS {
         let Some(mut deployment) = Deployment::start(&overlays) else { return };
-        deployment.collector.log_until("Refusing data");
+        deployment.collector.wait_until("Refusing data");
         let exporters = once(deployment.builder(protocol)).build().unwrap();
         let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
         let failure = last_failure(&exporters, Signal::Traces);
@@ -82,14 +81,14 @@ fn what_a_memory_limiter_refuses_is_tried_again() {
 }
 
 #[test]
-fn connections_that_a_collector_ends_lose_nothing() {
+fn nothing_is_lost_when_a_collector_closes_connections() {
     for (protocol, setting) in [
         (Protocol::Grpc, on_grpc("keepalive::server_parameters::max_connection_age: 50ms")),
         (Protocol::HttpProtobuf, on_http("keep_alives_enabled: false")),
     ] {
         let Some(deployment) = Deployment::start(&[setting]) else { return };
         let relay = Relay::start(deployment.collector.port(protocol));
-        // With retries, it could be lost and found.
+        // A retry would hide an export that is lost.
         let exporters = once(deployment.builder(protocol))
             .with_endpoint(format!("https://localhost:{}", relay.port))
             .build()
@@ -103,7 +102,7 @@ fn connections_that_a_collector_ends_lose_nothing() {
     }
 }
 
-/// A Collector that is slow to answer and permits no pings keeps its connection.
+/// Such a Collector closes the connection with `too_many_pings`.
 #[test]
 fn a_slow_collector_is_not_pinged_too_often() {
     let pipes = tempfile::tempdir().unwrap();
@@ -123,9 +122,9 @@ fn a_slow_collector_is_not_pinged_too_often() {
         .build()
         .unwrap();
     thread::scope(|scope| {
-        // More than a pipe holds: none is answered until somebody reads.
+        // More than a pipe holds: no export is answered until the pipe is read.
         let exports = [(); 3].map(|()| scope.spawn(|| export_spans(&exporters, 10_000)));
-        // More than half of the deadline, after which an export may ask whether the connection lives.
+        // After half of its deadline an export may ping.
         thread::sleep(Duration::from_secs(6));
         let mut pipe = OpenOptions::new().read(true).open(&pipe).unwrap();
         thread::spawn(move || io::copy(&mut pipe, &mut io::sink()));

@@ -24,6 +24,12 @@ use super::haproxy::with_client;
 use super::{Server, go_builds, go_server, repository, run};
 use crate::support::builder;
 
+/// The versions of TLS as the Collector calls them, and an overlay that leaves no other.
+const TLS_VERSIONS: [(&str, [&str; 2]); 2] = [
+    ("1.2", ["tls::min_version: '1.2'", "tls::max_version: '1.2'"]),
+    ("1.3", ["tls::min_version: '1.3'", "tls::max_version: '1.3'"]),
+];
+
 /// A Collector.
 struct OtelCollector {
     /// `None` after its end.
@@ -38,7 +44,7 @@ struct Launch {
     overlays: Vec<String>,
     grpc: Port,
     http: Port,
-    /// A file for each start, which is named by its number.
+    /// One file per start, named by its number.
     files: TempDir,
     starts: usize,
 }
@@ -108,9 +114,9 @@ impl OtelCollector {
             .collect()
     }
 
-    /// Its log, up to a line with these words.
-    fn log_until(&self, words: &str) -> Vec<String> {
-        self.server.as_ref().unwrap().lines_until(words)
+    /// Waits until it logs these words.
+    fn wait_until(&self, words: &str) {
+        self.server.as_ref().unwrap().wait_until(words);
     }
 }
 
@@ -136,7 +142,7 @@ impl Launch {
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let server = Server::new(child, stderr);
-        server.lines_until("Everything is ready");
+        server.wait_until("Everything is ready");
         server
     }
 
@@ -160,16 +166,11 @@ fn on_both(settings: &[&str]) -> Vec<String> {
     settings.iter().flat_map(|setting| [on_grpc(setting), on_http(setting)]).collect()
 }
 
-/// The versions of TLS as the Collector calls them, and an overlay that leaves no other.
-const TLS_VERSIONS: [(&str, [&str; 2]); 2] = [
-    ("1.2", ["tls::min_version: '1.2'", "tls::max_version: '1.2'"]),
-    ("1.3", ["tls::min_version: '1.3'", "tls::max_version: '1.3'"]),
-];
-
-/// A Collector whose certificate is of a PKI, as are the clients that it takes.
+/// A Collector, and a PKI that has issued its certificate and issues those of its clients.
 struct Deployment {
     pki: Pki,
     collector: OtelCollector,
+    scheme: &'static str,
     /// Its certificates.
     _directory: TempDir,
 }
@@ -185,7 +186,13 @@ impl Deployment {
         pki.write_ca_to(directory.path()).unwrap();
         pki.server(Fixture::Good).write_to(directory.path(), "server").unwrap();
         let collector = OtelCollector::start(directory.path(), overlays);
-        Some(Self { pki, collector, _directory: directory })
+        Some(Self { pki, collector, scheme: "https", _directory: directory })
+    }
+
+    /// Without TLS: OTLP/HTTP is then HTTP/1.1.
+    fn start_plaintext() -> Option<Self> {
+        let deployment = Self::start(&on_both(&["tls: null"]))?;
+        Some(Self { scheme: "http", ..deployment })
     }
 
     fn builder(&self, protocol: Protocol) -> ExportersBuilder {
@@ -194,11 +201,14 @@ impl Deployment {
 
     /// With this client's certificate, or with none.
     fn builder_with(&self, protocol: Protocol, client: Option<Fixture>) -> ExportersBuilder {
+        let Self { pki, collector, scheme, .. } = self;
         let builder = builder()
-            .with_endpoint(format!("https://localhost:{}", self.collector.port(protocol)))
-            .with_protocol(protocol)
-            .with_ca_certificate(Pem::bytes(self.pki.ca_pem()));
-        with_client(builder, &self.pki, client)
+            .with_endpoint(format!("{scheme}://localhost:{}", collector.port(protocol)))
+            .with_protocol(protocol);
+        if *scheme == "http" {
+            return builder;
+        }
+        with_client(builder.with_ca_certificate(Pem::bytes(pki.ca_pem())), pki, client)
     }
 }
 
@@ -207,8 +217,8 @@ fn status_of(exporters: &Exporters, signal: Signal) -> ExportStatus {
     status.exports.into_iter().find(|export| export.signal == signal).unwrap()
 }
 
-/// A port that no other process gets from the system, while a Collector listens there and while none
-/// does. So works Linux: who listens shares a port with who has only bound it.
+/// A port that the system gives to no other process, also while no Collector listens on it. On Linux a
+/// socket may listen on a port to which another socket is bound that does not listen.
 struct Port(TcpSocket);
 
 impl Port {

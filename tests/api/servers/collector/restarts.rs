@@ -1,12 +1,12 @@
 //! Collectors that end and come back while exports are under way.
 
+use std::thread;
 use std::time::Duration;
 
 use otlp_mtls::Protocol;
 
 use super::load::{BATCH, Count, THREADS, under_load};
 use super::{Deployment, End};
-use crate::support::TRANSPORTS;
 
 /// Exports that succeed between two ends: enough for each thread to be at it again.
 const BETWEEN: usize = 20;
@@ -14,9 +14,34 @@ const BETWEEN: usize = 20;
 /// Spans on their way at one time: each thread has one export.
 const ON_THE_WAY: usize = THREADS * BATCH;
 
-fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
-    let mut deployment = Deployment::start(&[])?;
-    let exporters = deployment.builder(protocol).build().unwrap();
+/// How exports travel.
+#[derive(Clone, Copy)]
+enum Route {
+    Grpc,
+    Http2,
+    /// In plaintext: over TLS a Collector always agrees on HTTP/2.
+    Http1,
+}
+
+impl Route {
+    fn deployment(self) -> Option<Deployment> {
+        match self {
+            Self::Grpc | Self::Http2 => Deployment::start(&[]),
+            Self::Http1 => Deployment::start_plaintext(),
+        }
+    }
+
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Grpc => Protocol::Grpc,
+            Self::Http2 | Self::Http1 => Protocol::HttpProtobuf,
+        }
+    }
+}
+
+fn restarts(route: Route, end: End, times: usize) -> Option<Count> {
+    let mut deployment = route.deployment()?;
+    let exporters = deployment.builder(route.protocol()).build().unwrap();
     let collector = &mut deployment.collector;
     let claims = under_load(&exporters, |progress| {
         for _ in 0..times {
@@ -28,27 +53,27 @@ fn restarts(protocol: Protocol, end: End, times: usize) -> Option<Count> {
     Some(claims.count(&exporters, collector))
 }
 
-/// What was acknowledged is there, and nothing is given up. What was on its way may be there twice:
-/// nobody knows whether a Collector that is dead has taken it.
-fn kills(protocol: Protocol) {
+/// Everything arrives. What was on its way may arrive twice, for it is sent again: nobody knows whether
+/// the Collector had received it.
+fn kills(route: Route) {
     let times = 10;
-    let Some(count) = restarts(protocol, End::Killed, times) else { return };
+    let Some(count) = restarts(route, End::Killed, times) else { return };
     let Count { exported, received, duplicated, lost, reported } = count;
     assert_eq!((received, lost, reported), (exported, 0, 0));
     assert!(duplicated <= times * ON_THE_WAY, "{count:?}");
 }
 
 /// Everything arrives once.
-fn stops(protocol: Protocol) {
-    let Some(count) = restarts(protocol, End::Stopped, 20) else { return };
+fn stops(route: Route) {
+    let Some(count) = restarts(route, End::Stopped, 20) else { return };
     count.assert_exact();
 }
 
 /// What an outage that outlasts the exports costs is reported. Only what was on its way when it began
 /// or ended may have arrived all the same, or twice.
-fn outage(protocol: Protocol) {
-    let Some(mut deployment) = Deployment::start(&[]) else { return };
-    let builder = deployment.builder(protocol).with_timeout(Duration::from_secs(1));
+fn outage(route: Route) {
+    let Some(mut deployment) = route.deployment() else { return };
+    let builder = deployment.builder(route.protocol()).with_timeout(Duration::from_secs(1));
     let exporters = builder.build().unwrap();
     let collector = &mut deployment.collector;
     let claims = under_load(&exporters, |progress| {
@@ -66,27 +91,26 @@ fn outage(protocol: Protocol) {
     assert!(duplicated <= 2 * ON_THE_WAY, "{count:?}");
 }
 
+/// At once on all routes: most of the time is spent waiting for the next attempt.
+fn on_each_route(test: fn(Route)) {
+    thread::scope(|scope| {
+        for route in [Route::Grpc, Route::Http2, Route::Http1] {
+            scope.spawn(move || test(route));
+        }
+    });
+}
+
+#[test]
+fn nothing_is_lost_when_a_collector_is_killed() {
+    on_each_route(kills);
+}
+
+#[test]
+fn everything_arrives_once_when_a_collector_is_stopped() {
+    on_each_route(stops);
+}
+
 #[test]
 fn what_an_outage_costs_is_reported() {
-    TRANSPORTS.into_iter().for_each(outage);
-}
-
-#[test]
-fn nothing_is_lost_over_grpc_when_the_collector_is_killed() {
-    kills(Protocol::Grpc);
-}
-
-#[test]
-fn nothing_is_lost_over_http_when_the_collector_is_killed() {
-    kills(Protocol::HttpProtobuf);
-}
-
-#[test]
-fn everything_arrives_once_over_grpc_when_the_collector_is_stopped() {
-    stops(Protocol::Grpc);
-}
-
-#[test]
-fn everything_arrives_once_over_http_when_the_collector_is_stopped() {
-    stops(Protocol::HttpProtobuf);
+    on_each_route(outage);
 }
