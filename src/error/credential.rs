@@ -175,6 +175,9 @@ pub enum CredentialProblem {
     /// There is no certificate for the private key.
     #[error("the certificate chain is empty: it needs at least the certificate of the key")]
     EmptyChain,
+    /// A list of certificate authorities was given, and none is in it.
+    #[error("the list of certificate authorities is empty")]
+    NoTrustAnchors,
     /// A certificate cannot be parsed.
     #[error("certificate {position} in it cannot be parsed")]
     InvalidCertificate {

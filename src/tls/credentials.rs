@@ -111,6 +111,9 @@ impl Credentials {
 
     /// Checks everything that can be checked before a handshake.
     pub(super) fn validate(self, provider: &CryptoProvider) -> Result<Validated, Error> {
+        if self.trust_anchors.as_ref().is_some_and(Vec::is_empty) {
+            return Err(problem(&self.origins.ca, CredentialProblem::NoTrustAnchors));
+        }
         let mut roots = RootCertStore::empty();
         let mut trust_anchors = Vec::new();
         for (index, der) in self.trust_anchors.iter().flatten().enumerate() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use otlp_mtls::testing::{Fixture, Identity, KeyType, Pki};
-use otlp_mtls::{CredentialProblem, Credentials, Error, Exporters, Pem, Protocol, Signal};
+use otlp_mtls::{Credentials, Error, Exporters, Pem, Protocol, Signal};
 
 use crate::support::{builder, export, mtls_collector, with_vars};
 
@@ -95,7 +95,7 @@ fn what_is_read() {
         (
             "text around",
             format!("Subject: CN=ca\n{ca}\nthe end").into(),
-            format!("{leaf}--\n{intermediate}").into(),
+            format!("{leaf}--\n- end of the leaf -\n{intermediate}").into(),
             key.into(),
         ),
     ];
@@ -208,6 +208,24 @@ fn what_is_refused() {
     let in_line = |words: &str| format!("line {line}: {words}");
     let rows: Vec<Row<'_>> = vec![
         ("a part in UTF-16", CERTIFICATE, appended(utf16_le), in_line("there are NUL bytes")),
+        (
+            "UTF-8 behind UTF-16",
+            CERTIFICATE,
+            [utf16(leaf, u16::to_le_bytes), intermediate.into()].concat(),
+            "line 1: there are NUL bytes".to_owned(),
+        ),
+        (
+            "both byte orders",
+            CERTIFICATE,
+            [utf16(leaf, u16::to_le_bytes), utf16(intermediate, u16::to_be_bytes)].concat(),
+            "line 1: there are NUL bytes".to_owned(),
+        ),
+        (
+            "a space that is none",
+            CERTIFICATE,
+            appended(intermediate.replace("BEGIN ", "BEGIN\u{a0}").into()),
+            in_line("BEGIN and END need a line of their own"),
+        ),
         (
             "OpenSSL's own",
             CERTIFICATE,
@@ -543,23 +561,28 @@ fn the_doctor_names_what_stands_beside() {
 }
 
 #[test]
-fn a_chain_without_a_certificate() {
+fn credentials_without_a_certificate() {
+    use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+
     #[derive(Debug)]
-    struct Source(String);
+    struct Source(Credentials);
 
     impl otlp_mtls::CredentialSource for Source {
         fn load(&self) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>> {
-            use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
-            let key = PrivateKeyDer::from_pem_slice(self.0.as_bytes())?;
-            Ok(Credentials::new().with_identity([], key))
+            Ok(self.0.clone())
         }
     }
 
-    let source = Source(Pki::new().client(Fixture::Good).key_pem().to_owned());
-    let builder = builder().with_endpoint("https://localhost").with_credential_source(source);
-    let error = builder.build().unwrap_err();
-    let Error::Credential { problem: CredentialProblem::EmptyChain, .. } = &error else {
-        panic!("{error:?}");
-    };
-    assert!(error.to_string().contains("the certificate chain is empty"), "{error}");
+    let key = Pki::new().client(Fixture::Good).key_pem().to_owned();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    for (credentials, expected) in [
+        (Credentials::new().with_identity([], key), "the certificate chain is empty"),
+        (Credentials::new().with_trust_anchors([]), "the list of certificate authorities is empty"),
+    ] {
+        let builder = builder().with_endpoint("https://localhost");
+        let error = builder.with_credential_source(Source(credentials)).build().unwrap_err();
+        let words = error.to_string();
+        let expected = format!("with_credential_source(): the source: {expected}");
+        assert!(words.starts_with(&expected), "{words}");
+    }
 }

@@ -58,9 +58,8 @@ fn binary(content: &[u8], wanted: Wanted, place: &Place) -> Option<(Format, Stri
 }
 
 fn base64(content: &[u8], wanted: Wanted, place: &Place) -> Option<(Format, String)> {
-    let packed: Zeroizing<Vec<u8>> = Zeroizing::new(
-        content.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect(),
-    );
+    let mut packed = Zeroizing::new(Vec::with_capacity(content.len()));
+    packed.extend(content.iter().filter(|byte| !byte.is_ascii_whitespace()));
     let decoded = Zeroizing::new(BASE64.decode(packed.as_slice()).ok()?);
     let (file, out) = (place.argument(""), place.argument(".pem"));
     if contains(&decoded, BEGIN.as_bytes()) {

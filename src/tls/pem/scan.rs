@@ -54,14 +54,20 @@ pub(super) fn from_utf16(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         [0xfe, 0xff, units @ ..] => (units, u16::from_be_bytes),
         _ => return None,
     };
-    // What is no UTF-16 all the way is left as it is, with its NUL bytes.
+    // What is not UTF-16 all the way is left as it is, with its NUL bytes. Any two bytes of ASCII are a
+    // character of UTF-16.
     let (units, []) = units.as_chunks::<2>() else {
         return None;
     };
+    if contains(content, BEGIN.as_bytes()) {
+        return None;
+    }
     // A unit has at most three bytes in UTF-8.
     let mut text = Zeroizing::new(Vec::with_capacity(units.len() * 3));
     for character in char::decode_utf16(units.iter().map(|unit| decode(*unit))) {
-        text.extend_from_slice(character.ok()?.encode_utf8(&mut [0; 4]).as_bytes());
+        // A mark or a dash in the other byte order.
+        let character = character.ok().filter(|c| !matches!(c, '\u{fffe}' | '\u{2d00}'))?;
+        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
     Some(text)
 }
@@ -227,18 +233,39 @@ fn is_header(line: &[u8]) -> bool {
 }
 
 /// Whether a line has a BEGIN or END in it, or something that was meant to be one: with fewer dashes
-/// or with those of a word processor.
+/// or those of a word processor, in small letters, with another space.
 fn is_boundary(line: &[u8]) -> bool {
     const LONGEST: usize = 64;
+    /// What labels begin with, so that text between sections may speak of an end.
+    const LABELS: [&str; 12] = [
+        "CERTIFICATE",
+        "X509",
+        "TRUSTED",
+        "PRIVATE",
+        "RSA",
+        "EC ",
+        "ENCRYPTED",
+        "PKCS",
+        "CMS",
+        "PUBLIC",
+        "OPENSSH",
+        "SSH2",
+    ];
     if contains(line, BEGIN.as_bytes()) || contains(line, END.as_bytes()) {
         return true;
     }
+    let is_dash = |c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let start = String::from_utf8_lossy(&line[..line.len().min(LONGEST)]);
-    let rest =
-        start.trim_start_matches(|c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | ' '));
-    let has_dashes = !start.starts_with(' ') && rest.len() < start.len();
-    let rest = rest.to_ascii_uppercase();
-    has_dashes && (rest.starts_with("BEGIN ") || rest.starts_with("END "))
+    // No line of base64 does: no part of a key is copied below.
+    if !start.starts_with(is_dash) {
+        return false;
+    }
+    let start = start.trim_start_matches(|c| is_dash(c) || c == ' ').to_ascii_uppercase();
+    let label = ["BEGIN", "END"].iter().find_map(|word| start.strip_prefix(word));
+    label.is_some_and(|label| {
+        let label = label.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        LABELS.iter().any(|known| label.starts_with(known))
+    })
 }
 
 fn invalid(line: usize, problem: PemProblem) -> CredentialProblem {
