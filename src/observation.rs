@@ -13,6 +13,8 @@ const GREETING: usize = 512;
 /// What a connection saw while it was made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
+    /// Whether the server has answered a request on an earlier connection.
+    pub(crate) has_answered: bool,
     /// Whom TCP connected to: the collector, or the proxy before it.
     pub(crate) peer: Option<SocketAddr>,
     /// What the peer said first, on TCP.

@@ -1,9 +1,10 @@
 //! The doctor: looks at what was configured, then goes the whole way once.
 
+mod client_hello;
 mod offline;
 mod report;
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -116,8 +117,15 @@ impl Live {
     async fn go(probe: Probe) -> Self {
         let Settings { protocol, compression, .. } = *probe.settings;
         let export = probe.client.send(compression, empty(protocol, compression));
-        let (dns, answer) = tokio::join!(resolve(&probe), export);
-        Self { dns: Some(dns), seen: probe.transport.observed(), answer: answer.map(drop) }
+        let (dns, mut answer) = tokio::join!(resolve(&probe), export);
+        let seen = probe.transport.observed();
+        if answer.is_err()
+            && let Some(silent) = silent_plaintext(&probe.settings, &seen)
+            && client_hello::is_answered(silent).await
+        {
+            answer = Err(Failure::new(FailureKind::NeedsTls, &probe.settings, None));
+        }
+        Self { dns: Some(dns), seen, answer: answer.map(drop) }
     }
 
     /// The runtime is gone, or it panicked.
@@ -233,6 +241,12 @@ impl Live {
             (false, false, None) => return None,
         })
     }
+}
+
+/// A server that we spoke plaintext to, and that said nothing.
+fn silent_plaintext(settings: &Settings, seen: &Observation) -> Option<SocketAddr> {
+    let is_plaintext = settings.tls.is_none() && settings.proxy.is_none();
+    seen.peer.filter(|_| is_plaintext && seen.greeting.is_empty())
 }
 
 /// A message with nothing in it.

@@ -55,17 +55,48 @@ impl Scene<'_> {
     }
 
     /// A connection that failed while HTTP was spoken on it.
-    pub(crate) fn exchange(self, error: &io::Error, was_silent: bool) -> FailureKind {
+    pub(crate) fn exchange(
+        self,
+        error: &io::Error,
+        was_silent: bool,
+        over_http2: bool,
+    ) -> FailureKind {
         match tls_error(error) {
             Some(error) => self.tls(error),
-            None => self.closed(error, was_silent),
+            None => self.closed(error, was_silent, over_http2),
         }
     }
 
-    /// A connection that ended, for what reason soever: with an error of HTTP's, for one.
-    pub(crate) fn closed(self, error: &(dyn StdError + 'static), was_silent: bool) -> FailureKind {
+    /// A connection that ended, for any reason: with an error of HTTP's, for one.
+    pub(crate) fn closed(
+        self,
+        error: &(dyn StdError + 'static),
+        was_silent: bool,
+        over_http2: bool,
+    ) -> FailureKind {
         let asked = was_silent.then(|| self.asked_and_gone()).flatten();
-        asked.unwrap_or_else(|| FailureKind::Connection { source: ours(error), was_silent })
+        asked.unwrap_or_else(|| match was_silent && over_http2 && self.may_expect_tls(error) {
+            true => FailureKind::Closed { source: ours(error) },
+            false => FailureKind::Connection { source: ours(error), was_silent },
+        })
+    }
+
+    /// Whether a server that said nothing over HTTP/2 may have taken plaintext for a broken TLS
+    /// handshake: a server of HTTP/2 begins with its SETTINGS ([RFC 9113, section
+    /// 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). One that has answered before closes
+    /// connections when it ends.
+    fn may_expect_tls(self, error: &(dyn StdError + 'static)) -> bool {
+        use io::ErrorKind as Kind;
+        let is_closed = io_error(error).is_none_or(|error| {
+            matches!(
+                error.kind(),
+                Kind::ConnectionReset
+                    | Kind::ConnectionAborted
+                    | Kind::BrokenPipe
+                    | Kind::UnexpectedEof
+            )
+        });
+        self.credentials.is_none() && !self.seen.has_answered && is_closed
     }
 
     /// The server asked who we are, had its answer, and went without a word: gRPC's C core, Java
@@ -355,6 +386,14 @@ fn ours(error: &(dyn StdError + 'static)) -> Arc<dyn StdError + Send + Sync> {
         cause = error.source();
     }
     Arc::from(Box::<dyn StdError + Send + Sync>::from(words))
+}
+
+/// The first of an error's causes that is of I/O.
+fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    match error.downcast_ref() {
+        Some(error) => Some(error),
+        None => io_error(error.source()?),
+    }
 }
 
 /// The TLS error within an I/O error.

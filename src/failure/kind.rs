@@ -133,6 +133,13 @@ pub enum FailureKind {
     },
     /// We spoke OTLP/HTTP, and the server speaks gRPC.
     OnlyGrpc,
+    /// We spoke HTTP/2 in plaintext to a server that has never answered, and it closed the connection
+    /// before its SETTINGS. Servers for TLS do so, grpc-go for one; it may have another reason.
+    #[non_exhaustive]
+    Closed {
+        /// What the connection said last.
+        source: Arc<dyn StdError + Send + Sync>,
+    },
     /// The connection broke.
     #[non_exhaustive]
     Connection {
@@ -370,6 +377,7 @@ impl FailureKind {
             Self::NoHttp2 { .. } => "no_http2",
             Self::NotGrpc { .. } => "not_grpc",
             Self::OnlyGrpc => "only_grpc",
+            Self::Closed { .. } => "closed",
             Self::Connection { .. } => "connection",
             Self::Deadline { .. } => "deadline",
             Self::Shutdown => "shutdown",
@@ -480,7 +488,9 @@ impl FailureKind {
             | Self::ProxyUnreachable { source, .. } => Some(source),
             Self::Tls { source } | Self::Incompatible { source, .. } => Some(source),
             Self::ServerCertificate(refused) => Some(&refused.source),
-            Self::Connection { source, .. } | Self::HeaderProvider { source } => Some(source),
+            Self::Closed { source }
+            | Self::Connection { source, .. }
+            | Self::HeaderProvider { source } => Some(source),
             _ => None,
         }
     }

@@ -166,9 +166,9 @@ impl Connection {
         };
         let response = sent.map_err(|mut error| match error.take_message() {
             // Another connection would end like this one.
-            Some(_unsent) => match self.wire.last_word().filter(FailureKind::is_permanent) {
-                Some(failure) => Lost::Broken(failure),
-                None => Lost::Unsent,
+            Some(_unsent) => match self.wire.failure(error.error()) {
+                failure if failure.is_permanent() => Lost::Broken(failure),
+                _ => Lost::Unsent,
             },
             None => self.lost(error.into_error()),
         })?;

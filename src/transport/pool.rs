@@ -1,5 +1,6 @@
 //! The connections of one transport: usually one, that all its exports share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Pool {
     require_http2: bool,
     assume_http2: bool,
     slots: Mutex<Slots>,
+    /// Whether there was ever an answer.
+    has_answered: AtomicBool,
     /// What the last dial saw, or the one that goes on.
     observed: Mutex<Observation>,
     /// Held while dialling, so that exports which begin together share one connection.
@@ -42,6 +45,7 @@ impl Pool {
             require_http2,
             assume_http2,
             slots: Mutex::default(),
+            has_answered: AtomicBool::new(false),
             observed: Mutex::default(),
             dialling: Arc::default(),
         })
@@ -122,7 +126,10 @@ impl Pool {
     async fn dial(&self, alive: Alive) -> Result<Arc<Connection>, FailureKind> {
         let (require, assume) = (self.require_http2, self.assume_http2);
         let generation = self.generation();
-        *lock(&self.observed) = Observation::default();
+        *lock(&self.observed) = Observation {
+            has_answered: self.has_answered.load(Ordering::Relaxed),
+            ..Observation::default()
+        };
         let opened =
             Connection::open(&self.connector, require, assume, alive, &self.observed).await;
         self.connector.count(opened.as_ref().err(), &self.observed());
@@ -153,6 +160,7 @@ impl Pool {
 
     /// Takes an HTTP/1.1 connection back once its exchange is over.
     pub(super) fn give_back(&self, connection: Arc<Connection>) {
+        self.has_answered.store(true, Ordering::Relaxed);
         let is_current = connection.generation == self.generation();
         if !connection.is_http2() && is_current && connection.is_usable() {
             lock(&self.slots).idle.push(connection);

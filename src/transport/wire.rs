@@ -70,7 +70,7 @@ impl Wire {
     }
 
     fn note(&self, error: &io::Error) {
-        let failure = self.scene().exchange(error, self.received() == 0);
+        let failure = self.scene().exchange(error, self.received() == 0, self.over_http2);
         // What follows a failure is its consequence.
         lock(&self.failure).get_or_insert(failure);
     }
@@ -98,7 +98,7 @@ impl Wire {
 
     /// Why HTTP failed: the stream's reason, if it has one.
     pub(super) fn failure(&self, error: &(dyn StdError + 'static)) -> FailureKind {
-        let closed = || self.scene().closed(error, self.received() == 0);
+        let closed = || self.scene().closed(error, self.received() == 0, self.over_http2);
         self.last_word().unwrap_or_else(closed)
     }
 }

@@ -1,6 +1,8 @@
 //! The doctor: what it says where all is well, and where it is not.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -163,6 +165,48 @@ fn it_says_where_the_way_ends() {
         let report = builder.build().unwrap().check_blocking();
         assert_eq!(outcome(&report, Topic::Export), [Outcome::Failed], "{report}");
         assert!(report.to_string().contains("OTEL_EXPORTER_OTLP_HEADERS"), "{report}");
+    }
+}
+
+/// A server that resets each connection, but for those that begin with a ClientHello if it `speaks_tls`.
+fn resetting(speaks_tls: bool) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = [0];
+            // Dropped with unread bytes, it is reset; a client may go away before.
+            if stream.peek(&mut first).is_ok() && first == [0x16] && speaks_tls {
+                let mut hello = [0; 4096];
+                let _ = stream.read(&mut hello).and_then(|_| {
+                    // An alert: handshake_failure.
+                    stream.write_all(b"\x15\x03\x03\x00\x02\x02\x28")
+                });
+            }
+        }
+    });
+    addr
+}
+
+#[test]
+fn it_finds_out_whether_a_server_that_says_nothing_speaks_tls() {
+    for (protocol, otherwise) in
+        [(Protocol::Grpc, "closed"), (Protocol::HttpProtobuf, "connection")]
+    {
+        for (speaks_tls, expected) in [(true, "needs_tls"), (false, otherwise)] {
+            let exporters = once(builder())
+                .with_endpoint(format!("http://{}", resetting(speaks_tls)))
+                .with_protocol(protocol)
+                .with_failure_handler(|_| {})
+                .build()
+                .unwrap();
+            let report = exporters.check_blocking();
+            let failure = report.signals[0].failure.as_ref().unwrap();
+            assert_eq!(failure.kind().name(), expected, "{protocol}: {report}");
+            assert_eq!(outcome(&report, Topic::Export), [Outcome::Failed], "{report}");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal};
 use rustls::version::{TLS12, TLS13};
 
 use crate::support::{
-    SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
+    Exporter, SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
     plaintext_collector,
 };
 
@@ -191,6 +191,29 @@ fn a_connection_that_breaks_is_tried_again() {
     }
 }
 
+/// Before that, it may as well be a server for TLS.
+#[test]
+fn a_plaintext_server_that_has_answered_may_reset_connections() {
+    for protocol in TRANSPORTS {
+        let collector = plaintext_collector();
+        let retry = eager().with_max_attempts(u32::MAX);
+        let exporters = plaintext_builder(&collector, protocol).with_retry(retry).build().unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        futures_executor::block_on(exporter.export()).unwrap();
+        // The connection that is there is closed as well.
+        collector.set_accept(Accept::Refuse);
+        collector.close_connections();
+        std::thread::scope(|scope| {
+            let dialled = collector.connections();
+            let export = scope.spawn(|| futures_executor::block_on(exporter.export()));
+            assert!(collector.wait_until(SOON, |seen| seen.connections() > dialled));
+            collector.set_accept(Accept::Serve);
+            export.join().unwrap().unwrap();
+        });
+        assert_eq!(collector.spans().len(), 2, "{protocol}");
+    }
+}
+
 #[test]
 fn a_server_that_refuses_at_first_is_tried_again() {
     for protocol in TRANSPORTS {
@@ -230,7 +253,7 @@ fn connections_that_a_server_retires_lose_nothing_and_cost_no_retry() {
         let (pki, collector) = mtls_collector();
         collector.goaway_after(Some(3));
         let exporters = once(mtls_builder(&pki, &collector, protocol)).build().unwrap();
-        let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+        let exporter = Exporter::new(&exporters, Signal::Traces);
         for _ in 0..30 {
             futures_executor::block_on(exporter.export()).unwrap();
         }
@@ -249,7 +272,7 @@ fn exports_at_once_outlive_the_connections_that_a_server_retires() {
         std::thread::scope(|scope| {
             for _ in 0..12 {
                 scope.spawn(|| {
-                    let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+                    let exporter = Exporter::new(&exporters, Signal::Traces);
                     for _ in 0..20 {
                         futures_executor::block_on(exporter.export()).unwrap();
                     }
@@ -348,7 +371,7 @@ fn a_connection_that_breaks_is_not_taken_for_outdated() {
                 .with_failure_handler(|_| {})
                 .build()
                 .unwrap();
-            let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+            let exporter = Exporter::new(&exporters, Signal::Traces);
             for _ in 0..answers {
                 futures_executor::block_on(exporter.export()).unwrap();
             }
@@ -376,7 +399,7 @@ fn an_answer_that_mentions_https_is_no_sign_of_tls() {
         let page = Reply::Http { status: 400, headers: vec![link] };
         collector.set_reply(move |_| page.clone());
         let exporters = exporters(&collector, protocol);
-        let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
+        let exporter = Exporter::new(&exporters, Signal::Traces);
         let error = futures_executor::block_on(exporter.export()).unwrap_err().to_string();
         assert!(error.contains("HTTP status 400"), "{protocol}: {error}");
         // The connection is gone when the next export begins, and another one is as good.

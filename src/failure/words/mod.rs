@@ -135,6 +135,9 @@ impl<'a> Context<'a> {
                 "the server refused us: it does not speak gRPC, and answered with HTTP status {status}"
             ),
             FailureKind::OnlyGrpc => "we refused the server: it speaks gRPC, not HTTP".to_owned(),
+            FailureKind::Closed { .. } => {
+                "the server closed the connection before it said anything".to_owned()
+            }
             FailureKind::Connection { was_silent: true, .. } => {
                 "the connection broke before the server said anything".to_owned()
             }

@@ -147,6 +147,10 @@ impl Context<'_> {
             FailureKind::OnlyGrpc => {
                 format!("correct the port in {endpoint} ({PORTS}), or set {protocol} to grpc")
             }
+            FailureKind::Closed { .. } => format!(
+                "if the server expects TLS, which Exporters::check() finds out, begin {endpoint} with \
+                 https://"
+            ),
             FailureKind::Connection { was_silent: true, .. } if !self.settings.endpoint.secure => {
                 format!("if the server expects TLS, begin {endpoint} with https://")
             }

@@ -111,6 +111,32 @@ fn a_server_asks_for_a_certificate_in_each_way_that_go_has() {
 }
 
 /// The failure of an export that is refused for good.
+/// It closes such a connection without a byte, so that the export cannot know it.
+#[test]
+fn plaintext_to_a_port_for_tls_is_not_tried_again_and_the_doctor_finds_out() {
+    let Some(server) = GrpcGo::start(&[]) else {
+        return;
+    };
+    let exporters = builder()
+        .with_endpoint(format!("http://localhost:{}", server.reporter.port))
+        .with_protocol(Protocol::Grpc)
+        // Tried again, it would not end.
+        .with_retry(Retry::default().with_initial_backoff(Duration::from_secs(3600)))
+        .with_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
+    export(&exporters, Signal::Traces).unwrap_err();
+    let failure = last_failure(&exporters, Signal::Traces);
+    assert_eq!(failure.kind().name(), "closed", "{failure}");
+    assert!(failure.remedy().starts_with("if the server expects TLS"), "{failure}");
+
+    let report = exporters.check_blocking();
+    for signal in &report.signals {
+        let failure = signal.failure.as_ref().unwrap();
+        assert!(matches!(failure.kind(), FailureKind::NeedsTls), "{report}");
+    }
+}
+
 fn refused(exporters: &Exporters) -> String {
     export(exporters, Signal::Traces).unwrap_err();
     let failure = last_failure(exporters, Signal::Traces);
