@@ -30,8 +30,8 @@ pub(crate) struct Observation {
 pub(crate) struct Handshake {
     /// What the server presented, leaf first. Empty if it came to none.
     pub(crate) server_chain: Vec<CertificateDer<'static>>,
-    /// Whether we accepted that chain.
-    pub(crate) chain_is_verified: bool,
+    /// The trust anchor to which that leads, once we accepted it.
+    pub(crate) anchor: Option<CertificateDer<'static>>,
     /// Whether the server asked for a client certificate.
     pub(crate) certificate_requested: bool,
     /// Whose certificates the server says that it takes, as distinguished names.
@@ -56,8 +56,8 @@ impl Notes {
         lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
     }
 
-    pub(crate) fn verified(&self) {
-        lock(&self.0).chain_is_verified = true;
+    pub(crate) fn verified(&self, anchor: &CertificateDer<'_>) {
+        lock(&self.0).anchor = Some(anchor.clone().into_owned());
     }
 
     pub(crate) fn requested(&self, acceptable_issuers: Vec<String>) {

@@ -69,6 +69,8 @@ pub struct CredentialStatus {
     pub trust_anchors: Vec<CertificateFacts>,
     /// The server's certificate, as it was last presented.
     pub server: Option<CertificateFacts>,
+    /// The one of `trust_anchors` to which the server's chain led.
+    pub anchor: Option<CertificateFacts>,
     /// Whether TLS is in FIPS mode.
     pub fips: bool,
     /// Why the newest credentials there are do not replace these; `None` if there are no newer ones.

@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use crate::config::{Compression, Protocol, Settings};
@@ -136,23 +137,25 @@ impl Live {
 
     fn report(self, probe: &Probe) -> SignalReport {
         let credentials = probe.store.as_ref().map(|store| store.current());
-        let mut findings = offline::findings(&probe.settings, probe.store.as_deref());
+        let facts = |der: &CertificateDer<'_>| {
+            let provider = credentials.as_ref()?.config.crypto_provider();
+            CertificateFacts::parse(der, provider).ok()
+        };
+        let (server_chain, anchor) = match &self.seen.handshake {
+            Some(seen) => (
+                seen.server_chain.iter().filter_map(facts).collect(),
+                seen.anchor.as_ref().and_then(facts),
+            ),
+            None => (Vec::new(), None),
+        };
+        let mut findings =
+            offline::findings(&probe.settings, probe.store.as_deref(), anchor.as_ref());
         findings.extend(self.dns.as_ref().map(|dns| match dns {
             Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
             // The dial asked for itself, and had an answer.
             Err(words) if self.seen.peer.is_some() => Finding::doubtful(Topic::Dns, words.clone()),
             Err(words) => Finding::failed(Topic::Dns, words.clone()),
         }));
-        let server_chain: Vec<CertificateFacts> = match (&self.seen.handshake, &credentials) {
-            (Some(handshake), Some(credentials)) => handshake
-                .server_chain
-                .iter()
-                .filter_map(|der| {
-                    CertificateFacts::parse(der, credentials.config.crypto_provider()).ok()
-                })
-                .collect(),
-            _ => Vec::new(),
-        };
         self.way(probe, &server_chain, &mut findings);
         findings.push(match &self.answer {
             Ok(()) => Finding::good(Topic::Export, "an empty export was answered".to_owned()),

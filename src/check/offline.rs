@@ -5,9 +5,14 @@ use std::time::SystemTime;
 use super::report::{Finding, Topic};
 use crate::config::{Origin, Settings};
 use crate::error::located;
-use crate::tls::{CertificateFacts, Store, Validated};
+use crate::tls::{CertificateFacts, FEW, IssuerProblem, Store, Validated, list};
 
-pub(super) fn findings(settings: &Settings, store: Option<&Store>) -> Vec<Finding> {
+/// `used` is the trust anchor to which the server's chain led.
+pub(super) fn findings(
+    settings: &Settings,
+    store: Option<&Store>,
+    used: Option<&CertificateFacts>,
+) -> Vec<Finding> {
     let Settings { endpoint, protocol, origins, .. } = settings;
     let path = match protocol.is_grpc() {
         true => String::new(),
@@ -25,7 +30,7 @@ pub(super) fn findings(settings: &Settings, store: Option<&Store>) -> Vec<Findin
     };
     match store.current().validated {
         Some(validated) => {
-            trust(&validated, store, &mut findings);
+            trust(&validated, used, store, &mut findings);
             identity(&validated, store, &mut findings);
         }
         None => {
@@ -43,14 +48,54 @@ fn by(origin: &Origin) -> String {
     }
 }
 
-fn trust(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
+/// What is trusted. `used` is the anchor to which the server's chain led: the others do not matter to it,
+/// and many are summed up.
+fn trust(
+    validated: &Validated,
+    used: Option<&CertificateFacts>,
+    store: &Store,
+    to: &mut Vec<Finding>,
+) {
     if !validated.names_a_ca() {
         let words = "the platform's, for no CA is named".to_owned();
         to.push(Finding::good(Topic::TrustAnchors, words));
     }
     let place = located(&validated.origins().ca);
-    for anchor in &validated.trust_anchors {
-        to.push(certificate(Topic::TrustAnchors, anchor, &place, store));
+    let anchors = validated.trust_anchors.len();
+    if anchors > FEW {
+        let unusable: Vec<String> = validated
+            .judged_anchors()
+            .filter_map(|(facts, judged)| judged.err().map(|_problem| facts.subject.clone()))
+            .collect();
+        let words = match unusable.as_slice() {
+            [] => format!("{anchors} certificates, in {place}"),
+            unusable => format!(
+                "{anchors} certificates, in {place}; {} of them cannot issue certificates now: {}",
+                unusable.len(),
+                list(unusable)
+            ),
+        };
+        to.push(match unusable.len() == anchors {
+            true => Finding::doubtful(Topic::TrustAnchors, words),
+            false => Finding::good(Topic::TrustAnchors, words),
+        });
+    }
+    for (facts, judged) in validated.judged_anchors() {
+        let is_used = used == Some(facts);
+        if anchors > FEW && !is_used {
+            continue;
+        }
+        let Finding { topic, outcome, words } =
+            certificate(Topic::TrustAnchors, facts, &place, store);
+        to.push(match judged {
+            // As the server's own certificate.
+            _ if is_used => Finding { topic, outcome, words },
+            _ if used.is_some() => Finding::good(topic, words),
+            Err(IssuerProblem::Expired | IssuerProblem::NotYetValid) | Ok(()) => {
+                Finding { topic, outcome, words }
+            }
+            Err(problem) => Finding::doubtful(topic, format!("{words}: it {problem}")),
+        });
     }
     to.extend(beside(Topic::TrustAnchors, &place, &validated.beside().ca));
 }
@@ -79,15 +124,16 @@ fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
             Topic::ClientChain,
             format!("X.509 version {}, which servers by rustls refuse", leaf.version),
         ),
-        // A server may well trust other CAs than we do.
-        Some(Err(error)) => {
+        Ok(true) => {
+            Finding::good(Topic::ClientChain, format!("{usage}; leads to a CA that we trust"))
+        }
+        Ok(false) => {
+            Finding::good(Topic::ClientChain, format!("{usage}; issued by {}", leaf.issuer))
+        }
+        Err(error) => {
             let words = format!("{usage}; by the CAs that we trust: {error}");
             Finding::doubtful(Topic::ClientChain, words)
         }
-        Some(Ok(())) => {
-            Finding::good(Topic::ClientChain, format!("{usage}; leads to a CA that we trust"))
-        }
-        None => Finding::good(Topic::ClientChain, format!("{usage}; issued by {}", leaf.issuer)),
     });
 }
 
@@ -102,8 +148,10 @@ fn certificate(topic: Topic, facts: &CertificateFacts, place: &str, store: &Stor
     let words = format!("{facts}, SHA-256 {}, in {place}", facts.fingerprint);
     let now = SystemTime::now();
     match () {
-        () if facts.not_after < now => Finding::doubtful(topic, format!("EXPIRED: {words}")),
-        () if facts.not_before > now => Finding::doubtful(topic, format!("NOT YET VALID: {words}")),
+        () if facts.expired(now).is_some() => Finding::doubtful(topic, format!("EXPIRED: {words}")),
+        () if facts.not_yet_valid(now).is_some() => {
+            Finding::doubtful(topic, format!("NOT YET VALID: {words}"))
+        }
         () if store.is_expiring(facts) => {
             Finding::doubtful(topic, format!("expires soon: {words}"))
         }

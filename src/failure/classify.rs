@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
-use super::fault::Chain;
+use super::fault::{Chain, Fault};
 use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 use crate::observation::{Handshake, Observation, Spoken, contains, is_page_of_tls};
-use crate::tls::{CertificateDetails, CertificateFacts, Snapshot};
+use crate::tls::{CertificateDetails, CertificateFacts, RefusedIssuer, Snapshot};
 
 /// What a failure is judged by.
 #[derive(Clone, Copy)]
@@ -154,7 +154,7 @@ impl Scene<'_> {
             }
             rustls::Error::InvalidCertificate(ref error) => {
                 let chain = self.server_chain();
-                let fault = self.chain().fault(error);
+                let fault = self.issuer(error).or_else(|| self.chain().fault(error));
                 let problem = match &fault {
                     Some(fault) => fault.problem(),
                     None => server_problem(error, &chain),
@@ -267,6 +267,18 @@ impl Scene<'_> {
         }
     }
 
+    /// The issuer that our verifier refuses.
+    fn issuer(self, error: &CertificateError) -> Option<Fault> {
+        let CertificateError::Other(OtherError(error)) = error else {
+            return None;
+        };
+        let RefusedIssuer { der, problem, place } = error.downcast_ref()?;
+        let provider = self.credentials?.config.crypto_provider();
+        let certificate = CertificateFacts::parse(der, provider).ok()?;
+        let (certificate, problem) = (Box::new(certificate), problem.clone());
+        Some(Fault::Issuer { certificate, problem, place: *place })
+    }
+
     /// The server's chain, for the question which certificate of it is the reason.
     fn chain(self) -> Chain {
         let handshake = self.seen.handshake.as_ref();
@@ -275,7 +287,7 @@ impl Scene<'_> {
         Chain::new(
             presented.iter().filter_map(CertificateDetails::parse).collect(),
             validated.map_or_else(Vec::new, |validated| validated.anchor_details()),
-            handshake.is_some_and(|handshake| handshake.chain_is_verified),
+            handshake.is_some_and(|handshake| handshake.anchor.is_some()),
         )
     }
 
@@ -308,8 +320,8 @@ impl Own {
         let now = SystemTime::now();
         let fits = |usage: &String| usage == "clientAuth" || usage == "anyExtendedKeyUsage";
         match () {
-            () if own.not_after < now => Some(ClientCertificateProblem::Expired),
-            () if own.not_before > now => Some(ClientCertificateProblem::NotYetValid),
+            () if own.expired(now).is_some() => Some(ClientCertificateProblem::Expired),
+            () if own.not_yet_valid(now).is_some() => Some(ClientCertificateProblem::NotYetValid),
             () if !own.usages.is_empty() && !own.usages.iter().any(fits) => {
                 Some(ClientCertificateProblem::WrongUsage)
             }

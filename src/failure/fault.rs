@@ -5,7 +5,9 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, OtherError};
 
 use super::kind::ServerCertificateProblem as Problem;
-use crate::tls::{CertificateDetails, GeneralName, algorithm_name};
+use crate::tls::{
+    CertificateDetails, CertificateFacts, GeneralName, IssuerPlace, IssuerProblem, algorithm_name,
+};
 
 /// The sizes of RSA keys that the providers of rustls verify signatures with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -47,6 +49,8 @@ pub(crate) enum Fault {
     TooLong { intermediates: usize, last: Holder },
     /// What issued a certificate is not a CA.
     NotACa { issuer: Holder },
+    /// A certificate to which the chain leads cannot issue it.
+    Issuer { certificate: Box<CertificateFacts>, problem: IssuerProblem, place: IssuerPlace },
 }
 
 /// Whose certificate it is.
@@ -83,6 +87,17 @@ impl Fault {
             Self::CriticalExtension { .. } => Problem::CriticalExtension,
             Self::TooLong { .. } => Problem::TooLong,
             Self::NotACa { .. } => Problem::IssuerIsNoCa,
+            Self::Issuer { problem, .. } => match problem {
+                IssuerProblem::Expired => Problem::ExpiredCa,
+                IssuerProblem::NotYetValid => Problem::NotYetValidCa,
+                IssuerProblem::NotCa | IssuerProblem::NoCaExtension => Problem::IssuerIsNoCa,
+                IssuerProblem::PathTooLong { .. } => Problem::PathLength,
+                IssuerProblem::UnknownExtension { .. } => Problem::CriticalExtension,
+                IssuerProblem::NoCertSign
+                | IssuerProblem::WrongUsage
+                | IssuerProblem::RepeatedExtension { .. }
+                | IssuerProblem::Undecodable { .. } => Problem::UnfitCa,
+            },
         }
     }
 }

@@ -279,6 +279,12 @@ pub enum ServerCertificateProblem {
     TooLong,
     /// A certificate of the chain was issued by one that is not a CA's.
     IssuerIsNoCa,
+    /// The CA to which the chain leads has expired.
+    ExpiredCa,
+    /// The CA to which the chain leads is not valid yet, by this machine's clock.
+    NotYetValidCa,
+    /// A CA of the chain must not issue certificates for servers, or cannot be decoded.
+    UnfitCa,
     /// It was revoked.
     Revoked,
     /// Something else.
@@ -360,6 +366,9 @@ impl FailureKind {
                 Server::CriticalExtension => "server_certificate_critical_extension",
                 Server::TooLong => "server_certificate_chain_too_long",
                 Server::IssuerIsNoCa => "server_certificate_issuer_is_no_ca",
+                Server::ExpiredCa => "server_certificate_ca_expired",
+                Server::NotYetValidCa => "server_certificate_ca_not_yet_valid",
+                Server::UnfitCa => "server_certificate_ca_unfit",
                 Server::Revoked => "server_certificate_revoked",
                 Server::Other => "server_certificate",
             },

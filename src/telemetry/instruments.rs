@@ -37,18 +37,21 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
         .with_unit("s")
         .with_description("When a certificate expires, in seconds since 1970")
         .with_callback(move |gauge| {
-            // Of several with one subject, such as two CAs in a rollover, the first to expire counts.
+            // Of several with one subject the first to expire counts.
             let mut soonest = Points::new();
             for StoreBooks { endpoint, status, .. } in exporters.store_books() {
                 let mut note = |role, facts: &CertificateFacts| {
+                    let Some(expires) = facts.not_after.map(seconds) else {
+                        return;
+                    };
                     let certificate = Some((role, facts.subject.clone()));
-                    let expires = seconds(facts.not_after);
                     let point = soonest.entry((endpoint.to_string(), certificate));
                     let point = point.or_insert_with(|| (server(&endpoint), expires));
                     point.1 = point.1.min(expires);
                 };
                 status.chain.first().iter().for_each(|leaf| note("client", leaf));
-                status.trust_anchors.iter().for_each(|anchor| note("ca", anchor));
+                // The others may be a whole store's.
+                status.anchor.iter().for_each(|anchor| note("ca", anchor));
                 status.server.iter().for_each(|leaf| note("server", leaf));
             }
             for ((_, certificate), (server, expires)) in soonest {

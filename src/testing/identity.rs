@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
-use rcgen::KeyPair;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A certificate chain with the private key of its first certificate, made by a [`Pki`](super::Pki).
+/// A certificate chain with the private key of its first certificate: a [`Pki`](super::Pki)'s, or one
+/// of your own.
 #[derive(Clone)]
 pub struct Identity {
     certificates: Vec<CertificateDer<'static>>,
@@ -16,16 +16,14 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, key: &KeyPair) -> Self {
-        let pem =
-            |der: &CertificateDer<'_>| pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()));
-        let certificate_pem = certificates.iter().map(pem).collect();
-        Self {
-            certificates,
-            certificate_pem,
-            key: key.serialize_der(),
-            key_pem: key.serialize_pem(),
-        }
+    /// A chain of your own, leaf first, with the leaf's private key.
+    pub fn new(certificates: Vec<CertificateDer<'static>>, key: PrivatePkcs8KeyDer<'_>) -> Self {
+        let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        let pem = |label: &str, der: &[u8]| pem::encode_config(&pem::Pem::new(label, der), config);
+        let certificate_pem = certificates.iter().map(|der| pem("CERTIFICATE", der)).collect();
+        let key = key.secret_pkcs8_der().to_vec();
+        let key_pem = pem("PRIVATE KEY", &key);
+        Self { certificates, certificate_pem, key, key_pem }
     }
 
     /// The leaf and then the certificates that were added to its chain, in PEM.

@@ -237,7 +237,7 @@ impl Pki {
         if fixture == Fixture::Intermediate {
             chain.push(self.intermediate.der().clone());
         }
-        Identity::new(chain, &key)
+        Identity::new(chain, key.serialize_der().into())
     }
 
     fn issue_v1(&self, common_name: &str, key: &KeyPair) -> Identity {
@@ -246,7 +246,7 @@ impl Pki {
         let (not_before, not_after) = validity();
         let certificate = v1::Certificate { common_name, not_before, not_after, key };
         let der = sound(certificate.signed_by(ca.subject().as_raw(), self.ca.key()));
-        Identity::new(vec![der], key)
+        Identity::new(vec![der], key.serialize_der().into())
     }
 }
 

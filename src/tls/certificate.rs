@@ -11,6 +11,8 @@ use rustls::pki_types::CertificateDer;
 use super::time::utc;
 use super::x509::{self, ToBeSigned};
 
+const UNREADABLE: &str = "(unreadable date)";
+
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -25,12 +27,12 @@ pub struct CertificateFacts {
     /// SHA-256 of the whole certificate, in hexadecimal digits. Empty if the crypto provider has no
     /// SHA-256.
     pub fingerprint: String,
-    /// From when on it is valid.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::utc"))]
-    pub not_before: SystemTime,
-    /// Until when it is valid.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::utc"))]
-    pub not_after: SystemTime,
+    /// From when on it is valid; `None` if the date cannot be read.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
+    pub not_before: Option<SystemTime>,
+    /// Until when it is valid; `None` if the date cannot be read.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
+    pub not_after: Option<SystemTime>,
     /// What it may be used for, by its extended key usage: `serverAuth`, `clientAuth` … Empty if it
     /// does not say, which allows everything.
     pub usages: Vec<String>,
@@ -54,13 +56,25 @@ impl CertificateFacts {
             issuer: printable(&certificate.issuer()),
             names: certificate.names().iter().map(|name| printable(name)).collect(),
             fingerprint: sha256(der, provider).unwrap_or_default(),
-            not_before: certificate.not_before()?,
-            not_after: certificate.not_after()?,
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
             usages: certificate.usages(),
             version: certificate.version(),
             is_ca: certificate.is_ca(),
             public_key: certificate.public_key()?,
         })
+    }
+}
+
+impl CertificateFacts {
+    /// When it expired, if it has.
+    pub(crate) fn expired(&self, now: SystemTime) -> Option<SystemTime> {
+        self.not_after.filter(|not_after| *not_after < now)
+    }
+
+    /// When it is going to be valid, if it is not yet.
+    pub(crate) fn not_yet_valid(&self, now: SystemTime) -> Option<SystemTime> {
+        self.not_before.filter(|not_before| *not_before > now)
     }
 }
 
@@ -72,8 +86,9 @@ impl fmt::Display for CertificateFacts {
         if !names.is_empty() {
             write!(f, " for {}", list(names))?;
         }
-        let (from, to) = (utc(*not_before), utc(*not_after));
         let issuer = named(issuer);
+        let [from, to] =
+            [not_before, not_after].map(|date| date.map_or(UNREADABLE.to_owned(), utc));
         write!(f, ", issued by {issuer}, valid from {from} to {to}")
     }
 }
@@ -83,11 +98,13 @@ pub(crate) fn named(name: &str) -> &str {
     if name.is_empty() { "(no subject)" } else { name }
 }
 
-/// The first few of a list: a certificate may have a hundred names, and a file as many CAs.
+/// How many are shown one by one: a certificate may have a hundred names, and a file as many CAs.
+pub(crate) const FEW: usize = 4;
+
+/// The first few of a list.
 pub(crate) fn list(items: &[String]) -> String {
-    const SHOWN: usize = 4;
-    let shown = items[..items.len().min(SHOWN)].join(", ");
-    match items.len().saturating_sub(SHOWN) {
+    let shown = items[..items.len().min(FEW)].join(", ");
+    match items.len().saturating_sub(FEW) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -3,41 +3,34 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 
 use super::certificate::distinguished_name;
+use super::verifier::ServerVerifier;
 use crate::config::TlsVersion;
 use crate::observation::Notes;
 
-/// A configuration that verifies the server by `roots` and presents `identity` where asked, and its
-/// verifier.
+/// A configuration that verifies the server by `verifier` and presents `identity` where asked.
 pub(super) fn client_config(
-    provider: Arc<CryptoProvider>,
+    verifier: Arc<ServerVerifier>,
     min_version: TlsVersion,
-    roots: RootCertStore,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
-) -> Result<(ClientConfig, Arc<dyn ServerCertVerifier>), rustls::Error> {
-    let verifier: Arc<dyn ServerCertVerifier> =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::clone(&verifier.provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(min_version))?
-        // The name of the way in; what verifies is webpki, as it would without us.
+        // The name of the way in: ours takes nothing that rustls' own would refuse, but for the server's
+        // certificate that is itself trusted.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(Identity(identity)));
     config.alpn_protocols = alpn;
-    Ok((unresumed(config), verifier))
+    Ok(unresumed(config))
 }
 
 /// A configuration that resumes no session, so that every connection shows the certificates of both
@@ -52,7 +45,7 @@ pub(super) fn unresumed(mut config: ClientConfig) -> ClientConfig {
 /// that was brought along is not known, and stays.
 pub(super) fn noting(
     config: &ClientConfig,
-    verifier: Option<&Arc<dyn ServerCertVerifier>>,
+    verifier: Option<&Arc<ServerVerifier>>,
     notes: &Notes,
 ) -> ClientConfig {
     let mut config = config.clone();
@@ -110,20 +103,19 @@ impl ResolvesClientCert for Noting<Arc<dyn ResolvesClientCert>> {
     }
 }
 
-impl ServerCertVerifier for Noting<Arc<dyn ServerCertVerifier>> {
+impl ServerCertVerifier for Noting<Arc<ServerVerifier>> {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.1.presented([leaf].into_iter().chain(intermediates));
-        let verified =
-            self.0.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)?;
-        self.1.verified();
-        Ok(verified)
+        let anchor = self.0.verify(leaf, intermediates, server_name, now)?;
+        self.1.verified(&anchor.der);
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -146,13 +138,5 @@ impl ServerCertVerifier for Noting<Arc<dyn ServerCertVerifier>> {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        self.0.requires_raw_public_keys()
-    }
-
-    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
-        self.0.root_hint_subjects()
     }
 }

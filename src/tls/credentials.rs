@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{CertificateError, RootCertStore};
 use zeroize::Zeroizing;
 
+use super::anchor::{Anchor, IssuerProblem};
 use super::certificate::CertificateFacts;
 use super::details::CertificateDetails;
 use super::time::utc;
@@ -114,11 +115,10 @@ impl Credentials {
         if self.trust_anchors.as_ref().is_some_and(Vec::is_empty) {
             return Err(problem(&self.origins.ca, CredentialProblem::NoTrustAnchors));
         }
-        let mut roots = RootCertStore::empty();
-        let mut trust_anchors = Vec::new();
+        let (mut anchors, mut trust_anchors) = (Vec::new(), Vec::new());
         for (index, der) in self.trust_anchors.iter().flatten().enumerate() {
             let invalid = |source| invalid_certificate(&self.origins.ca, index, source);
-            roots.add(der.clone()).map_err(|source| invalid(Box::new(source)))?;
+            anchors.push(Anchor::read(der).map_err(|source| invalid(Box::new(source)))?);
             trust_anchors.push(CertificateFacts::parse(der, provider).map_err(invalid)?);
         }
         let identity = match &self.identity {
@@ -128,7 +128,7 @@ impl Credentials {
         let (certified_key, chain) = identity.unzip();
         Ok(Validated {
             credentials: self,
-            roots,
+            anchors: anchors.into(),
             certified_key,
             trust_anchors,
             chain: chain.unwrap_or_default(),
@@ -214,8 +214,9 @@ impl Identity {
 pub(crate) struct Validated {
     pub(super) credentials: Credentials,
     /// Empty for the platform's roots.
-    pub(super) roots: RootCertStore,
+    pub(super) anchors: Arc<[Anchor]>,
     pub(super) certified_key: Option<Arc<CertifiedKey>>,
+    /// What the anchors say of themselves, one for one.
     pub(crate) trust_anchors: Vec<CertificateFacts>,
     /// The client's, leaf first.
     pub(crate) chain: Vec<CertificateFacts>,
@@ -243,40 +244,69 @@ impl Validated {
         self.credentials.trust_anchors.is_some()
     }
 
-    /// Whether a server that trusts the CAs that we do would take our certificate; `None` where
-    /// there is no certificate, or no CA is named.
+    /// Each anchor, and why it cannot issue certificates for servers now, if it cannot.
+    pub(crate) fn judged_anchors(
+        &self,
+    ) -> impl Iterator<Item = (&CertificateFacts, Result<(), IssuerProblem>)> {
+        let now = SystemTime::now();
+        let judged = self.anchors.iter().map(move |anchor| anchor.may_issue(now, 0));
+        self.trust_anchors.iter().zip(judged)
+    }
+
+    /// Whether our own certificate is of a CA that we trust, as a server would see it that trusts the
+    /// same ones; `Ok(false)` where it is of another, which is as usual.
     pub(crate) fn verify_client(
         &self,
         provider: &Arc<CryptoProvider>,
-    ) -> Option<Result<(), rustls::Error>> {
-        let identity = self.credentials.identity.as_ref()?;
-        let (leaf, intermediates) = identity.chain.split_first()?;
-        let roots = Arc::new(self.roots.clone());
-        // It has no verifier for no roots.
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .build()
-            .ok()?;
-        Some(verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).map(drop))
+    ) -> Result<bool, rustls::Error> {
+        let Some(Identity { chain, .. }) = &self.credentials.identity else {
+            return Ok(false);
+        };
+        let roots = self.anchors.iter().map(|anchor| anchor.trust_anchor.clone());
+        let roots = Arc::new(RootCertStore { roots: roots.collect() });
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        // There is no verifier for no roots.
+        let (Some((leaf, intermediates)), Ok(verifier)) = (chain.split_first(), verifier.build())
+        else {
+            return Ok(false);
+        };
+        match verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
+            Ok(_verified) => Ok(true),
+            // The latter is another CA of the same name.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Why these must not take the place of others that work: their time is over, or yet to come.
     pub(super) fn ensure_in_time(&self) -> Result<(), Error> {
-        let Some(leaf) = self.chain.first() else {
-            return Ok(());
-        };
-        let now = SystemTime::now();
-        let subject = leaf.subject.clone();
-        if leaf.not_after < now {
-            let not_after = utc(leaf.not_after);
-            let expired = CredentialProblem::Expired { subject, not_after };
-            return Err(problem(&self.credentials.origins.certificate, expired));
+        let Origins { ca, certificate, .. } = &self.credentials.origins;
+        let mut anchors = self.trust_anchors.iter().map(out_of_time);
+        // One that is good is enough.
+        if let Some(Some(first)) = anchors.next()
+            && anchors.all(|anchor| anchor.is_some())
+        {
+            return Err(problem(ca, first));
         }
-        if leaf.not_before > now {
-            let not_before = utc(leaf.not_before);
-            let early = CredentialProblem::NotYetValid { subject, not_before };
-            return Err(problem(&self.credentials.origins.certificate, early));
+        match self.chain.first().and_then(out_of_time) {
+            Some(leaf) => Err(problem(certificate, leaf)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+fn out_of_time(facts: &CertificateFacts) -> Option<CredentialProblem> {
+    let (now, subject) = (SystemTime::now(), facts.subject.clone());
+    match (facts.expired(now), facts.not_yet_valid(now)) {
+        (Some(not_after), _) => {
+            Some(CredentialProblem::Expired { subject, not_after: utc(not_after) })
+        }
+        (None, Some(not_before)) => {
+            Some(CredentialProblem::NotYetValid { subject, not_before: utc(not_before) })
+        }
+        (None, None) => None,
     }
 }
 

@@ -4,14 +4,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use der::asn1::{AnyRef, BitStringRef, UintRef};
 use der::{Decode, SliceReader, Tag, TagNumber, Tagged};
 use rustls::pki_types::CertificateDer;
 
 use super::certificate::printable;
-use super::x509::{self, SUBJECT_ALT_NAME, ToBeSigned, in_short};
-
-const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+use super::x509::{self, EXTENSIONS, NAME_CONSTRAINTS, SUBJECT_ALT_NAME, ToBeSigned, in_short};
 
 /// Algorithms of keys and signatures, and curves.
 const ALGORITHMS: &[(&str, &str)] = &[
@@ -53,17 +51,8 @@ const ALGORITHMS: &[(&str, &str)] = &[
     ("1.3.36.3.3.2.8.1.1.13", "brainpoolP512r1"),
 ];
 
-/// The extensions of [RFC 5280, section 4.2](https://www.rfc-editor.org/rfc/rfc5280#section-4.2).
-const EXTENSIONS: &[(&str, &str)] = &[
-    ("2.5.29.9", "subjectDirectoryAttributes"),
-    ("2.5.29.14", "subjectKeyIdentifier"),
-    ("2.5.29.18", "issuerAltName"),
-    ("2.5.29.32", "certificatePolicies"),
-    ("2.5.29.33", "policyMappings"),
-    ("2.5.29.35", "authorityKeyIdentifier"),
-    ("2.5.29.36", "policyConstraints"),
-    ("2.5.29.46", "freshestCRL"),
-    ("2.5.29.54", "inhibitAnyPolicy"),
+/// Extensions that must not be critical, or are of other documents than RFC 5280.
+const OTHER_EXTENSIONS: &[(&str, &str)] = &[
     ("1.3.6.1.5.5.7.1.1", "authorityInfoAccess"),
     ("1.3.6.1.5.5.7.1.11", "subjectInfoAccess"),
     ("1.3.6.1.5.5.7.1.24", "tlsFeature"),
@@ -121,12 +110,15 @@ impl CertificateDetails {
         let (key_algorithm, key) = public_key(&key)?;
         let unread_critical = certificate
             .extensions()
+            .into_iter()
             .filter(|extension| extension.is_critical)
             .map(|extension| dotted(extension.id))
             .filter(|id| !READ_BY_WEBPKI.contains(&id.as_str()))
-            .map(|id| match EXTENSIONS.iter().find(|(known, _)| *known == id) {
-                Some((_, name)) => format!("{name} ({id})"),
-                None => id,
+            .map(|id| {
+                match EXTENSIONS.iter().chain(OTHER_EXTENSIONS).find(|(known, _)| *known == id) {
+                    Some((_, name)) => format!("{name} ({id})"),
+                    None => id,
+                }
             })
             .collect();
         let constraints = certificate.list(NAME_CONSTRAINTS);

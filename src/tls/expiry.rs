@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::certificate::CertificateFacts;
+use super::certificate::{CertificateFacts, FEW};
 use super::time::utc;
 use crate::lock::lock;
 use crate::stderr;
@@ -30,27 +30,51 @@ impl Expiry {
 
     /// Whether it is time to warn.
     pub(super) fn is_near(&self, facts: &CertificateFacts) -> bool {
+        let CertificateFacts { not_before, not_after, .. } = facts;
+        let Some(not_after) = *not_after else {
+            return false;
+        };
         let threshold = self.threshold.unwrap_or_else(|| {
-            let life = facts.not_after.duration_since(facts.not_before).unwrap_or_default();
-            IN_ADVANCE.min(life / 4)
+            let life = not_before.and_then(|not_before| not_after.duration_since(not_before).ok());
+            IN_ADVANCE.min(life.unwrap_or_default() / 4)
         });
-        left(facts) < threshold
+        left(not_after) < threshold
+    }
+
+    /// Of trust anchors the one counts that is in use: the others may be a root store, of which some
+    /// have always expired. If all of them are out of time, none can be used.
+    pub(super) fn look_at_anchors(
+        &self,
+        anchors: &[CertificateFacts],
+        used: Option<&CertificateFacts>,
+        place: &str,
+    ) {
+        let now = SystemTime::now();
+        let is_out_of_time =
+            |facts: &CertificateFacts| facts.expired(now).or(facts.not_yet_valid(now)).is_some();
+        if anchors.iter().all(is_out_of_time) {
+            anchors.iter().take(FEW).for_each(|anchor| self.look("CA", anchor, place));
+        }
+        // After a rotation it may be nobody's to renew.
+        if let Some(used) = used.filter(|used| anchors.contains(used)) {
+            self.look("CA", used, place);
+        }
     }
 
     pub(super) fn look(&self, whose: &str, facts: &CertificateFacts, place: &str) {
         self.warn_if_early(whose, facts, place);
-        if !self.is_near(facts) {
-            return;
-        }
         let CertificateFacts { subject, fingerprint, not_after, .. } = facts;
-        let left = left(facts);
+        let (Some(not_after), true) = (*not_after, self.is_near(facts)) else {
+            return;
+        };
+        let left = left(not_after);
         let days = left.as_secs() / DAY;
         let now = (!left.is_zero()).then_some(days);
         let told = lock(&self.told).insert(format!("{whose} {fingerprint}"), now);
         if told == Some(now) {
             return;
         }
-        let not_after = utc(*not_after);
+        let not_after = utc(not_after);
         let when = match left {
             Duration::ZERO => "has expired".to_owned(),
             _ if days == 0 => "expires in less than a day".to_owned(),
@@ -72,13 +96,14 @@ impl Expiry {
 
     /// Warns once of a certificate that is not valid yet.
     fn warn_if_early(&self, whose: &str, facts: &CertificateFacts, place: &str) {
-        let CertificateFacts { subject, fingerprint, not_before, .. } = facts;
-        if *not_before <= SystemTime::now()
-            || lock(&self.told).insert(format!("early {whose} {fingerprint}"), None).is_some()
-        {
+        let CertificateFacts { subject, fingerprint, .. } = facts;
+        let Some(not_before) = facts.not_yet_valid(SystemTime::now()) else {
+            return;
+        };
+        if lock(&self.told).insert(format!("early {whose} {fingerprint}"), None).is_some() {
             return;
         }
-        let not_before = utc(*not_before);
+        let not_before = utc(not_before);
         let words = format!(
             "the {whose} certificate ({subject}) is not valid before {not_before}: correct this \
              machine's clock, or replace the certificate in {place}"
@@ -94,7 +119,7 @@ impl Expiry {
     }
 }
 
-/// What is left of a certificate's life.
-fn left(facts: &CertificateFacts) -> Duration {
-    facts.not_after.duration_since(SystemTime::now()).unwrap_or_default()
+/// What is left until then.
+fn left(not_after: SystemTime) -> Duration {
+    not_after.duration_since(SystemTime::now()).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! Whom we trust, and who we are. Knows nothing of tokio, tonic or hyper.
 
+mod anchor;
 mod certificate;
 mod client_config;
 mod credentials;
@@ -11,14 +12,17 @@ mod provider;
 mod source;
 mod store;
 mod time;
+mod verifier;
 mod x509;
 
-pub(crate) use certificate::{list, named, printable};
+pub(crate) use anchor::IssuerProblem;
+pub(crate) use certificate::{FEW, list, named, printable};
 pub(crate) use credentials::Validated;
 pub(crate) use details::{CertificateDetails, GeneralName, algorithm_name};
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Loading, Snapshot, Store};
 pub(crate) use time::utc;
+pub(crate) use verifier::{IssuerPlace, RefusedIssuer};
 
 pub use certificate::CertificateFacts;
 pub use credentials::Credentials;

@@ -1,17 +1,16 @@
 //! The platform's certificate authorities.
 
+use std::sync::Arc;
 use std::{env, fs};
 
-use rustls::RootCertStore;
-
+use super::anchor::Anchor;
 use crate::config::Pem;
 use crate::error::Error;
 
-/// What the platform has is not ours to judge: what cannot be read or parsed is left out.
-pub(super) fn roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+/// What cannot be read or parsed is left out: what the platform has is not ours to put right.
+pub(super) fn roots() -> Arc<[Anchor]> {
+    let roots = rustls_native_certs::load_native_certs().certs;
+    roots.iter().filter_map(|der| Anchor::read(der).ok()).collect()
 }
 
 /// Why there are no roots, if a variable names others than the system's: those that

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustls::client::danger::ServerCertVerifier;
+use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::CertificateDer;
 
 use super::CredentialSource;
+use super::anchor::Anchor;
 use super::certificate::CertificateFacts;
 use super::client_config::{client_config, noting, unresumed};
 use super::credentials::{Credentials, Validated};
@@ -19,6 +20,7 @@ use super::expiry::Expiry;
 use super::platform;
 use super::source::Files;
 use super::time::utc;
+use super::verifier::ServerVerifier;
 use crate::config::{Settings, TlsSettings, TlsVersion};
 use crate::error::{Error, located};
 use crate::lock::lock;
@@ -57,7 +59,7 @@ struct Recipe {
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
     /// `None` where they are not needed.
-    platform_roots: Option<RootCertStore>,
+    platform_roots: Option<Arc<[Anchor]>>,
     is_from_source: bool,
     alpn: Vec<Vec<u8>>,
     endpoint: String,
@@ -74,6 +76,8 @@ struct State {
     refusals: u64,
     /// The server's leaf, of the last handshake that showed one.
     server: Option<CertificateFacts>,
+    /// The one of the named trust anchors to which its chain led.
+    anchor: Option<CertificateFacts>,
     /// How many dials came to a TLS handshake, by the name of their failure.
     handshakes: BTreeMap<Option<&'static str>, u64>,
 }
@@ -85,7 +89,7 @@ pub(crate) struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) config: Arc<ClientConfig>,
     /// The configuration's; `None` if that was brought along.
-    verifier: Option<Arc<dyn ServerCertVerifier>>,
+    verifier: Option<Arc<ServerVerifier>>,
     /// Whether the server has answered a request on a connection made with these credentials.
     accepted: Arc<AtomicBool>,
     /// What the configuration was made of; `None` if it was brought along.
@@ -172,7 +176,8 @@ impl Store {
             alpn,
             endpoint: settings.endpoint.to_string(),
         };
-        if recipe.roots(&validated).is_empty() {
+        let platform_roots = recipe.platform_roots.as_deref().unwrap_or_default();
+        if validated.anchors.is_empty() && platform_roots.is_empty() {
             return Err(platform::named_in_vain().unwrap_or_else(|| Error::NoPlatformRoots {
                 endpoint: settings.endpoint.to_string(),
                 origin: settings.endpoint.origin.clone(),
@@ -238,7 +243,7 @@ impl Store {
                 generation,
                 subject = leaf.map(|leaf| leaf.subject.as_str()),
                 fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
-                not_after = leaf.map(|leaf| utc(leaf.not_after)),
+                not_after = leaf.and_then(|leaf| leaf.not_after).map(utc),
                 "new credentials are in use"
             );
         }
@@ -271,17 +276,22 @@ impl Store {
         let Some(handshake) = &seen.handshake else {
             return;
         };
+        let current = self.current();
+        let facts = |der: &CertificateDer<'_>| {
+            // What cannot be parsed has no date to show.
+            CertificateFacts::parse(der, current.config.crypto_provider()).ok()
+        };
         // Of whom we trust: nobody else's dates matter.
-        let leaf =
-            seen.session.as_ref().and_then(|_| handshake.server_chain.first()).and_then(|leaf| {
-                let provider = Arc::clone(self.current().config.crypto_provider());
-                // What cannot be parsed has no date to show.
-                CertificateFacts::parse(leaf, &provider).ok()
-            });
+        let leaf = seen.session.as_ref().and_then(|_| handshake.server_chain.first());
+        let leaf = leaf.and_then(facts);
+        let named = current.validated.iter().flat_map(|validated| &validated.trust_anchors);
+        let anchor = handshake.anchor.as_ref().and_then(facts);
+        let anchor = named.into_iter().find(|named| Some(*named) == anchor.as_ref()).cloned();
         let mut state = self.state();
         *state.handshakes.entry(failure).or_default() += 1;
         if leaf.is_some() {
             state.server = leaf;
+            state.anchor = anchor;
         }
     }
 
@@ -296,22 +306,20 @@ impl Store {
     }
 
     fn warn_of_expiry(&self) {
-        let (validated, server) = {
+        let (validated, server, anchor) = {
             let state = self.state();
-            (state.current.validated.clone(), state.server.clone())
+            (state.current.validated.clone(), state.server.clone(), state.anchor.clone())
         };
+        if let Some(validated) = validated {
+            let origins = validated.origins();
+            if let Some(leaf) = validated.chain.first() {
+                self.expiry.look("client", leaf, &located(&origins.certificate));
+            }
+            let anchors = &validated.trust_anchors;
+            self.expiry.look_at_anchors(anchors, anchor.as_ref(), &located(&origins.ca));
+        }
         if let Some(server) = &server {
             self.expiry.look("server", server, "the server");
-        }
-        let Some(validated) = validated else {
-            return;
-        };
-        let origins = validated.origins();
-        if let Some(leaf) = validated.chain.first() {
-            self.expiry.look("client", leaf, &located(&origins.certificate));
-        }
-        for anchor in &validated.trust_anchors {
-            self.expiry.look("CA", anchor, &located(&origins.ca));
         }
     }
 
@@ -331,6 +339,7 @@ impl Store {
             refusal: state.refusal.clone(),
             refusals: state.refusals,
             server: state.server.clone(),
+            anchor: state.anchor.clone(),
         }
     }
 
@@ -348,6 +357,7 @@ impl State {
             refusal: None,
             refusals: 0,
             server: None,
+            anchor: None,
             handshakes: BTreeMap::new(),
         }
     }
@@ -366,20 +376,15 @@ impl State {
 }
 
 impl Recipe {
-    /// The CA that was named in place of the platform's, or those of the platform.
-    fn roots(&self, validated: &Validated) -> RootCertStore {
-        let mut roots = validated.roots.clone();
-        if let Some(platform) = &self.platform_roots {
-            roots.extend(platform.roots.iter().cloned());
-        }
-        roots
-    }
-
     fn snapshot(&self, generation: u64, validated: Validated) -> Result<Snapshot, Error> {
-        let (config, verifier) = client_config(
-            Arc::clone(&self.provider),
+        let verifier = Arc::new(ServerVerifier {
+            provider: Arc::clone(&self.provider),
+            named: Arc::clone(&validated.anchors),
+            platform: self.platform_roots.clone().unwrap_or_default(),
+        });
+        let config = client_config(
+            Arc::clone(&verifier),
             self.min_version,
-            self.roots(&validated),
             validated.certified_key.clone(),
             self.alpn.clone(),
         )

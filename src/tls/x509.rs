@@ -1,21 +1,25 @@
 //! A certificate, as far as we read it ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
 //!
 //! By types of our own over `der`'s, for those of `x509-cert` refuse what TLS takes: years before 1970,
-//! text that is not quite of its type, an odd extension. A certificate is the verifier's to judge, and
-//! here only to be told of.
+//! text that is not quite of its type, an odd extension. What messages show is read leniently: what
+//! cannot be decoded is left out. Where trust depends on it, [`ToBeSigned::all_extensions`] is asked.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, SetOfVec};
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef, SetOfVec};
 use der::{Decode, Encode, Sequence, Tag, TagNumber, Tagged, ValueOrd};
 
 use super::certificate::hex;
 use super::time::instant;
 
+const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+pub(super) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 pub(super) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
-const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
-const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+pub(super) const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+pub(super) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+pub(super) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 
 /// The numbers of `GeneralName`'s choices.
 const DNS_NAME: u32 = 2;
@@ -61,6 +65,26 @@ const USAGES: &[(&str, &str)] = &[
     ("1.3.6.1.5.5.7.3.9", "OCSPSigning"),
 ];
 
+/// The extensions of [RFC 5280, section
+/// 4.2.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1), which may be critical.
+pub(super) const EXTENSIONS: &[(&str, &str)] = &[
+    ("2.5.29.9", "subjectDirectoryAttributes"),
+    ("2.5.29.14", "subjectKeyIdentifier"),
+    ("2.5.29.15", "keyUsage"),
+    ("2.5.29.17", "subjectAltName"),
+    ("2.5.29.18", "issuerAltName"),
+    ("2.5.29.19", "basicConstraints"),
+    ("2.5.29.30", "nameConstraints"),
+    ("2.5.29.31", "crlDistributionPoints"),
+    ("2.5.29.32", "certificatePolicies"),
+    ("2.5.29.33", "policyMappings"),
+    ("2.5.29.35", "authorityKeyIdentifier"),
+    ("2.5.29.36", "policyConstraints"),
+    ("2.5.29.37", "extendedKeyUsage"),
+    ("2.5.29.46", "freshestCRL"),
+    ("2.5.29.54", "inhibitAnyPolicy"),
+];
+
 #[derive(Sequence)]
 struct Certificate<'a> {
     to_be_signed: ToBeSigned<'a>,
@@ -82,15 +106,22 @@ pub(super) struct ToBeSigned<'a> {
     issuer_id: Option<BitStringRef<'a>>,
     #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
     subject_id: Option<BitStringRef<'a>>,
-    /// Each is an identifier, perhaps whether it is critical, and an octet string.
     #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
-    extensions: Option<Vec<Vec<AnyRef<'a>>>>,
+    extensions: Option<AnyRef<'a>>,
 }
 
 pub(super) struct Extension<'a> {
     pub(super) id: AnyRef<'a>,
     pub(super) is_critical: bool,
     pub(super) value: &'a [u8],
+}
+
+#[derive(Sequence)]
+struct DecodedExtension<'a> {
+    id: AnyRef<'a>,
+    #[asn1(default = "Default::default")]
+    is_critical: bool,
+    value: &'a OctetStringRef,
 }
 
 #[derive(Sequence)]
@@ -134,17 +165,37 @@ impl<'a> ToBeSigned<'a> {
         self.issuer.value()
     }
 
-    pub(super) fn not_before(&self) -> der::Result<SystemTime> {
+    /// `None` if it cannot be read, as with [`not_after`](Self::not_after).
+    pub(super) fn not_before(&self) -> Option<SystemTime> {
         instant(self.validity.not_before)
     }
 
-    pub(super) fn not_after(&self) -> der::Result<SystemTime> {
+    pub(super) fn not_after(&self) -> Option<SystemTime> {
         instant(self.validity.not_after)
     }
 
     /// The `SubjectPublicKeyInfo` in DER.
     pub(super) fn public_key(&self) -> der::Result<Vec<u8>> {
         self.public_key.to_der()
+    }
+
+    /// The `SubjectPublicKeyInfo` in DER, without its tag and length.
+    pub(super) fn public_key_der(&self) -> &'a [u8] {
+        self.public_key.value()
+    }
+
+    /// The identifier of the certificate's own key, if there is one.
+    pub(super) fn subject_key_identifier(&self) -> Option<&'a [u8]> {
+        let identifier = <&OctetStringRef>::from_der(self.extension(SUBJECT_KEY_IDENTIFIER)?);
+        Some(identifier.ok()?.as_bytes())
+    }
+
+    /// The identifier of the issuer's key, if there is one.
+    pub(super) fn authority_key_identifier(&self) -> Option<&'a [u8]> {
+        let number = TagNumber(0);
+        let tag = Tag::ContextSpecific { constructed: false, number };
+        let parts = self.list(AUTHORITY_KEY_IDENTIFIER);
+        parts.into_iter().find(|part| part.tag() == tag).map(|part| part.value())
     }
 
     /// Of the subject's alternative names, those that a client may ask for.
@@ -180,20 +231,34 @@ impl<'a> ToBeSigned<'a> {
     }
 
     fn extension(&self, id: ObjectIdentifier) -> Option<&'a [u8]> {
-        let mut extensions = self.extensions();
+        let mut extensions = self.extensions().into_iter();
         extensions.find(|extension| extension.id.value() == id.as_bytes()).map(|it| it.value)
     }
 
     /// Those that have the parts of an extension.
-    pub(super) fn extensions(&self) -> impl Iterator<Item = Extension<'a>> {
-        self.extensions.iter().flatten().filter_map(|extension| match *extension.as_slice() {
+    pub(super) fn extensions(&self) -> Vec<Extension<'a>> {
+        let extensions = self.extensions.and_then(|extensions| extensions.decode_as().ok());
+        let extensions: Vec<Vec<AnyRef<'a>>> = extensions.unwrap_or_default();
+        let extension = |parts: &Vec<AnyRef<'a>>| match *parts.as_slice() {
             [id, value] => Some(Extension { id, is_critical: false, value: value.value() }),
             [id, is_critical, value] => {
                 let is_critical = is_critical.value() != [0];
                 Some(Extension { id, is_critical, value: value.value() })
             }
             _ => None,
-        })
+        };
+        extensions.iter().filter_map(extension).collect()
+    }
+
+    /// All of them, each decoded to the last byte.
+    pub(super) fn all_extensions(&self) -> der::Result<Vec<Extension<'a>>> {
+        let extensions = self.extensions.map(|extensions| extensions.decode_as()).transpose()?;
+        let extensions: Vec<DecodedExtension<'a>> = extensions.unwrap_or_default();
+        let extension = |DecodedExtension { id, is_critical, value }| {
+            id.tag().assert_eq(Tag::ObjectIdentifier)?;
+            Ok(Extension { id, is_critical, value: value.as_bytes() })
+        };
+        extensions.into_iter().map(extension).collect()
     }
 }
 

@@ -159,9 +159,9 @@ fn certificates_that_expire_are_warned_of_once_a_day() {
 }
 
 /// One point of a metric: its attributes but for the server's, and its value.
-type Point = (Vec<(String, String)>, i64);
+pub(crate) type Point = (Vec<(String, String)>, i64);
 
-fn points(collector: &Collector, name: &str) -> Vec<Point> {
+pub(crate) fn points(collector: &Collector, name: &str) -> Vec<Point> {
     // The newest there are.
     let metrics = collector.metrics();
     let Some(metric) = metrics.iter().rev().find(|metric| metric.name == name) else {
@@ -243,7 +243,7 @@ fn the_meter_provider_has_metrics_of_the_exporters() {
         );
         let status = telemetry.exporters().unwrap().status();
         let expected = status.credentials[0].chain[0].not_after;
-        let expected = expected.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let expected = expected.unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(points(&collector, name)[1].1, expected as i64);
         assert_eq!(points(&collector, "otlp_mtls.tls.handshakes"), [(vec![], 1)]);
         assert_eq!(points(&collector, "otlp_mtls.credentials.rotations"), [(vec![], 0)]);

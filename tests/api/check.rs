@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
+use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{
-    Compression, Exporters, ExportersBuilder, Outcome, Protocol, Report, Signal, Topic,
+    Compression, Exporters, ExportersBuilder, Outcome, Pem, Protocol, Report, Signal, Topic,
 };
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -410,5 +410,39 @@ fn the_empty_export_is_like_any_other() {
         assert_eq!(failure.kind().name(), "header_provider", "{failure}");
         assert!(failure.summary().ends_with("no headers within 300ms"), "{failure}");
         drop(release);
+    }
+}
+
+#[test]
+fn a_ca_for_each_side_is_as_usual() {
+    let (servers, clients) = (Pki::new(), Pki::new());
+    // Of another name than the servers' CA, and of the same.
+    for client in [servers.client(Fixture::OtherCa), clients.client(Fixture::Good)] {
+        let client_ca = clients.ca_pem().to_owned() + servers.other_ca_pem();
+        let collector = Collector::builder()
+            .with_tls(servers.server(Fixture::Good))
+            .with_client_ca(&client_ca)
+            .start()
+            .unwrap();
+        let check = |client: &Identity| {
+            builder()
+                .with_endpoint(collector.endpoint())
+                .with_ca_certificate(Pem::bytes(servers.ca_pem()))
+                .with_client_identity(
+                    Pem::bytes(client.certificate_pem()),
+                    Pem::bytes(client.key_pem()),
+                )
+                .with_failure_handler(|_| {})
+                .build()
+                .unwrap()
+                .check_blocking()
+        };
+        let report = check(&client);
+        assert!(report.is_delivered(), "{report}");
+        assert_eq!(outcome(&report, Topic::ClientChain), [Outcome::Good], "{report}");
+        assert!(report.to_string().contains("for clientAuth; issued by CN="), "{report}");
+        // What is wrong with it whoever issued it is told.
+        let report = check(&clients.client(Fixture::WrongUsage));
+        assert_eq!(outcome(&report, Topic::ClientChain), [Outcome::Doubtful], "{report}");
     }
 }

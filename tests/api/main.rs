@@ -19,6 +19,7 @@ mod servers;
 mod sharing;
 mod soak;
 mod testing;
+mod trust;
 mod warnings;
 mod wire;
 mod words;

@@ -2,8 +2,9 @@
 
 use futures_executor::block_on;
 use opentelemetry_sdk::trace::SpanExporter;
-use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
 use otlp_mtls::{Error, Exporters, Pem};
+use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::{in_a_process, is_child};
 
@@ -43,6 +44,55 @@ fn trusted_unless_a_ca_is_named() {
 
         export(&named().with_system_roots(true).build().unwrap()).unwrap();
     });
+}
+
+/// Like those that are named: one among them that is no CA issues nothing.
+#[test]
+fn judged_as_named_ones_are() {
+    let name = "roots::judged_as_named_ones_are";
+    if is_child() {
+        return in_a_process(name, &[], || {
+            let [good, bad, other] =
+                ["TEST_GOOD", "TEST_BAD", "TEST_OTHER_CA"].map(|name| std::env::var(name).unwrap());
+            for named in [false, true] {
+                let builder = |endpoint: &str| match named {
+                    true => Exporters::builder()
+                        .with_endpoint(endpoint)
+                        .with_ca_certificate(Pem::bytes(other.as_str()))
+                        .with_system_roots(true),
+                    false => Exporters::builder().with_endpoint(endpoint),
+                };
+                export(&builder(&good).build().unwrap()).unwrap();
+                let error = export(&builder(&bad).build().unwrap()).unwrap_err();
+                assert!(error.contains("leads to CN=localhost, which is not a CA"), "{error}");
+                assert!(error.contains("in the platform's roots"), "{error}");
+            }
+        });
+    }
+    let params = |is_ca| {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+        params.is_ca = is_ca;
+        params
+    };
+    let (key, server_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let no_ca = params(IsCa::ExplicitNoCa);
+    let leaf = no_ca.signed_by(&server_key, &Issuer::from_params(&no_ca, &key)).unwrap();
+    let server = Identity::new(vec![leaf.der().clone()], server_key.serialize_der().into());
+    let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
+    let roots = directory.path().join("roots.pem");
+    let pem = no_ca.self_signed(&key).unwrap().pem() + pki.ca_pem();
+    std::fs::write(&roots, pem).unwrap();
+    let start = |server| Collector::builder().with_tls(server).start().unwrap();
+    let (good, bad) = (start(pki.server(Fixture::Good)), start(server));
+    let vars = [
+        ("SSL_CERT_FILE", roots.to_str().unwrap()),
+        ("SSL_CERT_DIR", ""),
+        ("TEST_GOOD", &good.endpoint()),
+        ("TEST_BAD", &bad.endpoint()),
+        ("TEST_OTHER_CA", pki.other_ca_pem()),
+    ];
+    in_a_process(name, &vars, || unreachable!("the parent has no service"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{CONFIGURATION, Context, Words, alert_words, short};
 use crate::config::Origin;
 use crate::error::{Place, located};
 use crate::failure::classify::is_acceptable;
+use crate::failure::fault::Fault;
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
 use crate::signal::Variable;
 use crate::tls::{CertificateFacts, Snapshot, Validated, list, named, printable, utc};
@@ -19,6 +20,9 @@ impl Context<'_> {
         if let Some(leaf) = refused.chain.first() {
             facts.push(format!("server: {leaf}"));
         }
+        if let Some(Fault::Issuer { certificate, place, .. }) = &refused.fault {
+            facts.push(format!("issuer: {certificate}, in {}", self.issuer_place(*place)));
+        }
         match refused.problem {
             Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
                 facts.push(self.trusted());
@@ -29,7 +33,10 @@ impl Context<'_> {
             Problem::Version1 if refused.fault.is_none() => {
                 facts.push(format!("expected: {}, by {}", self.server_name(), self.name_origin()));
             }
-            Problem::Expired | Problem::NotYetValid => {
+            Problem::Expired
+            | Problem::NotYetValid
+            | Problem::ExpiredCa
+            | Problem::NotYetValidCa => {
                 facts.push(format!("now: {}, by this machine's clock", utc(self.now)));
             }
             _ => {}
@@ -104,6 +111,9 @@ impl Context<'_> {
             | Problem::CriticalExtension
             | Problem::TooLong
             | Problem::IssuerIsNoCa
+            | Problem::ExpiredCa
+            | Problem::NotYetValidCa
+            | Problem::UnfitCa
             | Problem::Revoked
             | Problem::Other => {
                 format!("issue the server that {} names another certificate", self.endpoint())
@@ -141,8 +151,13 @@ impl Context<'_> {
         let issuer = issuer(refused);
         let host = self.server_name();
         // Whose time it is that is over, or whose usage, may be an intermediate's.
-        let late = refused.chain.iter().find(|facts| facts.not_after < self.now);
-        let early = refused.chain.iter().find(|facts| facts.not_before > self.now);
+        let now = self.now;
+        let late =
+            refused.chain.iter().find_map(|facts| Some((&facts.subject, facts.expired(now)?)));
+        let early = refused
+            .chain
+            .iter()
+            .find_map(|facts| Some((&facts.subject, facts.not_yet_valid(now)?)));
         let unfit = refused.chain.iter().find(|facts| is_unfit(facts));
         match refused.problem {
             Problem::UnknownIssuer if leaf.is_none() => {
@@ -163,14 +178,14 @@ impl Context<'_> {
                 format!("it is for {names}, and not for the IP address {host}")
             }
             Problem::Expired => match late {
-                Some(late) => {
-                    format!("{} expired at {}", named(&late.subject), utc(late.not_after))
+                Some((subject, not_after)) => {
+                    format!("{} expired at {}", named(subject), utc(not_after))
                 }
                 None => "it has expired".to_owned(),
             },
             Problem::NotYetValid => match early {
-                Some(early) => {
-                    format!("{} is valid from {} on", named(&early.subject), utc(early.not_before))
+                Some((subject, not_before)) => {
+                    format!("{} is valid from {} on", named(subject), utc(not_before))
                 }
                 None => "it is not yet valid".to_owned(),
             },
@@ -207,6 +222,9 @@ impl Context<'_> {
             Problem::IssuerIsNoCa => {
                 "a certificate of its chain was issued by one that is not a CA's".to_owned()
             }
+            Problem::ExpiredCa => "a CA of its chain has expired".to_owned(),
+            Problem::NotYetValidCa => "a CA of its chain is not valid yet".to_owned(),
+            Problem::UnfitCa => "a CA of its chain must not issue it".to_owned(),
             Problem::Revoked => "it is revoked".to_owned(),
             Problem::Other => match &refused.source {
                 rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
@@ -241,17 +259,15 @@ impl Context<'_> {
             Problem::UnknownIssuer => {
                 format!("it does not know the CA of our client certificate, {issuer}")
             }
-            Problem::NotYetValid => match leaf {
-                Some(leaf) => {
-                    format!("our client certificate is valid from {} on", utc(leaf.not_before))
+            Problem::NotYetValid => match leaf.and_then(|leaf| leaf.not_before) {
+                Some(not_before) => {
+                    format!("our client certificate is valid from {} on", utc(not_before))
                 }
                 None => "our client certificate is not yet valid".to_owned(),
             },
-            Problem::Expired => match leaf {
-                Some(leaf) if leaf.not_after < self.now => {
-                    format!("our client certificate expired at {}", utc(leaf.not_after))
-                }
-                _ => "our client certificate has expired, by its clock".to_owned(),
+            Problem::Expired => match leaf.and_then(|leaf| leaf.expired(self.now)) {
+                Some(not_after) => format!("our client certificate expired at {}", utc(not_after)),
+                None => "our client certificate has expired, by its clock".to_owned(),
             },
             Problem::Revoked => "our client certificate is revoked".to_owned(),
             Problem::WrongUsage => format!(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Context;
 use crate::failure::fault::{Fault, Holder, Rule};
-use crate::tls::{GeneralName, list, named};
+use crate::tls::{GeneralName, IssuerPlace, IssuerProblem, list, named, utc};
 
 impl Context<'_> {
     /// What is wrong with the server's certificate.
@@ -84,6 +84,28 @@ impl Context<'_> {
                  CA:TRUE)",
                 named(&issuer.subject)
             ),
+            Fault::Issuer { certificate, problem, .. } => {
+                let dates = (certificate.not_before, certificate.not_after);
+                let problem = match (problem, dates) {
+                    (IssuerProblem::Expired, (_, Some(not_after))) => {
+                        format!("expired at {}", utc(not_after))
+                    }
+                    (IssuerProblem::NotYetValid, (Some(not_before), _)) => {
+                        format!("is valid from {} on", utc(not_before))
+                    }
+                    (problem, _) => problem.to_string(),
+                };
+                format!("its chain leads to {}, which {problem}", named(&certificate.subject))
+            }
+        }
+    }
+
+    /// Where the certificate of a refused issuer is.
+    pub(super) fn issuer_place(&self, place: IssuerPlace) -> String {
+        match place {
+            IssuerPlace::Named => self.ca(),
+            IssuerPlace::Platform => "the platform's roots".to_owned(),
+            IssuerPlace::Presented => "the server's chain".to_owned(),
         }
     }
 
@@ -141,6 +163,34 @@ impl Context<'_> {
                 named(&last.subject),
                 self.ca()
             ),
+            Fault::Issuer { problem, place, .. } => match (problem, place) {
+                (_, IssuerPlace::Presented) => {
+                    "issue that intermediate again with keyUsage=keyCertSign".to_owned()
+                }
+                (IssuerProblem::Expired, IssuerPlace::Platform) => {
+                    format!(
+                        "update the platform's roots, or put the server's CA into {}",
+                        self.ca()
+                    )
+                }
+                (IssuerProblem::Expired, _) => {
+                    format!("renew that CA, and put its new certificate into {}", self.ca())
+                }
+                (IssuerProblem::NotYetValid, _) => format!(
+                    "set this machine's clock right, or put a CA that is valid now into {}",
+                    self.ca()
+                ),
+                (IssuerProblem::PathTooLong { .. }, _) => {
+                    "issue the server's certificate by fewer \
+                     intermediates, or that CA with a larger pathLenConstraint"
+                        .to_owned()
+                }
+                _ => format!(
+                    "put the certificate of the server's CA into {}, or of a server without a CA \
+                     its own certificate",
+                    self.ca()
+                ),
+            },
         }
     }
 

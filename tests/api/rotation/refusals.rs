@@ -153,6 +153,17 @@ fn certificates_whose_time_is_not_now() {
                 service.files.replace_identity(&service.pki.client(fixture));
             });
         }
+        // Of CAs one that is good is enough.
+        refused(way, CA, "the certificate (CN=localhost) expired at ", |service| {
+            let expired = service.pki.server(Fixture::Expired);
+            service.files.replace("ca.crt", expired.certificate_pem());
+        });
+        let service = Service::new(way);
+        service.is(0, "first", 0);
+        let expired = service.pki.server(Fixture::Expired);
+        let bundle = service.pki.ca_pem().to_owned() + expired.certificate_pem();
+        service.files.replace("ca.crt", bundle);
+        service.is(1, "first", 1);
     }
 }
 

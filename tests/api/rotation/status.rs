@@ -35,7 +35,7 @@ fn credentials_and_their_replacement() {
         assert_eq!(leaf.issuer, "CN=otlp-mtls test ca");
         assert_eq!(leaf.fingerprint, seen.fingerprint());
         assert_eq!(leaf.names, [""; 0]);
-        assert!(leaf.not_before < before && before < leaf.not_after);
+        assert!(leaf.not_before < Some(before) && Some(before) < leaf.not_after);
         let [ca] = first.trust_anchors.as_slice() else { panic!("{:?}", first.trust_anchors) };
         assert_eq!(ca.subject, "CN=otlp-mtls test ca");
 

@@ -874,7 +874,7 @@ fn serving(ground: &Ground, fixture: Fixture) -> Scene {
     collecting(ground, collector)
 }
 
-fn collecting(ground: &Ground, collector: Collector) -> Scene {
+pub(super) fn collecting(ground: &Ground, collector: Collector) -> Scene {
     let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), None);
     let port = collector.addr().port();
     Scene { server: Server::Collector(collector), builder, port }

@@ -3,6 +3,7 @@
 //! `tests/words.txt` has all of them to read as prose. It is written anew with
 //! `OTLP_MTLS_WRITE_WORDS=1 cargo test words`.
 
+mod anchors;
 mod cases;
 mod chains;
 mod peer;
@@ -196,7 +197,7 @@ fn all_words() {
     let mut golden = String::from(
         "Every failure in words, from real handshakes. Written by `OTLP_MTLS_WRITE_WORDS=1 cargo test words`.\n",
     );
-    for case in [cases::CASES, chains::CASES].concat() {
+    for case in [cases::CASES, chains::CASES, anchors::CASES].concat() {
         let words: Vec<String> =
             case.protocols.iter().map(|protocol| run(&case, *protocol)).collect();
         for other in &words[1..] {

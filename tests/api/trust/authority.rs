@@ -1,0 +1,150 @@
+//! CAs with anything wrong, and what they issue.
+
+use der::asn1::AnyRef;
+use der::{Decode, Encode, Tag};
+use otlp_mtls::rustls::pki_types::CertificateDer;
+use otlp_mtls::testing::Identity;
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// A certificate that issues others, whether or not it may.
+pub(crate) struct Authority {
+    pub(crate) params: CertificateParams,
+    key: KeyPair,
+    pub(crate) der: CertificateDer<'static>,
+}
+
+impl Authority {
+    /// A good one, but for what `change` does.
+    pub(crate) fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::with_key(KeyPair::generate().unwrap(), change)
+    }
+
+    fn with_key(key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let params = params("root", change);
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Self { params, key, der }
+    }
+
+    pub(crate) fn good() -> Self {
+        Self::new(|_| {})
+    }
+
+    /// Its own certificate once more, with the same name and key.
+    pub(crate) fn renewed(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::try_from(self.key.serialize_der()).unwrap();
+        Self::with_key(key, change)
+    }
+
+    /// Another one, whose certificate is by this one.
+    pub(crate) fn intermediate(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let params = params("intermediate", change);
+        let der = params.signed_by(&key, &self.issuer()).unwrap().der().clone();
+        Self { params, key, der }
+    }
+
+    /// The intermediate's certificate, by this one.
+    pub(crate) fn cross_sign(&self, other: &Self) -> CertificateDer<'static> {
+        other.params.signed_by(&other.key, &self.issuer()).unwrap().der().clone()
+    }
+
+    /// A server for `localhost`, with these intermediates.
+    pub(crate) fn server(&self, intermediates: &[CertificateDer<'static>]) -> Identity {
+        self.server_with(intermediates, |_| {})
+    }
+
+    pub(crate) fn server_with(
+        &self,
+        intermediates: &[CertificateDer<'static>],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = params("server", |params| {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            change(params);
+        });
+        let leaf = params.signed_by(&key, &self.issuer()).unwrap();
+        let chain = [leaf.der().clone()].into_iter().chain(intermediates.iter().cloned());
+        Identity::new(chain.collect(), key.serialize_der().into())
+    }
+
+    /// Its certificate alone.
+    pub(crate) fn as_slice(&self) -> &[CertificateDer<'static>] {
+        std::slice::from_ref(&self.der)
+    }
+
+    /// A server that has this very certificate.
+    pub(crate) fn as_server(&self) -> Identity {
+        Identity::new(vec![self.der.clone()], self.key.serialize_der().into())
+    }
+
+    /// Its certificate's bytes changed: nobody verifies the signature of a trusted certificate.
+    pub(crate) fn rewritten(mut self, rewrite: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
+        self.der = rewrite(&self.der).into();
+        self
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
+    }
+}
+
+fn params(common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.use_authority_key_identifier_extension = true;
+    change(&mut params);
+    params
+}
+
+pub(crate) fn extension(id: &[u64], critical: bool, value: &[u8]) -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(id, value.to_vec());
+    extension.set_criticality(critical);
+    extension
+}
+
+/// Without version and extensions, as version 1 has it.
+pub(crate) fn as_version_1(certificate: &[u8]) -> Vec<u8> {
+    rewritten(certificate, |parts| {
+        parts.retain(|part| part[0] & 0xc0 != 0x80);
+    })
+}
+
+/// With other parts of what is signed.
+fn rewritten(certificate: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
+    let [to_be_signed, algorithm, signature] = elements(certificate).try_into().unwrap();
+    let mut parts = elements(&to_be_signed);
+    change(&mut parts);
+    let to_be_signed = tlv(Tag::Sequence, &parts.concat());
+    tlv(Tag::Sequence, &[to_be_signed, algorithm, signature].concat())
+}
+
+fn elements(sequence: &[u8]) -> Vec<Vec<u8>> {
+    let elements: Vec<AnyRef<'_>> = Vec::from_der(sequence).unwrap();
+    elements.iter().map(|element| element.to_der().unwrap()).collect()
+}
+
+fn tlv(tag: Tag, value: &[u8]) -> Vec<u8> {
+    AnyRef::new(tag, value).unwrap().to_der().unwrap()
+}
+
+/// With these bytes in place of those, wherever they occur.
+pub(crate) fn replaced(certificate: &[u8], these: &[u8], by: &[u8]) -> Vec<u8> {
+    assert_eq!(these.len(), by.len());
+    let mut certificate = certificate.to_vec();
+    let mut found = 0;
+    for start in 0..=certificate.len() - these.len() {
+        let window = &mut certificate[start..start + these.len()];
+        if window == these {
+            window.copy_from_slice(by);
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+    certificate
+}
