@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::anchor::{Anchor, IssuerProblem};
 use super::certificate::CertificateFacts;
 use super::details::CertificateDetails;
+use super::public_key::is_same;
 use super::time::utc;
 use crate::config::Origin;
 use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
@@ -188,10 +189,10 @@ impl Identity {
         };
         // A key that cannot tell its public half leaves a mismatch to the handshake.
         if let Some(public_key) = key.public_key()
-            && facts.first().is_none_or(|leaf| leaf.public_key != public_key.as_ref())
+            && !facts.first().is_some_and(|leaf| is_same(&leaf.public_key, &public_key))
         {
             let leaf_is_not_first =
-                facts.iter().any(|facts| facts.public_key == public_key.as_ref());
+                facts.iter().any(|facts| is_same(&facts.public_key, &public_key));
             let (certificate_origin, certificate) = origins.certificate.clone();
             let (key_origin, key) = origins.key.clone();
             return Err(Error::KeyMismatch(Box::new(KeyMismatch {

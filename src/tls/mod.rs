@@ -9,6 +9,7 @@ mod expiry;
 mod pem;
 mod platform;
 mod provider;
+mod public_key;
 mod source;
 mod store;
 mod time;

@@ -9,6 +9,7 @@ use otlp_mtls::{CredentialProblem, Error, Exporters, Pem, Protocol, Signal, TlsV
 use rustls::crypto::CryptoProvider;
 
 use crate::support::{builder, export, mtls_collector, with_vars};
+use crate::trust::authority::with_compressed_point;
 
 const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
@@ -336,4 +337,24 @@ fn the_configuration_is_what_was_asked_for() {
     assert_eq!(metrics.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     assert!(exporters.client_config(Signal::Logs).is_none());
     assert!(CryptoProvider::get_default().is_none(), "no process default is installed");
+}
+
+/// OpenSSL and Java take such certificates; the crypto provider's key has its point uncompressed.
+#[test]
+fn a_key_is_compared_by_its_meaning() {
+    let pki = Pki::new();
+    let (client, other) = (pki.client(Fixture::Good), pki.client(Fixture::Good));
+    let certificate = with_compressed_point(&client.certificate_ders()[0]);
+    assert!(certificate.len() < client.certificate_ders()[0].len());
+    let certificate = crate::trust::pem(&[certificate.into()]);
+    let build = |key: &Identity| {
+        builder()
+            .with_endpoint("https://localhost")
+            .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+            .with_client_identity(Pem::bytes(certificate.clone()), Pem::bytes(key.key_pem()))
+            .build()
+    };
+    build(&client).unwrap();
+    let error = build(&other).unwrap_err();
+    assert!(matches!(error, Error::KeyMismatch(_)), "{error}");
 }

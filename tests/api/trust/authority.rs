@@ -115,6 +115,20 @@ pub(crate) fn as_version_1(certificate: &[u8]) -> Vec<u8> {
     })
 }
 
+/// With an elliptic curve's point as `x` and the parity of `y` (SEC 1, section 2.3.3).
+pub(crate) fn with_compressed_point(certificate: &[u8]) -> Vec<u8> {
+    rewritten(certificate, |parts| {
+        let key = parts.iter_mut().rfind(|part| part[0] == 0x30).unwrap();
+        let [algorithm, point] = elements(key).try_into().unwrap();
+        // A tag, a length, no unused bits, and then the point.
+        let point = &point[3..];
+        let (x, y) = point[1..].split_at(point.len() / 2);
+        let parity = 2 + y.last().unwrap() % 2;
+        let point = tlv(Tag::BitString, &[&[0, parity], x].concat());
+        *key = tlv(Tag::Sequence, &[algorithm, point].concat());
+    })
+}
+
 /// With other parts of what is signed.
 fn rewritten(certificate: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
     let [to_be_signed, algorithm, signature] = elements(certificate).try_into().unwrap();
