@@ -1,5 +1,6 @@
 //! The OpenTelemetry Collector, which demands a client certificate and writes what it receives to files.
 
+mod content;
 mod delivery;
 mod limits;
 mod load;
@@ -106,12 +107,15 @@ impl OtelCollector {
         self.start_again();
     }
 
+    /// What it has received: a document of OTLP JSON for each export.
+    fn exports(&self) -> Vec<Value> {
+        let written = |nth| fs::read_to_string(self.launch.file(nth)).unwrap_or_default();
+        (0..self.launch.starts).flat_map(|nth| documents(&written(nth))).collect()
+    }
+
     /// The names of the spans or metrics that it has received, or the bodies of the log records.
     fn received(&self, signal: Signal) -> Vec<String> {
-        (0..self.launch.starts)
-            .map(|nth| fs::read_to_string(self.launch.file(nth)).unwrap_or_default())
-            .flat_map(|written| names(&written, signal))
-            .collect()
+        self.exports().iter().flat_map(|export| names(export, signal)).collect()
     }
 
     /// Waits until it logs these words.
@@ -234,21 +238,29 @@ impl Port {
     }
 }
 
-/// What is in a file of OTLP JSON, of one signal.
-fn names(written: &str, signal: Signal) -> Vec<String> {
+/// What is in a file of the Collector.
+fn documents(written: &str) -> Vec<Value> {
+    Deserializer::from_str(written)
+        .into_iter()
+        // A Collector that is killed while it writes has not acknowledged what it wrote last.
+        .take_while(|export| !export.as_ref().is_err_and(serde_json::Error::is_eof))
+        .map(Result::unwrap)
+        .collect()
+}
+
+/// The names of one signal's items in an export.
+fn names(export: &Value, signal: Signal) -> Vec<String> {
     let [resources, scopes, items, name] = match signal {
         Signal::Traces => ["resourceSpans", "scopeSpans", "spans", "/name"],
         Signal::Metrics => ["resourceMetrics", "scopeMetrics", "metrics", "/name"],
         _ => ["resourceLogs", "scopeLogs", "logRecords", "/body/stringValue"],
     };
-    let each = |parent: &Value, key| parent[key].as_array().cloned().unwrap_or_default();
-    Deserializer::from_str(written)
-        .into_iter::<Value>()
-        // A Collector that is killed while it writes has not acknowledged what it wrote last.
-        .take_while(|export| !export.as_ref().is_err_and(serde_json::Error::is_eof))
-        .flat_map(|export| each(&export.unwrap(), resources))
-        .flat_map(|resource| each(&resource, scopes))
-        .flat_map(|scope| each(&scope, items))
+    fn each<'a>(parent: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+        parent[key].as_array().into_iter().flatten()
+    }
+    each(export, resources)
+        .flat_map(|resource| each(resource, scopes))
+        .flat_map(|scope| each(scope, items))
         .map(|item| item.pointer(name).unwrap().as_str().unwrap().to_owned())
         .collect()
 }

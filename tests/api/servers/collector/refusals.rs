@@ -1,7 +1,9 @@
 //! Clients that a Collector refuses.
 
+use std::time::Duration;
+
 use otlp_mtls::testing::Fixture;
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Said, Signal};
+use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Said, Signal};
 use rustls::AlertDescription;
 
 use super::{Deployment, TLS_VERSIONS, on_both};
@@ -50,5 +52,29 @@ fn a_collector_refuses_a_client_with_an_alert() {
             }
         }
         assert_eq!(deployment.collector.received(Signal::Traces), [] as [&str; 0]);
+    }
+}
+
+/// The Collector's alert makes the exporters look at their files, whatever the reload interval.
+#[test]
+fn files_that_were_changed_are_tried_at_once() {
+    for (version, overlays) in TLS_VERSIONS {
+        let Some(deployment) = Deployment::start(&on_both(&overlays)) else { return };
+        for protocol in TRANSPORTS {
+            let case = format!("{protocol} over TLS {version}");
+            let files = tempfile::tempdir().unwrap();
+            let write =
+                |fixture| deployment.pki.client(fixture).write_to(files.path(), "client").unwrap();
+            let (certificate, key) = write(Fixture::OtherCa);
+            let exporters = once(deployment.builder_with(protocol, None))
+                .with_client_identity(Pem::file(certificate), Pem::file(key))
+                .with_reload_interval(Duration::from_secs(3600))
+                .build()
+                .unwrap();
+            export(&exporters, Signal::Traces).expect_err(&case);
+            write(Fixture::Good);
+            export(&exporters, Signal::Traces).unwrap_or_else(|error| panic!("{case}: {error}"));
+        }
+        assert_eq!(deployment.collector.received(Signal::Traces), ["a span"; 2]);
     }
 }
