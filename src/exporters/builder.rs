@@ -19,9 +19,9 @@ use rustls::crypto::CryptoProvider;
 
 use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
-    Batch, Compression, Env, HistogramAggregation, Inputs, Output, Overrides, Pem, Protocol,
-    ResourceSettings, Retry, Sdk, SdkGiven, Settings, Switches, TlsVersion, histogram_aggregation,
-    reload_interval, temporality,
+    Batch, Compression, Env, HistogramAggregation, Inputs, Origin, Output, Overrides, Pem,
+    Protocol, ResourceSettings, Retry, Sdk, SdkGiven, Settings, Switches, TlsVersion,
+    histogram_aggregation, reload_interval, temporality,
 };
 use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
@@ -407,7 +407,10 @@ impl ExportersBuilder {
                 env,
                 has_own_credentials: self.source.is_some() || self.rustls_config.is_some(),
             };
-            let settings = Settings::resolve(signal, inputs, &mut warnings)?;
+            let mut settings = Settings::resolve(signal, inputs, &mut warnings)?;
+            if self.header_provider.is_some() && settings.origins.headers == Origin::Default {
+                settings.origins.headers = Origin::Builder("with_header_provider");
+            }
             let same = lines.values().find(|line| line.settings.share_connection(&settings));
             let shared = match same {
                 Some(line) => Arc::clone(&line.shared),

@@ -92,6 +92,8 @@ pub(crate) struct Snapshot {
     verifier: Option<Arc<ServerVerifier>>,
     /// Whether the server has answered a request on a connection made with these credentials.
     accepted: Arc<AtomicBool>,
+    /// Whether a server has asked for a client certificate in a handshake with these credentials.
+    requested: Arc<AtomicBool>,
     /// What the configuration was made of; `None` if it was brought along.
     pub(crate) validated: Option<Arc<Validated>>,
     /// Whether that is from a source of the application's.
@@ -107,6 +109,7 @@ impl Snapshot {
             config: Arc::new(config),
             verifier: None,
             accepted: Arc::default(),
+            requested: Arc::default(),
             validated,
             is_from_source: false,
             trusts_platform: false,
@@ -125,6 +128,15 @@ impl Snapshot {
 
     pub(crate) fn is_accepted(&self) -> bool {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a server has asked for a client certificate.
+    pub(crate) fn request(&self) {
+        self.requested.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
     }
 }
 

@@ -206,6 +206,9 @@ impl Connector {
         if let Some(chain) = session.peer_certificates() {
             handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
         }
+        if handshake.certificate_requested {
+            credentials.request();
+        }
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && handshake.certificate_requested;
         let mut seen = lock(seen);

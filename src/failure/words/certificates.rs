@@ -368,6 +368,13 @@ impl Context<'_> {
         }
     }
 
+    /// Our certificate, where a collector has asked for it and no headers say who we are.
+    pub(super) fn only_identity(&self) -> Option<&CertificateFacts> {
+        let has_headers = self.settings.origins.headers != Origin::Default;
+        let is_sent = self.credentials.is_some_and(Snapshot::is_requested);
+        self.validated()?.chain.first().filter(|_| is_sent && !has_headers)
+    }
+
     fn validated(&self) -> Option<&Validated> {
         self.credentials?.validated.as_deref()
     }
@@ -398,7 +405,7 @@ impl Context<'_> {
     }
 
     /// Where our certificate is from.
-    fn identity(&self) -> String {
+    pub(super) fn identity(&self) -> String {
         let named = self.validated().filter(|validated| !validated.chain.is_empty());
         let named = named.map(|validated| &validated.origins().certificate);
         self.place(Variable::ClientCertificate, named)

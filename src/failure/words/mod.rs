@@ -50,9 +50,14 @@ impl<'a> Context<'a> {
                     FailureKind::Connection { source, .. } => {
                         vec![format!("seen: {source}")]
                     }
+                    kind if is_forbidden(kind) => self
+                        .only_identity()
+                        .map(|leaf| format!("ours: {leaf}, in {}", self.identity()))
+                        .into_iter()
+                        .collect(),
                     _ => Vec::new(),
                 };
-                let remedy = self.remedy(kind) + &self.compression(kind);
+                let remedy = self.remedy(kind) + &self.compression(kind) + &self.other_port(kind);
                 Words { cause: self.cause(kind), facts, remedy }
             }
         }
@@ -256,6 +261,14 @@ impl<'a> Context<'a> {
             origin => origin.to_string(),
         }
     }
+}
+
+/// Whether the collector knows who we are, and refuses that.
+fn is_forbidden(kind: &FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::Http { status: 403, .. } | FailureKind::Grpc { code: "PERMISSION_DENIED", .. }
+    )
 }
 
 fn who(refused: Side) -> &'static str {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rustls::AlertDescription;
 
-use super::Context;
+use super::{Context, is_forbidden};
 use crate::config::Origin;
 use crate::failure::FailureKind;
 use crate::observation::Spoken;
 use crate::signal::{Signal, Variable};
+use crate::tls::named;
 
 /// What is meant to listen where.
 const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
@@ -19,6 +20,14 @@ const SHORT: Duration = Duration::from_secs(1);
 
 impl Context<'_> {
     pub(super) fn remedy(&self, kind: &FailureKind) -> String {
+        if let Some(leaf) = self.only_identity().filter(|_| is_forbidden(kind)) {
+            return format!(
+                "the collector knows us by our client certificate alone, because no headers are set: \
+                 authorise {} there, or put another certificate into {}",
+                named(&leaf.subject),
+                self.identity()
+            );
+        }
         match kind {
             FailureKind::ConnectTimeout { after }
             | FailureKind::ProxyTimeout { after, .. }
@@ -188,11 +197,17 @@ impl Context<'_> {
                     ),
                 }
             }
-            FailureKind::Http { status: 401 | 403 }
-            | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => format!(
-                "correct the credentials in {headers}, or the rights that they have at the \
-                 collector; with_header_provider() is for tokens that expire"
-            ),
+            FailureKind::Http { status: 401 | 403, .. }
+            | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => {
+                let expiring = match &origins.headers {
+                    Origin::Builder("with_header_provider") => "",
+                    _ => "; with_header_provider() is for tokens that expire",
+                };
+                format!(
+                    "correct the credentials in {headers}, or the rights that they have at the \
+                     collector{expiring}"
+                )
+            }
             FailureKind::Http { status: 404 } => format!(
                 "correct the path in {endpoint}: it asked for `{}`; {} is used as it stands, and \
                  the generic variable gets `/{}` appended",
@@ -220,6 +235,34 @@ impl Context<'_> {
                 "the collector's log says why; its own words are not shown here".to_owned()
             }
             FailureKind::Answer { .. } => format!("see what listens at {endpoint}"),
+            _ => String::new(),
+        }
+    }
+
+    /// What else it may be: the port is usually the other protocol's.
+    pub(super) fn other_port(&self, kind: &FailureKind) -> String {
+        let (port, is_grpc) = (self.settings.endpoint.port, self.settings.protocol.is_grpc());
+        let (other, value, own) = match (port, is_grpc) {
+            (4317, false) => ("OTLP/gRPC", "grpc", 4318),
+            (4318, true) => ("OTLP/HTTP", "http/protobuf", 4317),
+            _ => return String::new(),
+        };
+        match kind {
+            FailureKind::HandshakeTimeout { .. }
+            | FailureKind::Http2Timeout { .. }
+            | FailureKind::NotTls { .. }
+            | FailureKind::Incompatible { .. }
+            | FailureKind::Closed { .. }
+            | FailureKind::Connection { .. }
+            | FailureKind::Deadline { .. }
+            | FailureKind::Grpc { code: "UNIMPLEMENTED" | "INTERNAL" | "UNKNOWN", .. }
+            | FailureKind::Http { status: 300..=400 | 404..=428 | 500..=599, .. }
+            | FailureKind::Answer { .. } => {
+                let protocol = self.named(&self.settings.origins.protocol, Variable::Protocol);
+                format!(
+                    "; port {port} is usually {other}: if it is, set {protocol} to {value}, or use port {own}"
+                )
+            }
             _ => String::new(),
         }
     }

@@ -18,6 +18,8 @@ use otlp_mtls::rustls::{
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{Compression, CredentialSource, Credentials, Side, TlsVersion};
 
+use http::HeaderMap;
+
 use super::peer::{Deaf, Peer};
 use super::{Case, Ground, Scene, Server};
 use crate::support::{NOBODY, tls_client};
@@ -690,6 +692,13 @@ pub(super) const CASES: &[Case] = &[
         replying(ground, || Reply::Http { status: 403, headers: Vec::new() })
     }),
     answer(
+        "HTTP status 403, where the client certificate alone says who we are",
+        "http_403",
+        &[CLIENT, CLIENT_FILE, "CN=test-client"],
+        BOTH,
+        |ground| identified(ground, || Reply::Http { status: 403, headers: Vec::new() }),
+    ),
+    answer(
         "HTTP status 404",
         "http_404",
         &[ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "/v1/traces"],
@@ -754,6 +763,24 @@ pub(super) const CASES: &[Case] = &[
         &["OTEL_EXPORTER_OTLP_HEADERS"],
         &[Grpc],
         |ground| replying(ground, || grpc(7, "")),
+    ),
+    answer(
+        "gRPC status 7, where the client certificate alone says who we are",
+        "PERMISSION_DENIED",
+        &[CLIENT, CLIENT_FILE, "CN=test-client"],
+        &[Grpc],
+        |ground| identified(ground, || grpc(7, "")),
+    ),
+    answer(
+        "gRPC status 7, where a header provider says who we are",
+        "PERMISSION_DENIED",
+        &["with_header_provider()"],
+        &[Grpc],
+        |ground| {
+            let scene = identified(ground, || grpc(7, ""));
+            let builder = scene.builder.with_header_provider(|_| Ok(HeaderMap::new()));
+            Scene { builder, ..scene }
+        },
     ),
     answer(
         "gRPC status 12",
@@ -887,6 +914,15 @@ fn with_alpn(ground: &Ground, alpn: Vec<Vec<u8>>) -> Scene {
 
 fn replying(ground: &Ground, reply: fn() -> Reply) -> Scene {
     let scene = good(ground);
+    if let Server::Collector(collector) = &scene.server {
+        collector.set_reply(move |_| reply());
+    }
+    scene
+}
+
+/// A server that asks for a client certificate, accepts it, and answers so.
+fn identified(ground: &Ground, reply: fn() -> Reply) -> Scene {
+    let scene = demanding(ground, &TLS13, Fixture::Good, own_ca);
     if let Server::Collector(collector) = &scene.server {
         collector.set_reply(move |_| reply());
     }

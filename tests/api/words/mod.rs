@@ -346,6 +346,36 @@ fn a_batch_is_too_large_in_whatever_words() {
     }
 }
 
+#[test]
+// Where all of 127/8 is loopback, nobody else has the port.
+#[cfg(target_os = "linux")]
+fn a_port_that_is_usually_the_other_protocols_is_named() {
+    let hint = |port, protocol: Protocol| {
+        let address = format!("127.86.{}.{}:{port}", std::process::id() % 250, protocol as u8);
+        let peer = Peer::resetting_on(std::net::TcpListener::bind(address).unwrap());
+        let vars = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", peer.addr)),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_string()),
+        ];
+        let builder = once(with_vars(vars.to_vec())).with_failure_handler(|_| {});
+        let exporters = builder.build().unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        last_failure(&exporters, Signal::Traces).remedy().to_owned()
+    };
+    let grpc = hint(4318, Protocol::Grpc);
+    let expected = "; port 4318 is usually OTLP/HTTP: if it is, set OTEL_EXPORTER_OTLP_PROTOCOL to \
+                    http/protobuf, or use port 4317";
+    assert!(grpc.ends_with(expected), "{grpc}");
+    let http = hint(4317, Protocol::HttpProtobuf);
+    let expected = "; port 4317 is usually OTLP/gRPC: if it is, set OTEL_EXPORTER_OTLP_PROTOCOL to grpc, \
+                    or use port 4318";
+    assert!(http.ends_with(expected), "{http}");
+    for (port, protocol) in [(4317, Protocol::Grpc), (4318, Protocol::HttpProtobuf)] {
+        let own = hint(port, protocol);
+        assert!(!own.contains("is usually OTLP/gRPC:"), "{own}");
+    }
+}
+
 /// Whether this is a process of the test's own. If not, the test is run in one, which begins with this
 /// line of a shell.
 #[cfg(target_os = "linux")]

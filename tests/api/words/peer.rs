@@ -17,7 +17,13 @@ pub(super) struct Peer {
 
 impl Peer {
     fn start(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+    }
+
+    fn on(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let addr = listener.local_addr().unwrap();
         let accepted = Arc::<AtomicUsize>::default();
         let (counter, serve) = (Arc::clone(&accepted), Arc::new(serve));
@@ -41,6 +47,12 @@ impl Peer {
             stream.shutdown(std::net::Shutdown::Write)?;
             io::copy(&mut stream, &mut io::sink()).map(drop)
         })
+    }
+
+    /// Resets each connection that this accepts.
+    #[cfg(target_os = "linux")]
+    pub(super) fn resetting_on(listener: TcpListener) -> Self {
+        Self::on(listener, |stream| stream.peek(&mut [0]).map(drop))
     }
 
     /// Says this at once, as a server of HTTP/2 does.
