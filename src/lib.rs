@@ -121,7 +121,8 @@ pub mod testing;
 
 pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
-    Batch, Compression, HistogramAggregation, Origin, Overrides, Pem, Protocol, Retry, TlsVersion,
+    Batch, Compression, HistogramAggregation, Origin, Pem, Protocol, Retry, SignalBuilder,
+    TlsVersion,
 };
 pub use error::{
     Access, CredentialProblem, EndpointProblem, Error, Format, HeaderProblem, KeyMismatch, Lost,

@@ -116,7 +116,8 @@ struct Live {
 
 impl Live {
     async fn go(probe: Probe) -> Self {
-        let Settings { protocol, compression, .. } = *probe.settings;
+        let Settings { protocol, compression, .. } = &*probe.settings;
+        let (protocol, compression) = (**protocol, **compression);
         let export = probe.client.send(compression, empty(protocol, compression));
         let (dns, mut answer) = tokio::join!(resolve(&probe), export);
         let seen = probe.transport.observed();

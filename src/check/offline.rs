@@ -13,14 +13,14 @@ pub(super) fn findings(
     store: Option<&Store>,
     used: Option<&CertificateFacts>,
 ) -> Vec<Finding> {
-    let Settings { endpoint, protocol, origins, .. } = settings;
+    let Settings { endpoint, protocol, .. } = settings;
     let path = match protocol.is_grpc() {
         true => String::new(),
         false => endpoint.shown_path(),
     };
     let mut findings = vec![
         Finding::good(Topic::Endpoint, format!("{endpoint}{path}, by {}", by(&endpoint.origin))),
-        Finding::good(Topic::Protocol, format!("{protocol}, by {}", by(&origins.protocol))),
+        Finding::good(Topic::Protocol, format!("{}, by {}", protocol.value, by(&protocol.origin))),
     ];
     let Some(store) = store else {
         let words =

@@ -56,7 +56,7 @@ impl SignalReport {
         Self {
             signal: settings.signal,
             endpoint: settings.endpoint.to_string(),
-            protocol: settings.protocol,
+            protocol: *settings.protocol,
             delivered: false,
             findings,
             trust_anchors: Vec::new(),

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::origin::{Origin, Sourced};
-use super::settings::Warning;
+use super::warning::Warning;
 use crate::error::Error;
-use crate::signal::{Signal, Variable};
 
 /// The environment: the process's, or whatever the builder was given in its place.
 #[derive(Clone)]
@@ -25,7 +24,7 @@ impl Env {
         Self::new(|name| std::env::var_os(name))
     }
 
-    /// A variable's text, for a variable that has no per-signal form.
+    /// A variable's text.
     pub(crate) fn text(&self, name: &str) -> Result<Option<Sourced<String>>, Error> {
         let Some(value) = self.value(name) else {
             return Ok(None);
@@ -54,31 +53,10 @@ impl Env {
         self.value(name).is_some()
     }
 
-    /// A signal's text: its own variable's, or else the generic one's.
-    pub(crate) fn signal_text(
-        &self,
-        signal: Signal,
-        variable: Variable,
-    ) -> Result<Option<Sourced<String>>, Error> {
-        for scope in [Some(signal), None] {
-            if let Some(found) = self.text(&variable.name(scope))? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A signal's path, which need not be Unicode.
-    pub(crate) fn signal_path(
-        &self,
-        signal: Signal,
-        variable: Variable,
-    ) -> Option<Sourced<PathBuf>> {
-        [Some(signal), None].into_iter().find_map(|scope| {
-            let name = variable.name(scope);
-            let value = self.value(&name)?;
-            Some(Sourced { value: value.into(), origin: Origin::Variable(name) })
-        })
+    /// A variable's path, which need not be Unicode.
+    pub(super) fn path(&self, name: &str) -> Option<Sourced<PathBuf>> {
+        let value = self.value(name)?.into();
+        Some(Sourced { value, origin: Origin::Variable(name.to_owned()) })
     }
 
     /// The value without white space around it. What is empty then counts as unset, [as the

@@ -7,7 +7,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::origin::{Origin, Sourced};
+use super::origin::Origin;
 use crate::error::{Error, HeaderProblem};
 use crate::secrets::is_quoted;
 
@@ -29,16 +29,16 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
 /// Headers from a variable: `name=value,name=value`, with values percent-encoded, the [format of
 /// W3C Baggage](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables)
 /// without its properties.
-pub(super) fn parse_variable(found: &Sourced<String>) -> Result<HeaderMap, Error> {
-    if is_quoted(&found.value) {
-        return Err(Error::Quoted { origin: found.origin.clone() });
+pub(super) fn parse_variable(text: &str, origin: &Origin) -> Result<HeaderMap, Error> {
+    if is_quoted(text) {
+        return Err(Error::Quoted { origin: origin.clone() });
     }
-    let pairs = found.value.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').ok_or(HeaderProblem::NotAPair)?;
         let value = percent_decode_str(value.trim()).decode_utf8();
         Ok((name, value.map_err(|_not_utf8| HeaderProblem::Value)?))
     });
-    parse(pairs, &found.origin)
+    parse(pairs, origin)
 }
 
 /// Headers from pairs, or from what is wrong with them.

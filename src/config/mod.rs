@@ -3,38 +3,41 @@
 mod endpoint;
 mod env;
 mod headers;
+mod layer;
 #[cfg(feature = "proxy")]
 mod no_proxy;
 mod origin;
-mod overrides;
 mod pem;
 mod proxy;
 mod resource;
 mod sdk;
 mod settings;
+mod signal_builder;
 mod switches;
 mod values;
 mod variables;
+mod warning;
 
 #[cfg(feature = "metrics")]
 pub(crate) use endpoint::Endpoint;
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
+pub(crate) use layer::{Layers, Rank};
 pub(crate) use origin::Sourced;
 pub(crate) use proxy::Proxy;
-pub(crate) use resource::{ResourceSettings, is_unnamed};
+pub(crate) use resource::is_unnamed;
 #[cfg(any(feature = "logs", feature = "trace"))]
 pub(crate) use sdk::BatchSettings;
-pub(crate) use sdk::{Sdk, SdkGiven};
-pub(crate) use settings::{
-    Inputs, Settings, TlsSettings, Warning, histogram_aggregation, reload_interval, temporality,
-};
+pub(crate) use sdk::Sdk;
+pub(crate) use settings::{Settings, TlsSettings};
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;
 pub(crate) use switches::{Output, Switches};
+pub(crate) use variables::{Variable, exporter_variable};
+pub(crate) use warning::Warning;
 
 pub use origin::Origin;
-pub use overrides::Overrides;
 pub use pem::Pem;
 pub use sdk::Batch;
+pub use signal_builder::SignalBuilder;
 pub use values::{Compression, HistogramAggregation, Protocol, Retry, TlsVersion};

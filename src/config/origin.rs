@@ -1,6 +1,7 @@
 //! Where a value came from, so that every message can name what to change.
 
 use std::fmt;
+use std::ops::Deref;
 
 /// Where a setting's value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +25,27 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and its origin.
+/// A value and its origin, which does not count where values are compared.
 #[derive(Clone, Debug)]
 pub(crate) struct Sourced<T> {
     pub(crate) value: T,
     pub(crate) origin: Origin,
+}
+
+impl<T: PartialEq> PartialEq for Sourced<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Sourced<T> {}
+
+impl<T> Deref for Sourced<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
 }
 
 impl<T> Sourced<T> {

@@ -6,8 +6,9 @@ use percent_encoding::percent_decode_str;
 
 use super::env::Env;
 use super::origin::Sourced;
-use super::settings::Warning;
+use super::sdk::SdkLayer;
 use super::variables::{RESOURCE_ATTRIBUTES, SERVICE_NAME};
+use super::warning::Warning;
 
 const NAME: Key = Key::from_static_str("service.name");
 
@@ -16,60 +17,66 @@ const NAME: Key = Key::from_static_str("service.name");
 /// [specification]: https://opentelemetry.io/docs/specs/semconv/resource/#service
 const UNKNOWN: &str = "unknown_service";
 
-/// Attributes, the stronger ones later. What the builder has beats the environment, which the
-/// [specification] merges as secondary with any resource that code gives.
+/// What says what of the resource, the stronger ones later. What code sets beats the environment, which
+/// the [specification] merges as secondary with any resource that code gives.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub(crate) struct ResourceSettings {
-    pub(crate) environment: Vec<KeyValue>,
-    /// In place of what is detected.
-    pub(crate) resource: Option<Resource>,
-    pub(crate) attributes: Vec<KeyValue>,
+    pub(super) defaults: SdkLayer,
+    pub(super) environment: Vec<KeyValue>,
+    pub(super) code: SdkLayer,
 }
 
 impl ResourceSettings {
-    pub(crate) fn read(&mut self, env: &Env, warnings: &mut Vec<Warning>) {
-        if let Some(found) = env.lenient(RESOURCE_ATTRIBUTES, warnings) {
-            match attributes(&found.value) {
-                Some(attributes) => self.environment = attributes,
-                None => {
-                    let expected = "key=value,key=value, percent-encoded";
-                    let Sourced { value, origin } = found;
-                    warnings.push(Warning::replaced(origin, value, expected, "none of it"));
-                }
-            }
-        }
-        let name = env.lenient(SERVICE_NAME, warnings);
-        self.environment.extend(name.map(|name| KeyValue::new(NAME, name.value)));
-    }
-
-    /// The resource: these, over what is detected.
+    /// The resource: these, over what is detected unless code gives a resource in its place.
     pub(crate) fn over(&self, detected: impl FnOnce() -> Resource) -> Resource {
-        let base = match &self.resource {
-            Some(_) => Resource::builder_empty().build(),
-            None => detected(),
+        let Self { defaults, environment, code } = self;
+        let below = match (&code.resource, &defaults.resource) {
+            (Some(_), _) => None,
+            (None, Some(default)) => Some(default.clone()),
+            (None, None) => Some(detected()),
         };
-        let has_name = self.environment.iter().any(|attribute| attribute.key == NAME);
+        let schema = code.resource.as_ref().or(below.as_ref()).and_then(Resource::schema_url);
+        let has_name = environment.iter().any(|attribute| attribute.key == NAME);
         // `Resource::builder()` gives a name of its own where it finds none.
-        let is_weaker = |key: &Key, value: &opentelemetry::Value| {
-            has_name && *key == NAME && value.as_str().starts_with(UNKNOWN)
+        let stands_for_none = |attribute: &KeyValue| {
+            has_name && attribute.key == NAME && attribute.value.as_str().starts_with(UNKNOWN)
         };
-        let given = self.resource.iter().flat_map(|resource| resource.iter());
-        let given = given.filter(|(key, value)| !is_weaker(key, value));
-        let given = given.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-        let schema = self.resource.as_ref().unwrap_or(&base).schema_url();
-        let base = base.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-        let attributes = base
-            .chain(self.environment.iter().cloned())
-            .chain(given)
-            .chain(self.attributes.iter().cloned());
+        let all = attributes_of(below.as_ref())
+            .chain(defaults.attributes.iter().cloned())
+            .chain(environment.iter().cloned())
+            .chain(attributes_of(code.resource.as_ref()).filter(|given| !stands_for_none(given)))
+            .chain(code.attributes.iter().cloned());
         let builder = Resource::builder_empty();
         match schema {
-            Some(schema) => builder.with_schema_url(attributes, schema.to_owned()).build(),
-            None => builder.with_attributes(attributes).build(),
+            Some(schema) => builder.with_schema_url(all, schema.to_owned()).build(),
+            None => builder.with_attributes(all).build(),
         }
     }
+}
+
+fn attributes_of(resource: Option<&Resource>) -> impl Iterator<Item = KeyValue> {
+    let attributes = resource.into_iter().flat_map(Resource::iter);
+    attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
+}
+
+/// What the environment says, the stronger ones later.
+pub(super) fn environment(env: &Env, warnings: &mut Vec<Warning>) -> Vec<KeyValue> {
+    let mut found = Vec::new();
+    if let Some(list) = env.lenient(RESOURCE_ATTRIBUTES, warnings) {
+        match attributes(&list.value) {
+            Some(attributes) => found = attributes,
+            None => {
+                let expected = "key=value,key=value, percent-encoded";
+                let Sourced { value, origin } = list;
+                warnings.push(Warning::replaced(origin, value, expected, "none of it"));
+            }
+        }
+    }
+    let name = env.lenient(SERVICE_NAME, warnings);
+    found.extend(name.map(|name| KeyValue::new(NAME, name.value)));
+    found
 }
 
 /// Whether a resource has no name of a service but the one that stands for none.
@@ -114,9 +121,10 @@ mod tests {
         let env = Env::new(|name| {
             vars.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
         });
-        let (mut settings, mut warnings) = (ResourceSettings::default(), Vec::new());
-        settings.read(&env, &mut warnings);
-        (settings, warnings.len())
+        let mut warnings = Vec::new();
+        let environment = environment(&env, &mut warnings);
+        let (defaults, code) = Default::default();
+        (ResourceSettings { defaults, environment, code }, warnings.len())
     }
 
     fn detected() -> Resource {
@@ -159,14 +167,14 @@ mod tests {
         assert_eq!(text(&resource, "host.name").as_deref(), Some("env"));
         assert_eq!(resource.schema_url(), Some("detected"));
 
-        settings.attributes = vec![KeyValue::new("team", "code")];
+        settings.code.attributes = vec![KeyValue::new("team", "code")];
         let resource = settings.over(detected);
         assert_eq!(text(&resource, "team").as_deref(), Some("code"));
         assert_eq!(text(&resource, "service.name").as_deref(), Some("env"));
 
         let given = [("team", "given"), ("mine", "1"), ("service.name", "given")];
         let given = given.map(|(key, value)| KeyValue::new(key, value));
-        settings.resource = Some(Resource::builder_empty().with_attributes(given).build());
+        settings.code.resource = Some(Resource::builder_empty().with_attributes(given).build());
         let resource = settings.over(detected);
         assert_eq!(text(&resource, "team").as_deref(), Some("code"));
         assert_eq!(text(&resource, "mine").as_deref(), Some("1"));
@@ -179,7 +187,7 @@ mod tests {
     #[test]
     fn a_name_that_stands_for_none_beats_no_other() {
         let (mut settings, _) = read(&[("OTEL_SERVICE_NAME", "env")]);
-        settings.resource = Some(detected());
+        settings.code.resource = Some(detected());
         let resource = settings.over(|| unreachable!("a resource was given"));
         assert_eq!(text(&resource, "service.name").as_deref(), Some("env"));
         assert!(!is_unnamed(&resource));

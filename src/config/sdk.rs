@@ -10,15 +10,24 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+#[cfg(feature = "trace")]
+use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
+#[cfg(feature = "trace")]
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry_sdk::Resource;
 #[cfg(feature = "trace")]
 use opentelemetry_sdk::trace::{Sampler, ShouldSample, SpanLimits};
 
 use super::env::Env;
+use super::layer::Layers;
 use super::origin::Sourced;
-use super::settings::Warning;
+use super::resource::{self, ResourceSettings};
 use super::variables::{self, BatchVariables};
+use super::warning::Warning;
+use crate::signal::Signal;
 
 /// The longest queue. The SDK reserves the memory for all of it at once, some 400 bytes for each span.
 const MAX_QUEUE_SIZE: usize = 131_072;
@@ -67,20 +76,53 @@ impl Batch {
         self.max_export_batch_size = Some(items);
         self
     }
+
+    /// What is set here, and else what is set below.
+    pub(super) fn or(self, below: Self) -> Self {
+        Self {
+            schedule_delay: self.schedule_delay.or(below.schedule_delay),
+            max_queue_size: self.max_queue_size.or(below.max_queue_size),
+            max_export_batch_size: self.max_export_batch_size.or(below.max_export_batch_size),
+        }
+    }
 }
 
-/// What the builder has for the SDK.
+/// What one place says of the SDK's providers.
 #[derive(Clone, Default)]
-pub(crate) struct SdkGiven {
+pub(crate) struct SdkLayer {
+    pub(crate) batch: Batch,
     pub(crate) metric_interval: Option<Duration>,
     #[cfg(feature = "trace")]
     pub(crate) sampler: Option<Box<dyn ShouldSample>>,
     #[cfg(feature = "trace")]
     pub(crate) span_limits: Option<SpanLimits>,
+    #[cfg(feature = "trace")]
+    pub(crate) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    /// In place of what is detected.
+    pub(crate) resource: Option<Resource>,
+    pub(crate) attributes: Vec<KeyValue>,
+}
+
+impl SdkLayer {
+    /// What is set here, and else what is set below.
+    pub(super) fn or(self, below: Self) -> Self {
+        Self {
+            batch: self.batch.or(below.batch),
+            metric_interval: self.metric_interval.or(below.metric_interval),
+            #[cfg(feature = "trace")]
+            sampler: self.sampler.or(below.sampler),
+            #[cfg(feature = "trace")]
+            span_limits: self.span_limits.or(below.span_limits),
+            #[cfg(feature = "trace")]
+            propagator: self.propagator.or(below.propagator),
+            resource: self.resource.or(below.resource),
+            attributes: below.attributes.into_iter().chain(self.attributes).collect(),
+        }
+    }
 }
 
 /// What the SDK's providers are built with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Sdk {
     pub(crate) batch_spans: BatchSettings,
     pub(crate) batch_logs: BatchSettings,
@@ -90,6 +132,10 @@ pub(crate) struct Sdk {
     pub(crate) sampler: Box<dyn ShouldSample>,
     #[cfg(feature = "trace")]
     pub(crate) span_limits: SpanLimits,
+    /// `None` for those that `OTEL_PROPAGATORS` names.
+    #[cfg(feature = "trace")]
+    pub(crate) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    pub(crate) resource: ResourceSettings,
 }
 
 /// A [`Batch`] with every value set.
@@ -102,27 +148,44 @@ pub(crate) struct BatchSettings {
 
 impl Sdk {
     /// What is odd becomes a warning, and so do variables that have no effect.
-    pub(crate) fn resolve(
-        given: &SdkGiven,
-        [spans, logs]: [&Batch; 2],
-        env: &Env,
-        warnings: &mut Vec<Warning>,
-    ) -> Self {
-        let mut reader = Reader { env, warnings };
-        let (delay_of_spans, delay_of_logs) = (Duration::from_secs(5), Duration::from_secs(1));
+    pub(crate) fn resolve(layers: &Layers, warnings: &mut Vec<Warning>) -> Self {
+        let Layers { code, env, defaults } = layers;
+        let mut read = Reader { env, warnings };
+        let mut batch = |signal, names, delay| {
+            read.batch(&code.of(signal).sdk.batch, &defaults.of(signal).sdk.batch, names, delay)
+        };
+        let batch_spans = batch(Signal::Traces, &variables::BATCH_SPANS, Duration::from_secs(5));
+        let batch_logs = batch(Signal::Logs, &variables::BATCH_LOGS, Duration::from_secs(1));
+        let (code, defaults) = (&code.all.sdk, &defaults.all.sdk);
         let sdk = Self {
-            batch_spans: reader.batch(spans, &variables::BATCH_SPANS, delay_of_spans),
-            batch_logs: reader.batch(logs, &variables::BATCH_LOGS, delay_of_logs),
-            metric_interval: reader.metric_interval(given.metric_interval),
+            batch_spans,
+            batch_logs,
+            metric_interval: read
+                .metric_interval(code.metric_interval)
+                .or(defaults.metric_interval.filter(|interval| !interval.is_zero())),
             #[cfg(feature = "trace")]
-            sampler: match &given.sampler {
-                Some(sampler) => sampler.clone(),
-                None => Box::new(reader.sampler()),
+            sampler: match (&code.sampler, read.sampler()) {
+                (Some(sampler), _) => sampler.clone(),
+                (None, Some(sampler)) => Box::new(sampler),
+                (None, None) => defaults
+                    .sampler
+                    .clone()
+                    .unwrap_or_else(|| Box::new(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))),
             },
             #[cfg(feature = "trace")]
-            span_limits: match given.span_limits {
+            span_limits: match code.span_limits {
                 Some(limits) => limits,
-                None => reader.span_limits(),
+                None => read.span_limits(defaults.span_limits.unwrap_or_default()),
+            },
+            #[cfg(feature = "trace")]
+            propagator: match (&code.propagator, env.is_set(variables::PROPAGATORS)) {
+                (None, false) => defaults.propagator.clone(),
+                (given, _) => given.clone(),
+            },
+            resource: ResourceSettings {
+                defaults: defaults.clone(),
+                environment: resource::environment(env, read.warnings),
+                code: code.clone(),
             },
         };
         let ignored: Vec<_> =
@@ -144,24 +207,26 @@ impl Reader<'_> {
     fn batch(
         &mut self,
         given: &Batch,
+        below: &Batch,
         names: &BatchVariables,
         default_delay: Duration,
     ) -> BatchSettings {
         let delay = given.schedule_delay.map(|delay| Sourced::builder("with_batch", delay));
+        let default_delay = below.schedule_delay.unwrap_or(default_delay);
         let schedule_delay = self.duration(delay, names.schedule_delay, Some(default_delay));
         let size = |given: Option<usize>| given.map(|size| Sourced::builder("with_batch", size));
         let max_queue_size = self.number(
             size(given.max_queue_size),
             names.max_queue_size,
             1..=MAX_QUEUE_SIZE,
-            2_048,
+            below.max_queue_size.unwrap_or(2_048),
         );
         // The specification: not more than the queue.
         let max_export_batch_size = self.number(
             size(given.max_export_batch_size),
             names.max_export_batch_size,
             1..=max_queue_size,
-            max_queue_size.min(512),
+            below.max_export_batch_size.unwrap_or(512),
         );
         let schedule_delay = schedule_delay.unwrap_or(default_delay);
         BatchSettings { schedule_delay, max_queue_size, max_export_batch_size }
@@ -181,8 +246,9 @@ impl Reader<'_> {
         default: T,
     ) -> T
     where
-        T: Copy + Display + FromStr + PartialOrd,
+        T: Copy + Display + FromStr + Ord,
     {
+        let default = default.clamp(*range.start(), *range.end());
         self.usable(given, name, range, &default).unwrap_or(default)
     }
 
@@ -215,7 +281,7 @@ impl Reader<'_> {
         default: &dyn Display,
     ) -> Option<T>
     where
-        T: Copy + Display + FromStr + PartialOrd,
+        T: Copy + Display + FromStr + Ord,
     {
         let (value, text, origin) = match given {
             Some(given) => (Some(given.value), given.value.to_string(), given.origin),
@@ -244,28 +310,24 @@ impl Reader<'_> {
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
     #[cfg(feature = "trace")]
-    fn sampler(&mut self) -> Sampler {
+    fn sampler(&mut self) -> Option<Sampler> {
         let parent_based = |root| Sampler::ParentBased(Box::new(root));
-        let default = parent_based(Sampler::AlwaysOn);
-        let Some(found) = self.env.lenient(variables::SAMPLER, self.warnings) else {
-            return default;
-        };
-        match found.value.to_ascii_lowercase().as_str() {
+        let found = self.env.lenient(variables::SAMPLER, self.warnings)?;
+        Some(match found.value.to_ascii_lowercase().as_str() {
             "always_on" => Sampler::AlwaysOn,
             "always_off" => Sampler::AlwaysOff,
             "traceidratio" => Sampler::TraceIdRatioBased(self.ratio()),
-            "parentbased_always_on" => default,
+            "parentbased_always_on" => parent_based(Sampler::AlwaysOn),
             "parentbased_always_off" => parent_based(Sampler::AlwaysOff),
             "parentbased_traceidratio" => parent_based(Sampler::TraceIdRatioBased(self.ratio())),
             _ => {
                 let expected = "always_on, always_off, traceidratio, parentbased_always_on, \
                                 parentbased_always_off or parentbased_traceidratio";
-                let used = "parentbased_always_on";
                 let Sourced { value, origin } = found;
-                self.warnings.push(Warning::replaced(origin, value, expected, used));
-                default
+                self.warnings.push(Warning::replaced(origin, value, expected, "the default"));
+                return None;
             }
-        }
+        })
     }
 
     /// The part of the traces that is sampled: all of them, where the variable is not set.
@@ -291,19 +353,27 @@ impl Reader<'_> {
     ///
     /// [limits]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#attribute-limits
     #[cfg(feature = "trace")]
-    fn span_limits(&mut self) -> SpanLimits {
-        let mut limit = |name, default| self.number(None, name, 0..=i32::MAX as u32, default);
-        let default = SpanLimits::default();
+    fn span_limits(&mut self, default: SpanLimits) -> SpanLimits {
+        let mut limit = |name, default| self.usable(None, name, 0..=i32::MAX as u32, &default);
         let general = limit(variables::ATTRIBUTE_COUNT_LIMIT, default.max_attributes_per_span);
+        let mut of_attributes =
+            |name, default| limit(name, general.unwrap_or(default)).or(general).unwrap_or(default);
+        let max_attributes_per_span =
+            of_attributes(variables::SPAN_ATTRIBUTE_COUNT_LIMIT, default.max_attributes_per_span);
+        let max_attributes_per_event =
+            of_attributes(variables::EVENT_ATTRIBUTE_COUNT_LIMIT, default.max_attributes_per_event);
+        let max_attributes_per_link =
+            of_attributes(variables::LINK_ATTRIBUTE_COUNT_LIMIT, default.max_attributes_per_link);
+        let max_events_per_span =
+            limit(variables::SPAN_EVENT_COUNT_LIMIT, default.max_events_per_span);
+        let max_links_per_span =
+            limit(variables::SPAN_LINK_COUNT_LIMIT, default.max_links_per_span);
         SpanLimits {
-            max_attributes_per_span: limit(variables::SPAN_ATTRIBUTE_COUNT_LIMIT, general),
-            max_events_per_span: limit(
-                variables::SPAN_EVENT_COUNT_LIMIT,
-                default.max_events_per_span,
-            ),
-            max_links_per_span: limit(variables::SPAN_LINK_COUNT_LIMIT, default.max_links_per_span),
-            max_attributes_per_event: limit(variables::EVENT_ATTRIBUTE_COUNT_LIMIT, general),
-            max_attributes_per_link: limit(variables::LINK_ATTRIBUTE_COUNT_LIMIT, general),
+            max_attributes_per_span,
+            max_attributes_per_event,
+            max_attributes_per_link,
+            max_events_per_span: max_events_per_span.unwrap_or(default.max_events_per_span),
+            max_links_per_span: max_links_per_span.unwrap_or(default.max_links_per_span),
         }
     }
 }
@@ -311,6 +381,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::layer::{Layer, Rank};
 
     fn env(vars: &[(&str, &str)]) -> Env {
         let vars: Vec<(String, String)> =
@@ -320,14 +391,16 @@ mod tests {
         })
     }
 
-    fn resolve(given: &SdkGiven, batch: &Batch, vars: &[(&str, &str)]) -> (Sdk, Vec<String>) {
+    fn resolve(code: SdkLayer, vars: &[(&str, &str)], defaults: SdkLayer) -> (Sdk, Vec<String>) {
+        let rank = |sdk| Rank { all: Layer { sdk, ..Layer::default() }, ..Rank::default() };
+        let layers = Layers { code: rank(code), env: env(vars), defaults: rank(defaults) };
         let mut warnings = Vec::new();
-        let sdk = Sdk::resolve(given, [batch, batch], &env(vars), &mut warnings);
+        let sdk = Sdk::resolve(&layers, &mut warnings);
         (sdk, warnings.iter().map(ToString::to_string).collect())
     }
 
     fn from_env(vars: &[(&str, &str)]) -> (Sdk, Vec<String>) {
-        resolve(&SdkGiven::default(), &Batch::default(), vars)
+        resolve(SdkLayer::default(), vars, SdkLayer::default())
     }
 
     fn ms(milliseconds: u64) -> Duration {
@@ -403,13 +476,13 @@ mod tests {
             .with_schedule_delay(Duration::ZERO)
             .with_max_queue_size(usize::MAX)
             .with_max_export_batch_size(7);
-        let given = SdkGiven { metric_interval: Some(ms(5)), ..SdkGiven::default() };
+        let code = SdkLayer { batch, metric_interval: Some(ms(5)), ..SdkLayer::default() };
         let vars = [
             ("OTEL_BSP_SCHEDULE_DELAY", "1"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "abc"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "abc"),
         ];
-        let (sdk, warnings) = resolve(&given, &batch, &vars);
+        let (sdk, warnings) = resolve(code, &vars, SdkLayer::default());
         let expected = BatchSettings {
             schedule_delay: ms(5_000),
             max_queue_size: 131_072,
@@ -424,8 +497,44 @@ mod tests {
             "{warnings:?}"
         );
         let batch = Batch::default().with_schedule_delay(Duration::from_nanos(1));
-        let (sdk, warnings) = resolve(&SdkGiven::default(), &batch, &[]);
+        let code = SdkLayer { batch, ..SdkLayer::default() };
+        let (sdk, warnings) = resolve(code, &[], SdkLayer::default());
         assert_eq!((sdk.batch_spans.schedule_delay, warnings.len()), (ms(1), 0));
+    }
+
+    #[test]
+    fn defaults_of_code_lie_below_the_environment() {
+        let defaults = || SdkLayer {
+            batch: Batch::default().with_max_queue_size(100).with_schedule_delay(ms(7)),
+            metric_interval: Some(ms(9)),
+            #[cfg(feature = "trace")]
+            sampler: Some(Box::new(Sampler::AlwaysOff)),
+            ..SdkLayer::default()
+        };
+        let (sdk, _) = resolve(SdkLayer::default(), &[], defaults());
+        let batch = BatchSettings {
+            schedule_delay: ms(7),
+            max_queue_size: 100,
+            max_export_batch_size: 100,
+        };
+        assert_eq!((sdk.batch_spans, sdk.metric_interval), (batch, Some(ms(9))));
+        #[cfg(feature = "trace")]
+        assert_eq!(format!("{:?}", sdk.sampler), "AlwaysOff");
+
+        let vars = [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "50"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "abc"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5"),
+            ("OTEL_TRACES_SAMPLER", "always_on"),
+        ];
+        let (sdk, warnings) = resolve(SdkLayer::default(), &vars, defaults());
+        assert_eq!(sdk.batch_spans.max_queue_size, 50);
+        assert_eq!(sdk.batch_spans.schedule_delay, ms(7));
+        assert_eq!(sdk.metric_interval, Some(ms(5)));
+        #[cfg(feature = "trace")]
+        assert_eq!(format!("{:?}", sdk.sampler), "AlwaysOn");
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(warning.ends_with("; using 7"), "{warning}");
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::env::Env;
 use super::origin::Sourced;
-use super::settings::{Warning, boolean};
+use super::variables::{PROPAGATORS, SDK_DISABLED, exporter_variable};
+use super::warning::{Warning, accept};
 use crate::error::Error;
-use crate::signal::{PROPAGATORS, SDK_DISABLED, Signal, exporter_variable};
+use crate::signal::Signal;
 
 /// Where a signal goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub(crate) struct Switches {
 impl Switches {
     pub(crate) fn resolve(env: &Env, warnings: &mut Vec<Warning>) -> Result<Self, Error> {
         let disabled = match env.text(SDK_DISABLED)? {
-            Some(found) => boolean(found, warnings),
+            // All that is not `true` is `false`, as the specification has it.
+            Some(found) => accept(found, warnings).is_some_and(|found| found.value),
             None => false,
         };
         let mut outputs = BTreeMap::new();

@@ -3,6 +3,44 @@
 use std::fmt;
 use std::time::Duration;
 
+use opentelemetry_sdk::metrics::Temporality;
+
+/// A value that a variable can have.
+pub(super) trait Value: Sized {
+    /// What is expected, for the warning of what is not understood.
+    const EXPECTED: &'static str;
+
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a number of milliseconds";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self::from_millis)
+    }
+}
+
+impl Value for Temporality {
+    const EXPECTED: &'static str = "cumulative, delta or lowmemory";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 /// How OTLP travels: `OTEL_EXPORTER_OTLP_PROTOCOL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -18,12 +56,6 @@ pub enum Protocol {
 impl Protocol {
     pub(crate) fn is_grpc(self) -> bool {
         self == Self::Grpc
-    }
-
-    pub(crate) fn parse(value: &str) -> Option<Self> {
-        [Self::Grpc, Self::HttpProtobuf, Self::HttpJson]
-            .into_iter()
-            .find(|protocol| value.eq_ignore_ascii_case(protocol.as_str()))
     }
 
     fn as_str(self) -> &'static str {
@@ -44,6 +76,16 @@ impl Protocol {
     }
 }
 
+impl Value for Protocol {
+    const EXPECTED: &'static str = "grpc, http/protobuf or http/json";
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Grpc, Self::HttpProtobuf, Self::HttpJson]
+            .into_iter()
+            .find(|protocol| text.eq_ignore_ascii_case(protocol.as_str()))
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -61,12 +103,6 @@ pub enum Compression {
 }
 
 impl Compression {
-    pub(crate) fn parse(value: &str) -> Option<Self> {
-        [Self::Gzip, Self::Zstd]
-            .into_iter()
-            .find(|compression| value.eq_ignore_ascii_case(compression.as_str()))
-    }
-
     /// The content coding, which is also gRPC's message encoding.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -81,6 +117,20 @@ impl Compression {
             Self::Gzip => cfg!(feature = "gzip"),
             Self::Zstd => cfg!(feature = "zstd"),
         }
+    }
+}
+
+impl Value for Option<Compression> {
+    const EXPECTED: &'static str = "none, gzip or zstd";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("none") {
+            return Some(None);
+        }
+        [Compression::Gzip, Compression::Zstd]
+            .into_iter()
+            .find(|compression| text.eq_ignore_ascii_case(compression.as_str()))
+            .map(Some)
     }
 }
 
@@ -101,8 +151,11 @@ pub enum HistogramAggregation {
     Base2ExponentialBucket,
 }
 
-impl HistogramAggregation {
-    pub(crate) fn parse(value: &str) -> Option<Self> {
+impl Value for HistogramAggregation {
+    const EXPECTED: &'static str =
+        "explicit_bucket_histogram or base2_exponential_bucket_histogram";
+
+    fn parse(value: &str) -> Option<Self> {
         if value.eq_ignore_ascii_case("explicit_bucket_histogram") {
             Some(Self::ExplicitBucket)
         } else if value.eq_ignore_ascii_case("base2_exponential_bucket_histogram") {

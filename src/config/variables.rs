@@ -1,8 +1,76 @@
-//! The names of the SDK's own variables, as the [specification] has them.
+//! The names of all variables: those of the [OTLP exporter], and those of the [SDK].
 //!
-//! [specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+//! [OTLP exporter]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+//! [SDK]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
 use crate::signal::Signal;
+
+/// Where a signal goes: `otlp`, `console` or `none`.
+pub(crate) fn exporter_variable(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "OTEL_LOGS_EXPORTER",
+        Signal::Metrics => "OTEL_METRICS_EXPORTER",
+        Signal::Traces => "OTEL_TRACES_EXPORTER",
+    }
+}
+
+/// Whether there is to be no telemetry at all.
+pub(crate) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+
+/// How the context of a trace travels between services.
+pub(crate) const PROPAGATORS: &str = "OTEL_PROPAGATORS";
+
+/// A variable of the [OTLP exporter specification] that exists generic and per signal.
+///
+/// [OTLP exporter specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variable {
+    Certificate,
+    ClientCertificate,
+    ClientKey,
+    Compression,
+    Endpoint,
+    Headers,
+    Insecure,
+    Protocol,
+    Timeout,
+}
+
+impl Variable {
+    /// The variable's name for one signal, or for all of them.
+    pub(crate) fn name(self, signal: Option<Signal>) -> String {
+        let scope = match signal {
+            None => "",
+            Some(Signal::Logs) => "LOGS_",
+            Some(Signal::Metrics) => "METRICS_",
+            Some(Signal::Traces) => "TRACES_",
+        };
+        let setting = match self {
+            Self::Certificate => "CERTIFICATE",
+            Self::ClientCertificate => "CLIENT_CERTIFICATE",
+            Self::ClientKey => "CLIENT_KEY",
+            Self::Compression => "COMPRESSION",
+            Self::Endpoint => "ENDPOINT",
+            Self::Headers => "HEADERS",
+            Self::Insecure => "INSECURE",
+            Self::Protocol => "PROTOCOL",
+            Self::Timeout => "TIMEOUT",
+        };
+        format!("OTEL_EXPORTER_OTLP_{scope}{setting}")
+    }
+}
+
+/// Which temporality the metric exporter asks of the SDK.
+pub(crate) const TEMPORALITY_PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+
+/// How histograms are aggregated unless a view says otherwise.
+pub(crate) const DEFAULT_HISTOGRAM_AGGREGATION: &str =
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+
+/// How often files are looked at, in milliseconds: an extension, named after the
+/// [specification's form](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#language-specific-environment-variables)
+/// for one language.
+pub(crate) const RELOAD_INTERVAL: &str = "OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL";
 
 /// The variables of one batch processor.
 #[derive(Debug)]

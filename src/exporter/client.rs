@@ -45,7 +45,7 @@ impl Client {
     ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.extend(settings.headers.clone());
+        headers.extend(settings.headers.value.clone());
         Self {
             headers: Arc::new(headers),
             settings,
@@ -65,7 +65,7 @@ impl Client {
             .with_timeout(std::time::Duration::MAX)
             .with_retry_policy(RetryPolicy::disabled())
             .with_http_client(self.clone());
-        match self.settings.compression {
+        match *self.settings.compression {
             Some(Compression::Gzip) => {
                 builder.with_compression(opentelemetry_otlp::Compression::Gzip)
             }
@@ -78,7 +78,7 @@ impl Client {
 
     #[cfg(feature = "http-json")]
     fn encoding(&self) -> opentelemetry_otlp::Protocol {
-        match self.settings.protocol {
+        match *self.settings.protocol {
             Protocol::HttpJson => opentelemetry_otlp::Protocol::HttpJson,
             _ => opentelemetry_otlp::Protocol::HttpBinary,
         }
@@ -118,13 +118,13 @@ impl Client {
             signal: self.settings.signal,
             path: self.settings.endpoint.path.clone(),
             headers: Arc::clone(&self.headers),
-            content_type: HeaderValue::from_static(match self.settings.protocol {
+            content_type: HeaderValue::from_static(match *self.settings.protocol {
                 Protocol::HttpJson => "application/json",
                 Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
             }),
             compression,
             body,
-            timeout: self.settings.timeout,
+            timeout: *self.settings.timeout,
             drain: self.delivery.drain(),
         };
         // Somebody else may have shut the exporter down in between.
@@ -151,10 +151,10 @@ impl HttpClient for Client {
     /// Of upstream's request, the body is used: path and headers are ours, for the process's
     /// environment has changed those that upstream has.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (compression, body) = encode(request.into_body(), self.settings.compression)?;
+        let (compression, body) = encode(request.into_body(), *self.settings.compression)?;
         let answer = self.send(compression, body).await;
         let answer = answer.inspect_err(|failure| leave_word(failure, Extent::All))?;
-        let items = partial_success::rejected(self.settings.protocol, &answer);
+        let items = partial_success::rejected(*self.settings.protocol, &answer);
         if items > 0 {
             let failure = self.failure(FailureKind::Rejected { items }, None);
             leave_word(&failure, Extent::Some(items));

@@ -37,7 +37,7 @@ impl Exporters {
     /// What is counted of a signal; `None` if it does not go to a collector.
     pub(crate) fn signal_books(&self, signal: Signal) -> Option<SignalBooks> {
         let Line { settings, ledger, .. } = self.0.lines.get(&signal)?;
-        let (endpoint, protocol) = (settings.endpoint.clone(), settings.protocol);
+        let (endpoint, protocol) = (settings.endpoint.clone(), *settings.protocol);
         Some(SignalBooks { endpoint, protocol, counts: ledger.counts() })
     }
 }

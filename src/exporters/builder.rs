@@ -19,25 +19,15 @@ use rustls::crypto::CryptoProvider;
 
 use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
-    Batch, Compression, Env, HistogramAggregation, Inputs, Origin, Output, Overrides, Pem,
-    Protocol, ResourceSettings, Retry, Sdk, SdkGiven, Settings, Switches, TlsVersion,
-    histogram_aggregation, reload_interval, temporality,
+    Batch, Compression, Env, HistogramAggregation, Layers, Origin, Output, Pem, Protocol, Rank,
+    Retry, Sdk, Settings, SignalBuilder, Sourced, Switches, TlsVersion,
 };
 use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
 use crate::failure::Failure;
 use crate::signal::Signal;
-use crate::tls::{CredentialSource, Loading, Store};
-use crate::transport::{HeaderProvider, Policy};
-
-/// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often files are looked at, unless the builder or the environment says otherwise.
-const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
-
-/// What a longer connect timeout is cut to, so that instants can be reckoned with.
-const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+use crate::tls::{CredentialSource, Given, Store};
+use crate::transport::HeaderProvider;
 
 /// Configures [`Exporters`].
 ///
@@ -48,27 +38,14 @@ const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 #[must_use]
 #[derive(Clone, Default)]
 pub struct ExportersBuilder {
-    generic: Overrides,
-    specific: BTreeMap<Signal, Overrides>,
+    code: Rank,
+    defaults: Rank,
     env: Option<Env>,
     provider: Option<Arc<CryptoProvider>>,
     rustls_config: Option<Arc<ClientConfig>>,
-    system_roots: bool,
-    min_tls_version: Option<TlsVersion>,
-    reload_interval: Option<Duration>,
-    expiry_warning: Option<Duration>,
-    failure_handler: Option<Arc<Handler>>,
     source: Option<Arc<dyn CredentialSource>>,
-    connect_timeout: Option<Duration>,
-    retry: Retry,
     header_provider: Option<Arc<HeaderProvider>>,
-    assume_http2: bool,
-    temporality: Option<Temporality>,
-    histogram_aggregation: Option<HistogramAggregation>,
-    resource: ResourceSettings,
-    sdk: SdkGiven,
-    #[cfg(feature = "trace")]
-    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    failure_handler: Option<Arc<Handler>>,
 }
 
 impl ExportersBuilder {
@@ -76,7 +53,11 @@ impl ExportersBuilder {
     ///
     /// Over OTLP/HTTP each signal appends its own path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn with_endpoint(self, endpoint: impl Into<String>) -> Self {
-        self.with_all(|all| all.with_endpoint(endpoint))
+        let mut builder = self.with_all(|all| all.with_endpoint(endpoint));
+        if let Some(endpoint) = &mut builder.code.all.endpoint {
+            endpoint.value.is_whole = false;
+        }
+        builder
     }
 
     /// Sets the protocol of all signals.
@@ -144,10 +125,33 @@ impl ExportersBuilder {
     ///     .build()?;
     /// # Ok::<(), otlp_mtls::Error>(())
     /// ```
-    pub fn with_signal(mut self, signal: Signal, set: impl FnOnce(Overrides) -> Overrides) -> Self {
-        let overrides = self.specific.remove(&signal).unwrap_or_default();
-        self.specific.insert(signal, set(overrides));
+    pub fn with_signal(
+        mut self,
+        signal: Signal,
+        set: impl FnOnce(SignalBuilder) -> SignalBuilder,
+    ) -> Self {
+        let own = self.code.own.remove(&signal).unwrap_or_default();
+        self.code.own.insert(signal, set(SignalBuilder(own)).0);
         self
+    }
+
+    /// Sets what holds where neither this builder nor the environment says anything: everything that is
+    /// set within lies *below* the environment.
+    ///
+    /// ```
+    /// use otlp_mtls::{Exporters, Protocol};
+    ///
+    /// // gRPC, unless `OTEL_EXPORTER_OTLP_PROTOCOL` says otherwise.
+    /// let builder = Exporters::builder().with_defaults(|defaults| defaults.with_protocol(Protocol::Grpc));
+    /// # let _ = builder;
+    /// ```
+    ///
+    /// What no variable can say, such as a crypto provider, is set as if it were set without.
+    pub fn with_defaults(mut self, set: impl FnOnce(Self) -> Self) -> Self {
+        let code = std::mem::replace(&mut self.code, std::mem::take(&mut self.defaults));
+        let mut set = set(self);
+        set.defaults = std::mem::replace(&mut set.code, code);
+        set
     }
 
     /// Replaces the process's environment, for tests and for configuration that comes from
@@ -203,19 +207,19 @@ impl ExportersBuilder {
     ///
     /// The environment has it as `OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL`, in milliseconds.
     pub fn with_reload_interval(mut self, interval: Duration) -> Self {
-        self.reload_interval = Some(interval);
+        self.code.all.reload_interval = Some(Sourced::builder("with_reload_interval", interval));
         self
     }
 
     /// Sets whether the platform's roots are trusted beside a CA that is named.
     pub fn with_system_roots(mut self, trusted: bool) -> Self {
-        self.system_roots = trusted;
+        self.code.all.system_roots = Some(trusted);
         self
     }
 
     /// Sets the lowest version of TLS to accept; the default is TLS 1.2.
     pub fn with_min_tls_version(mut self, version: TlsVersion) -> Self {
-        self.min_tls_version = Some(version);
+        self.code.all.min_tls_version = Some(version);
         self
     }
 
@@ -223,13 +227,13 @@ impl ExportersBuilder {
     ///
     /// It lies within an export's timeout, and holds also where that is unlimited.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = Some(timeout);
+        self.code.all.connect_timeout = Some(timeout);
         self
     }
 
     /// Sets how often and how soon a failed export is tried again.
     pub fn with_retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+        self.code.all.retry = Some(retry);
         self
     }
 
@@ -275,7 +279,7 @@ impl ExportersBuilder {
     ///
     /// It is looked at with the files, so where nothing is exported nothing is said.
     pub fn with_expiry_warning(mut self, before: Duration) -> Self {
-        self.expiry_warning = Some(before);
+        self.code.all.expiry_warning = Some(before);
         self
     }
 
@@ -283,26 +287,27 @@ impl ExportersBuilder {
     ///
     /// gRPC clients are to refuse such a server; some TLS-terminating proxies are such servers.
     pub fn with_assume_http2(mut self, assume: bool) -> Self {
-        self.assume_http2 = assume;
+        self.code.all.assume_http2 = Some(assume);
         self
     }
 
     /// Sets the temporality that the metric exporter asks of the SDK.
     pub fn with_temporality(mut self, temporality: Temporality) -> Self {
-        self.temporality = Some(temporality);
+        self.code.all.temporality = Some(Sourced::builder("with_temporality", temporality));
         self
     }
 
     /// Sets how [`install`](Exporters::install) aggregates histograms.
     pub fn with_histogram_aggregation(mut self, aggregation: HistogramAggregation) -> Self {
-        self.histogram_aggregation = Some(aggregation);
+        self.code.all.histogram_aggregation =
+            Some(Sourced::builder("with_histogram_aggregation", aggregation));
         self
     }
 
     /// Sets how often [`install`](Exporters::install) has metrics exported, by default every minute
     /// (`OTEL_METRIC_EXPORT_INTERVAL`). Not zero.
     pub fn with_metric_interval(mut self, interval: Duration) -> Self {
-        self.sdk.metric_interval = Some(interval);
+        self.code.all.sdk.metric_interval = Some(interval);
         self
     }
 
@@ -310,7 +315,7 @@ impl ExportersBuilder {
     /// and `OTEL_TRACES_SAMPLER_ARG`.
     #[cfg(feature = "trace")]
     pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
-        self.sdk.sampler = Some(Box::new(sampler));
+        self.code.all.sdk.sampler = Some(Box::new(sampler));
         self
     }
 
@@ -318,7 +323,7 @@ impl ExportersBuilder {
     /// `OTEL_SPAN_*_COUNT_LIMIT` and their like.
     #[cfg(feature = "trace")]
     pub fn with_span_limits(mut self, limits: SpanLimits) -> Self {
-        self.sdk.span_limits = Some(limits);
+        self.code.all.sdk.span_limits = Some(limits);
         self
     }
 
@@ -331,7 +336,7 @@ impl ExportersBuilder {
         mut self,
         propagator: impl TextMapPropagator + Send + Sync + 'static,
     ) -> Self {
-        self.propagator = Some(Arc::new(propagator));
+        self.code.all.sdk.propagator = Some(Arc::new(propagator));
         self
     }
 
@@ -351,7 +356,7 @@ impl ExportersBuilder {
         mut self,
         attributes: impl IntoIterator<Item = KeyValue>,
     ) -> Self {
-        self.resource.attributes.extend(attributes);
+        self.code.all.sdk.attributes.extend(attributes);
         self
     }
 
@@ -361,12 +366,12 @@ impl ExportersBuilder {
     /// It beats `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which add what it does not have. The
     /// methods for single attributes beat it.
     pub fn with_resource(mut self, resource: Resource) -> Self {
-        self.resource.resource = Some(resource);
+        self.code.all.sdk.resource = Some(resource);
         self
     }
 
-    fn with_all(mut self, set: impl FnOnce(Overrides) -> Overrides) -> Self {
-        self.generic = set(self.generic);
+    fn with_all(mut self, set: impl FnOnce(SignalBuilder) -> SignalBuilder) -> Self {
+        self.code.all = set(SignalBuilder(self.code.all)).0;
         self
     }
 
@@ -380,36 +385,27 @@ impl ExportersBuilder {
     /// Whatever is set and cannot be used is an error that names the variable or builder call, the
     /// file, and the reason: see [`Error`]. There is no silent fall-back.
     pub fn build(self) -> Result<Exporters, Error> {
-        let env = &self.env.clone().unwrap_or_else(Env::process);
-        let mut warnings = Vec::new();
-        let switches = Switches::resolve(env, &mut warnings)?;
-        let loading = Loading {
-            provider: self.provider.as_ref(),
-            min_version: self.min_tls_version.unwrap_or(TlsVersion::Tls12),
-            system_roots: self.system_roots,
-            reload_interval: match self.reload_interval {
-                Some(interval) => interval,
-                None => reload_interval(env, &mut warnings)?.unwrap_or(DEFAULT_RELOAD_INTERVAL),
-            },
-            expiry_warning: self.expiry_warning,
-            source: self.source.as_ref(),
-            custom: self.rustls_config.as_ref(),
+        let layers = Layers {
+            code: self.code,
+            env: self.env.unwrap_or_else(Env::process),
+            defaults: self.defaults,
         };
+        let mut warnings = Vec::new();
+        let switches = Switches::resolve(&layers.env, &mut warnings)?;
+        let identity = Given {
+            provider: self.provider,
+            source: self.source,
+            rustls_config: self.rustls_config,
+        };
+        let has_own_credentials = identity.source.is_some() || identity.rustls_config.is_some();
         let herald = Arc::new(Herald::new(self.failure_handler));
-        let none = Overrides::default();
         let mut lines = BTreeMap::<Signal, Line>::new();
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
         for signal in compiled.filter(|signal| switches.outputs(*signal).contains(&Output::Otlp)) {
-            let specific = self.specific.get(&signal).unwrap_or(&none);
-            let inputs = Inputs {
-                specific,
-                generic: &self.generic,
-                env,
-                has_own_credentials: self.source.is_some() || self.rustls_config.is_some(),
-            };
-            let mut settings = Settings::resolve(signal, inputs, &mut warnings)?;
-            if self.header_provider.is_some() && settings.origins.headers == Origin::Default {
-                settings.origins.headers = Origin::Builder("with_header_provider");
+            let mut settings =
+                Settings::resolve(signal, &layers, has_own_credentials, &mut warnings)?;
+            if self.header_provider.is_some() && settings.headers.origin == Origin::Default {
+                settings.headers.origin = Origin::Builder("with_header_provider");
             }
             let same = lines.values().find(|line| line.settings.share_connection(&settings));
             let shared = match same {
@@ -417,33 +413,17 @@ impl ExportersBuilder {
                 None => {
                     let store = settings.tls.as_ref();
                     let store =
-                        store.map(|tls| Store::load(&settings, tls, &loading)).transpose()?;
+                        store.map(|tls| Store::load(&settings, tls, &identity)).transpose()?;
                     Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
                 }
             };
             let ledger = Arc::new(Ledger::new(Arc::clone(&herald)));
             lines.insert(signal, Line { settings: Arc::new(settings), ledger, shared });
         }
-
-        let batch = |signal| {
-            let own = self.specific.get(&signal).and_then(Overrides::batch);
-            own.or(self.generic.batch()).cloned().unwrap_or_default()
-        };
-        let batches = [batch(Signal::Traces), batch(Signal::Logs)];
         let mut sdk_warnings = Vec::new();
-        let mut resource = self.resource;
-        resource.read(env, &mut sdk_warnings);
-        let sdk = Sdk::resolve(&self.sdk, batches.each_ref(), env, &mut sdk_warnings);
+        let sdk = Sdk::resolve(&layers, &mut sdk_warnings);
+        let metrics = layers.fold(Signal::Metrics, &mut warnings)?;
 
-        let temporality = match self.temporality {
-            Some(temporality) => temporality,
-            None => temporality(env, &mut warnings)?.unwrap_or_default(),
-        };
-        let histogram_aggregation = match self.histogram_aggregation {
-            Some(aggregation) => aggregation,
-            None => histogram_aggregation(env, &mut warnings)?
-                .unwrap_or(HistogramAggregation::ExplicitBucket),
-        };
         let mut said = Vec::new();
         for warning in warnings {
             // Three signals have the same to say of a generic variable.
@@ -459,20 +439,11 @@ impl ExportersBuilder {
             warnings: said,
             sdk,
             sdk_warnings,
-            #[cfg(feature = "trace")]
-            propagator: self.propagator,
-            policy: Policy {
-                connect_timeout: self
-                    .connect_timeout
-                    .unwrap_or(DEFAULT_CONNECT_TIMEOUT)
-                    .min(MAX_CONNECT_TIMEOUT),
-                retry: self.retry,
-                assume_http2: self.assume_http2,
-                header_provider: self.header_provider,
-            },
-            temporality,
-            histogram_aggregation,
-            resource,
+            header_provider: self.header_provider,
+            temporality: metrics.temporality.map_or_else(Default::default, |set| set.value),
+            histogram_aggregation: metrics
+                .histogram_aggregation
+                .map_or(HistogramAggregation::ExplicitBucket, |set| set.value),
         })))
     }
 }

@@ -11,23 +11,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-#[cfg(feature = "trace")]
-use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 
 use crate::config::{
-    HistogramAggregation, ResourceSettings, Retry, Sdk, Settings, Switches, Warning,
+    HistogramAggregation, Retry, Sdk, Settings, Switches, Warning, exporter_variable,
 };
 use crate::error::Error;
 use crate::exporter::{Client, Delivery, Ledger};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::Runtime;
-use crate::signal::{Signal, exporter_variable};
+use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
-use crate::transport::{Policy, Transport};
+use crate::transport::{HeaderProvider, Policy, Transport};
 
 #[cfg(feature = "metrics")]
 pub(crate) use books::{SignalBooks, StoreBooks};
@@ -50,12 +48,9 @@ struct Inner {
     sdk: Sdk,
     /// What is odd about that.
     sdk_warnings: Vec<Warning>,
-    #[cfg(feature = "trace")]
-    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
-    policy: Policy,
+    header_provider: Option<Arc<HeaderProvider>>,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
-    resource: ResourceSettings,
 }
 
 /// One signal's way out.
@@ -247,11 +242,6 @@ impl Exporters {
         self.0.lines.get(&signal).map_or(0, |line| line.ledger.counts().queued)
     }
 
-    /// What the builder and the environment say of the resource.
-    pub(crate) fn resource(&self) -> &ResourceSettings {
-        &self.0.resource
-    }
-
     /// What is odd about the configuration.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.0.warnings
@@ -267,14 +257,17 @@ impl Exporters {
         &self.0.sdk_warnings
     }
 
-    /// The propagator that the builder was given.
-    #[cfg(feature = "trace")]
-    pub(crate) fn propagator(&self) -> Option<Arc<dyn TextMapPropagator + Send + Sync>> {
-        self.0.propagator.clone()
-    }
-
     pub(crate) fn switches(&self) -> &Switches {
         &self.0.switches
+    }
+
+    fn policy(&self, settings: &Settings) -> Policy {
+        Policy {
+            connect_timeout: settings.connect_timeout,
+            retry: settings.retry.clone(),
+            assume_http2: settings.assume_http2,
+            header_provider: self.0.header_provider.clone(),
+        }
     }
 
     fn client(&self, signal: Signal, delivery: &Arc<Delivery>) -> Result<Client, Error> {
@@ -283,7 +276,7 @@ impl Exporters {
         let transport = match slot.upgrade() {
             Some(transport) if transport.is_of_this_process() => transport,
             _ => {
-                let (store, policy) = (line.shared.store.clone(), self.0.policy.clone());
+                let (store, policy) = (line.shared.store.clone(), self.policy(&line.settings));
                 let transport =
                     Arc::new(Transport::new(self.runtime()?, &line.settings, store, policy));
                 *slot = Arc::downgrade(&transport);
@@ -296,15 +289,16 @@ impl Exporters {
 
     /// All that a check needs to go every signal's way, by a connection that nobody else has.
     pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
-        let policy = Policy { retry: Retry::disabled(), ..self.0.policy.clone() };
         let probes = self.0.lines.values().map(|line| {
             // An export may take for ever; a check must not.
-            let timeout = line.settings.timeout.or(Some(DEFAULT_CHECK_TIMEOUT));
-            let settings = Arc::new(Settings { timeout, ..(*line.settings).clone() });
+            let timeout = line.settings.timeout.clone();
+            let timeout = timeout.map(|timeout| timeout.or(Some(DEFAULT_CHECK_TIMEOUT)));
+            let retry = Retry::disabled();
+            let settings = Arc::new(Settings { timeout, retry, ..(*line.settings).clone() });
+            let policy = self.policy(&settings);
             let ledger = Arc::clone(&line.ledger);
             let (runtime, store) = (Arc::clone(runtime), line.shared.store.clone());
-            let transport =
-                Arc::new(Transport::new(runtime, &settings, store.clone(), policy.clone()));
+            let transport = Arc::new(Transport::new(runtime, &settings, store.clone(), policy));
             let client =
                 Client::new(Arc::clone(&settings), Arc::clone(&transport), Delivery::new(), ledger);
             Probe { settings, store, transport, client }

@@ -43,7 +43,7 @@ fn observe(case: &Case) -> Observed {
         Err(error) => json!({ "built": false, "error": error.to_string() }),
         Ok(exporters) => {
             let settings = exporters.settings().next().expect("one signal is on");
-            let path = match settings.protocol {
+            let path = match *settings.protocol {
                 Protocol::Grpc => "",
                 _ => settings.endpoint.path.as_str(),
             };
@@ -76,7 +76,12 @@ fn builder(case: &Case) -> ExportersBuilder {
         builder = builder.with_signal(signal.unwrap(), |one| one.with_endpoint(endpoint));
     }
     if let Some(protocol) = given.protocol {
-        builder = builder.with_protocol(Protocol::parse(&protocol).unwrap());
+        builder = builder.with_protocol(match protocol.as_str() {
+            "grpc" => Protocol::Grpc,
+            "http/protobuf" => Protocol::HttpProtobuf,
+            "http/json" => Protocol::HttpJson,
+            other => panic!("{case}: {other}"),
+        });
     }
     if let Some(insecure) = given.insecure {
         builder = builder.with_insecure(insecure);

@@ -159,7 +159,7 @@ impl Exporters {
             return Ok(telemetry);
         }
         self.sdk_warnings().iter().for_each(Warning::tell);
-        let resource = self.resource().over(resource::detect);
+        let resource = self.sdk().resource.over(resource::detect);
         if is_unnamed(&resource) {
             Warning::UnknownService.tell();
         }

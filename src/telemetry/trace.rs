@@ -67,7 +67,7 @@ fn console(builder: TracerProviderBuilder) -> TracerProviderBuilder {
 /// Sets the global propagator, which is also there for a service that has no spans of its own. None
 /// at all is one that does nothing.
 pub(super) fn set_propagator(exporters: &Exporters) {
-    if let Some(given) = exporters.propagator() {
+    if let Some(given) = exporters.sdk().propagator.clone() {
         return global::set_text_map_propagator(Given(given));
     }
     let propagators = exporters.switches().propagators().iter();

@@ -21,7 +21,7 @@ pub(crate) use certificate::{FEW, list, named, printable};
 pub(crate) use credentials::Validated;
 pub(crate) use details::{CertificateDetails, GeneralName, algorithm_name};
 pub(crate) use provider::crypto_provider;
-pub(crate) use store::{Loading, Snapshot, Store};
+pub(crate) use store::{Given, Snapshot, Store};
 pub(crate) use time::utc;
 pub(crate) use verifier::{IssuerPlace, RefusedIssuer};
 

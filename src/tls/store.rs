@@ -21,11 +21,10 @@ use super::platform;
 use super::source::Files;
 use super::time::utc;
 use super::verifier::ServerVerifier;
-use crate::config::{Settings, TlsSettings, TlsVersion};
+use crate::config::{Settings, TlsSettings, TlsVersion, Variable};
 use crate::error::{Error, located};
 use crate::lock::lock;
 use crate::observation::{Notes, Observation};
-use crate::signal::Variable;
 use crate::status::{CredentialStatus, Refusal};
 use crate::stderr;
 
@@ -140,17 +139,14 @@ impl Snapshot {
     }
 }
 
-/// What the builder says about TLS for all signals.
-pub(crate) struct Loading<'a> {
-    pub(crate) provider: Option<&'a Arc<CryptoProvider>>,
-    pub(crate) min_version: TlsVersion,
-    pub(crate) system_roots: bool,
-    pub(crate) reload_interval: Duration,
-    pub(crate) expiry_warning: Option<Duration>,
+/// What code gives in place of what settings can say.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) provider: Option<Arc<CryptoProvider>>,
     /// Credentials from elsewhere than files and bytes.
-    pub(crate) source: Option<&'a Arc<dyn CredentialSource>>,
+    pub(crate) source: Option<Arc<dyn CredentialSource>>,
     /// A configuration brought along, in place of one made here.
-    pub(crate) custom: Option<&'a Arc<ClientConfig>>,
+    pub(crate) rustls_config: Option<Arc<ClientConfig>>,
 }
 
 impl Store {
@@ -158,33 +154,33 @@ impl Store {
     pub(crate) fn load(
         settings: &Settings,
         tls: &TlsSettings,
-        loading: &Loading<'_>,
+        given: &Given,
     ) -> Result<Self, Error> {
         let alpn = match settings.protocol.is_grpc() {
             true => vec![H2.to_vec()],
             false => vec![H2.to_vec(), HTTP_1_1.to_vec()],
         };
-        let expiry = Expiry::new(loading.expiry_warning);
-        if let Some(custom) = loading.custom {
+        let expiry = Expiry::new(tls.expiry_warning);
+        if let Some(custom) = &given.rustls_config {
             let mut config = unresumed(ClientConfig::clone(custom));
             config.alpn_protocols = alpn;
             let current = Snapshot::new(0, config, None);
             let state = Mutex::new(State::new(current));
-            return Ok(Self { renewal: None, interval: loading.reload_interval, state, expiry });
+            return Ok(Self { renewal: None, interval: tls.reload_interval, state, expiry });
         }
 
-        let provider = super::crypto_provider(loading.provider)?;
-        let source: Arc<dyn CredentialSource> = match loading.source {
+        let provider = super::crypto_provider(given.provider.as_ref())?;
+        let source: Arc<dyn CredentialSource> = match &given.source {
             Some(source) => Arc::clone(source),
             None => Arc::new(Files::new(tls.clone())),
         };
         let validated = load(&*source)?.validate(&provider)?;
-        let needs_platform = validated.credentials.trust_anchors.is_none() || loading.system_roots;
+        let needs_platform = validated.credentials.trust_anchors.is_none() || tls.system_roots;
         let recipe = Recipe {
             provider,
-            min_version: loading.min_version,
+            min_version: tls.min_version,
             platform_roots: needs_platform.then(platform::roots),
-            is_from_source: loading.source.is_some(),
+            is_from_source: given.source.is_some(),
             alpn,
             endpoint: settings.endpoint.to_string(),
         };
@@ -199,7 +195,7 @@ impl Store {
         let current = recipe.snapshot(0, validated)?;
         let renewal = Some(Renewal { source, recipe, turn: Mutex::default() });
         let state = Mutex::new(State::new(current));
-        let store = Self { renewal, interval: loading.reload_interval, state, expiry };
+        let store = Self { renewal, interval: tls.reload_interval, state, expiry };
         store.warn_of_expiry();
         Ok(store)
     }

@@ -138,7 +138,7 @@ impl Transport {
             endpoint: endpoint.to_string(),
             scheme,
             authority,
-            framing: framing(settings.protocol),
+            framing: framing(*settings.protocol),
             policy,
             pool: Pool::new(connector, is_grpc, assume_http2),
             asking: Arc::default(),

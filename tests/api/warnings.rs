@@ -59,7 +59,7 @@ fn tls_variables_beside_a_plaintext_endpoint() {
         ])
         .build()
     });
-    let [plaintext, timeout] = warnings.as_slice() else { panic!("{warnings:#?}") };
+    let [timeout, plaintext] = warnings.as_slice() else { panic!("{warnings:#?}") };
     assert_eq!(
         plaintext,
         "http://collector:4318 (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, so there is no use for \

@@ -6,19 +6,23 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::config::env::Env;
+use crate::config::layer::Rank;
+use crate::config::signal_builder::SignalBuilder;
+use crate::config::values::Value;
 
 const SPACE: [&str; 5] = ["", " ", "\t", "\r\n", " \u{a0}"];
 
 /// A setting's layers, from the strongest to the weakest.
 #[derive(Clone, Debug)]
-struct Layers {
+struct Places {
     /// The builder's for one signal, and for all.
     built: [Option<String>; 2],
     /// The signal's variable, and the generic one: white space and nonsense included.
     variables: [Option<String>; 2],
 }
 
-impl Layers {
+impl Places {
     /// The value that wins, and its place among all four.
     fn winner(&self, is_understood: impl Fn(&str) -> bool) -> Option<(usize, &str)> {
         let built = self.built.iter().map(Option::as_deref);
@@ -37,7 +41,7 @@ impl Layers {
 fn layers(
     value: impl Strategy<Value = String> + Clone + 'static,
     nonsense: Option<&'static str>,
-) -> impl Strategy<Value = Layers> {
+) -> impl Strategy<Value = Places> {
     let padded = (select(&SPACE[..]), value.clone(), select(&SPACE[..]));
     let padded = padded.prop_map(|(before, value, after)| format!("{before}{value}{after}"));
     let blank = select(&SPACE[..]).prop_map(str::to_owned);
@@ -49,21 +53,21 @@ fn layers(
     ];
     let built = option::weighted(0.3, value);
     ([built.clone(), built], [variable.clone(), variable])
-        .prop_map(|(built, variables)| Layers { built, variables })
+        .prop_map(|(built, variables)| Places { built, variables })
 }
 
 /// Every setting that a variable has, but for `INSECURE`, which wants an endpoint without a scheme.
 #[derive(Clone, Debug)]
 struct Case {
-    endpoint: Layers,
-    protocol: Layers,
-    ca: Layers,
+    endpoint: Places,
+    protocol: Places,
+    ca: Places,
     /// The builder has certificate and key together: these are its certificates.
-    certificate: Layers,
-    key: Layers,
-    headers: Layers,
-    compression: Layers,
-    timeout: Layers,
+    certificate: Places,
+    key: Places,
+    headers: Places,
+    compression: Places,
+    timeout: Places,
     server_name: [Option<String>; 2],
 }
 
@@ -112,7 +116,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    fn variables(&self) -> [(Variable, &Layers); 8] {
+    fn variables(&self) -> [(Variable, &Places); 8] {
         [
             (Variable::Endpoint, &self.endpoint),
             (Variable::Protocol, &self.protocol),
@@ -135,49 +139,68 @@ impl Case {
     }
 
     /// The builder's layer for one signal (0) or for all (1).
-    fn overrides(&self, layer: usize) -> Overrides {
-        let text = |layers: &Layers| layers.built[layer].clone();
-        let identity = text(&self.certificate).zip(text(&self.key));
-        Overrides {
-            endpoint: text(&self.endpoint),
-            protocol: text(&self.protocol).and_then(|text| Protocol::parse(&text)),
-            ca: text(&self.ca).map(Pem::file),
-            identity: identity.map(|(certificate, key)| (Pem::file(certificate), Pem::file(key))),
-            headers: text(&self.headers).map(|text| {
-                let (name, value) = text.split_once('=').unwrap();
-                vec![(name.to_owned(), value.to_owned())]
-            }),
-            compression: text(&self.compression).map(|text| Compression::parse(&text)),
-            timeout: text(&self.timeout).and_then(|text| milliseconds(&text)),
-            insecure: None,
-            server_name: self.server_name[layer].clone(),
-            batch: None,
+    fn builder(&self, rank: usize) -> SignalBuilder {
+        let text = |places: &Places| places.built[rank].clone();
+        let mut builder = SignalBuilder::default();
+        if let Some(endpoint) = text(&self.endpoint) {
+            builder = builder.with_endpoint(endpoint);
         }
+        if let Some(protocol) = text(&self.protocol).and_then(|text| Protocol::parse(&text)) {
+            builder = builder.with_protocol(protocol);
+        }
+        if let Some(ca) = text(&self.ca) {
+            builder = builder.with_ca_certificate(Pem::file(ca));
+        }
+        if let Some((certificate, key)) = text(&self.certificate).zip(text(&self.key)) {
+            builder = builder.with_client_identity(Pem::file(certificate), Pem::file(key));
+        }
+        if let Some(header) = text(&self.headers) {
+            builder = builder.with_headers(header.split_once('='));
+        }
+        if let Some(text) = text(&self.compression) {
+            builder = builder.with_compression(compression(&text));
+        }
+        if let Some(timeout) = text(&self.timeout).and_then(|text| Duration::parse(&text)) {
+            builder = builder.with_timeout(timeout);
+        }
+        if let Some(name) = self.server_name[rank].clone() {
+            builder = builder.with_server_name(name);
+        }
+        builder
     }
 
     fn resolve(&self, signal: Signal) -> (Result<Settings, Error>, Vec<Warning>) {
-        resolve(signal, &self.overrides(0), &self.overrides(1), self.env(signal))
+        resolve(signal, self.builder(0), self.builder(1), self.env(signal))
     }
 }
 
 fn resolve(
     signal: Signal,
-    specific: &Overrides,
-    generic: &Overrides,
+    own: SignalBuilder,
+    all: SignalBuilder,
     vars: Vec<(String, String)>,
 ) -> (Result<Settings, Error>, Vec<Warning>) {
     let env = Env::new(move |asked| {
         vars.iter().find(|(name, _)| name == asked).map(|(_, value)| value.into())
     });
-    let inputs = Inputs { specific, generic, env: &env, has_own_credentials: false };
+    let mut code = Rank { all: all.0, own: [(signal, own.0)].into() };
+    if let Some(endpoint) = &mut code.all.endpoint {
+        endpoint.value.is_whole = false;
+    }
+    let layers = Layers { code, env, defaults: Rank::default() };
     let mut warnings = Vec::new();
-    (Settings::resolve(signal, inputs, &mut warnings), warnings)
+    (Settings::resolve(signal, &layers, false, &mut warnings), warnings)
+}
+
+fn compression(text: &str) -> Option<Compression> {
+    <Option<Compression>>::parse(text).flatten()
 }
 
 /// All that settings say, wherever it came from; or the refusal's words.
 fn shown(settings: Result<Settings, Error>) -> Result<String, String> {
     let settings = settings.map_err(|error| format!("{error:?}"))?;
     let Settings { endpoint, protocol, headers, compression, timeout, .. } = &settings;
+    let (protocol, compression, timeout) = (**protocol, **compression, **timeout);
     let tls = settings.tls.as_ref().map(|tls| {
         let identity = tls.identity.as_ref();
         let identity = identity.map(|identity| (&identity.certificate.value, &identity.key.value));
@@ -264,7 +287,7 @@ proptest! {
 
         let protocol = case.protocol.value(|text| Protocol::parse(text).is_some());
         let protocol = protocol.and_then(Protocol::parse).unwrap_or(Protocol::HttpProtobuf);
-        prop_assert_eq!(settings.protocol, protocol);
+        prop_assert_eq!(*settings.protocol, protocol);
 
         let default = if protocol.is_grpc() { 4317 } else { 4318 };
         let default = (1, format!("http://localhost:{default}"));
@@ -280,11 +303,11 @@ proptest! {
         prop_assert_eq!(settings.endpoint.path, path);
 
         let compression = case.compression.value(|text| text != "brotli");
-        prop_assert_eq!(settings.compression, compression.and_then(Compression::parse));
+        prop_assert_eq!(*settings.compression, compression.and_then(self::compression));
         let timeout = case.timeout.value(|text| text != "10s");
         let timeout = timeout.map_or(10_000, |text| text.parse().unwrap());
         let timeout = Duration::from_millis(timeout);
-        prop_assert_eq!(settings.timeout, Some(timeout).filter(|timeout| !timeout.is_zero()));
+        prop_assert_eq!(*settings.timeout, Some(timeout).filter(|timeout| !timeout.is_zero()));
         let headers = settings.headers.get("name").map(|value| value.to_str().unwrap());
         prop_assert_eq!(headers, case.headers.value(any).map(|text| &text["name=".len()..]));
 
@@ -327,16 +350,16 @@ proptest! {
         endpoint in select(&["c:1", "http://c:1", "https://c:1"][..]),
         signal in signals(),
     ) {
-        let overrides = |layer: usize| Overrides {
-            insecure: insecure.built[layer].as_deref().map(|text| text == "true"),
-            ..Overrides::default()
+        let builder = |rank: usize| match insecure.built[rank].as_deref() {
+            Some(text) => SignalBuilder::default().with_insecure(text == "true"),
+            None => SignalBuilder::default(),
         };
         let scopes = [Some(signal), None].map(|scope| Variable::Insecure.name(scope));
         let vars = scopes.into_iter().zip(insecure.variables.clone());
         let mut vars: Vec<_> = vars.filter_map(|(name, text)| Some((name, text?))).collect();
         vars.push((Variable::Endpoint.name(None), endpoint.to_owned()));
         vars.push((Variable::Protocol.name(None), "grpc".to_owned()));
-        let (settings, _) = resolve(signal, &overrides(0), &overrides(1), vars);
+        let (settings, _) = resolve(signal, builder(0), builder(1), vars);
         // Nonsense does not fall back: it is `false`.
         let insecure = insecure.value(|_| true) == Some("true");
         let secure = match endpoint {
@@ -352,7 +375,7 @@ proptest! {
         space in select(&SPACE[..]),
         signal in signals(),
     ) {
-        let none = Overrides::default();
+        let none = SignalBuilder::default;
         let padded = named(&vars).into_iter().map(|(name, text)| {
             (name, format!("{space}{}{space}", text.trim()))
         });
@@ -364,22 +387,22 @@ proptest! {
             }
         }
         set.retain(|(_, text)| !text.is_empty());
-        let (padded, padded_warnings) = resolve(signal, &none, &none, padded.collect());
-        let (set, warnings) = resolve(signal, &none, &none, set);
+        let (padded, padded_warnings) = resolve(signal, none(), none(), padded.collect());
+        let (set, warnings) = resolve(signal, none(), none(), set);
         prop_assert_eq!(shown(padded), shown(set));
         prop_assert_eq!(padded_warnings, warnings);
     }
 
     #[test]
     fn variables_of_other_signals_are_not_read(vars in environments(), signal in signals()) {
-        let none = Overrides::default();
+        let none = SignalBuilder::default;
         let own: Vec<_> = vars
             .iter()
             .filter(|(scope, ..)| scope.is_none_or(|scope| scope == signal))
             .cloned()
             .collect();
-        let (all, all_warnings) = resolve(signal, &none, &none, named(&vars));
-        let (own, warnings) = resolve(signal, &none, &none, named(&own));
+        let (all, all_warnings) = resolve(signal, none(), none(), named(&vars));
+        let (own, warnings) = resolve(signal, none(), none(), named(&own));
         prop_assert_eq!(shown(all), shown(own));
         prop_assert_eq!(all_warnings, warnings);
     }
@@ -391,7 +414,7 @@ proptest! {
         is_specific in any::<bool>(),
     ) {
         let full = || {
-            Overrides::default()
+            SignalBuilder::default()
                 .with_endpoint("c:1")
                 .with_protocol(Protocol::Grpc)
                 .with_ca_certificate(Pem::file("ca"))
@@ -401,11 +424,11 @@ proptest! {
                 .with_timeout(Duration::ZERO)
                 .with_insecure(false)
         };
-        let none = Overrides::default();
+        let none = SignalBuilder::default;
         let resolve = |vars| {
             let full = full();
-            let (specific, generic) = if is_specific { (&full, &none) } else { (&none, &full) };
-            resolve(signal, specific, generic, vars)
+            let (own, all) = if is_specific { (full, none()) } else { (none(), full) };
+            resolve(signal, own, all, vars)
         };
         let (settings, warnings) = resolve(named(&vars));
         prop_assert!(warnings.is_empty(), "{:?}", warnings);
@@ -414,9 +437,9 @@ proptest! {
 
     #[test]
     fn a_refusal_names_a_variable_that_is_set(vars in environments(), signal in signals()) {
-        let none = Overrides::default();
+        let none = SignalBuilder::default;
         let vars = named(&vars);
-        if let (Err(error), _) = resolve(signal, &none, &none, vars.clone()) {
+        if let (Err(error), _) = resolve(signal, none(), none(), vars.clone()) {
             let words = error.to_string();
             let name = words.split([':', ' ']).next().unwrap();
             let set = vars.iter().any(|(known, text)| known == name && !text.trim().is_empty());
@@ -480,14 +503,21 @@ impl Address {
             Some(_) => (host.to_ascii_uppercase(), Protocol::HttpJson),
             None => ((*host).to_owned(), Protocol::HttpProtobuf),
         };
-        let specific = Overrides {
-            endpoint: Some(format!("{scheme}://{host}:{port}")),
-            protocol: Some(if *is_grpc { Protocol::Grpc } else { http }),
-            ca: ca.map(Pem::file),
-            identity: identity.map(|name| (Pem::file(name), Pem::file(name))),
-            server_name: name.map(str::to_owned),
-            ..other.map(|other| other.overrides(0)).unwrap_or_default()
-        };
-        resolve(signal, &specific, &Overrides::default(), Vec::new()).0.unwrap()
+        let mut own = other.map(|other| other.builder(0)).unwrap_or_default().0;
+        own.ca = None;
+        (own.client_certificate, own.client_key, own.server_name) = Default::default();
+        let mut own = SignalBuilder(own)
+            .with_endpoint(format!("{scheme}://{host}:{port}"))
+            .with_protocol(if *is_grpc { Protocol::Grpc } else { http });
+        if let Some(ca) = ca {
+            own = own.with_ca_certificate(Pem::file(ca));
+        }
+        if let Some(name) = identity {
+            own = own.with_client_identity(Pem::file(name), Pem::file(name));
+        }
+        if let Some(name) = name {
+            own = own.with_server_name(name);
+        }
+        resolve(signal, own, SignalBuilder::default(), Vec::new()).0.unwrap()
     }
 }

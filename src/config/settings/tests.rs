@@ -1,6 +1,13 @@
 //! A row per rule of DESIGN's contract "Environment", named after the rule.
 
+use opentelemetry_sdk::metrics::Temporality;
+
 use super::*;
+use crate::config::env::Env;
+use crate::config::layer::Rank;
+use crate::config::signal_builder::SignalBuilder;
+use crate::config::values::HistogramAggregation;
+use crate::config::variables::{DEFAULT_HISTOGRAM_AGGREGATION, TEMPORALITY_PREFERENCE};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 type Vars<'a> = Pairs<'a>;
@@ -30,29 +37,37 @@ fn env(vars: Vars<'_>) -> Env {
     Env::new(move |name| vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into()))
 }
 
+fn layers(vars: Vars<'_>, own: SignalBuilder, all: SignalBuilder) -> Layers {
+    let mut all = all.0;
+    if let Some(endpoint) = &mut all.endpoint {
+        endpoint.value.is_whole = false;
+    }
+    let code = Rank { all, own: [(Signal::Traces, own.0)].into() };
+    Layers { code, env: env(vars), defaults: Rank::default() }
+}
+
 fn resolve_with(
     vars: Vars<'_>,
-    specific: Overrides,
-    generic: Overrides,
+    own: SignalBuilder,
+    all: SignalBuilder,
 ) -> (Result<Settings, Error>, Vec<String>) {
+    let layers = layers(vars, own, all);
     let mut warnings = Vec::new();
-    let inputs = Inputs {
-        specific: &specific,
-        generic: &generic,
-        env: &env(vars),
-        has_own_credentials: false,
-    };
-    let settings = Settings::resolve(Signal::Traces, inputs, &mut warnings);
+    let settings = Settings::resolve(Signal::Traces, &layers, false, &mut warnings);
     (settings, warnings.iter().map(ToString::to_string).collect())
 }
 
 fn resolve(vars: Vars<'_>) -> (Settings, Vec<String>) {
-    let (settings, warnings) = resolve_with(vars, Overrides::default(), Overrides::default());
+    let (settings, warnings) =
+        resolve_with(vars, SignalBuilder::default(), SignalBuilder::default());
     (settings.unwrap(), warnings)
 }
 
 fn refusal(vars: Vars<'_>) -> String {
-    resolve_with(vars, Overrides::default(), Overrides::default()).0.unwrap_err().to_string()
+    resolve_with(vars, SignalBuilder::default(), SignalBuilder::default())
+        .0
+        .unwrap_err()
+        .to_string()
 }
 
 fn url(settings: &Settings) -> String {
@@ -284,7 +299,7 @@ fn timeout() {
     ];
     for (rule, vars, expected, warned) in rows {
         let (settings, warnings) = resolve(vars);
-        assert_eq!(settings.timeout, *expected, "{rule}");
+        assert_eq!(*settings.timeout, *expected, "{rule}");
         assert_eq!(warnings.len(), *warned, "{rule}: {warnings:?}");
     }
 }
@@ -303,7 +318,7 @@ fn compression() {
     ];
     for (rule, vars, expected, warned) in rows {
         let (settings, warnings) = resolve(vars);
-        assert_eq!(settings.compression, *expected, "{rule}");
+        assert_eq!(*settings.compression, *expected, "{rule}");
         assert_eq!(warnings.len(), *warned, "{rule}: {warnings:?}");
     }
 }
@@ -311,7 +326,7 @@ fn compression() {
 #[test]
 fn an_unknown_protocol_is_ignored_with_a_warning() {
     let (settings, warnings) = resolve(&[(PROTOCOL, "grpc"), (TRACES_PROTOCOL, "thrift")]);
-    assert_eq!(settings.protocol, Protocol::Grpc);
+    assert_eq!(*settings.protocol, Protocol::Grpc);
     let expected = format!(
         "{TRACES_PROTOCOL}: `thrift` is ignored, expected grpc, http/protobuf or http/json"
     );
@@ -332,10 +347,8 @@ fn text_that_is_not_unicode_is_refused_and_a_path_is_taken() {
         })
     };
     let resolve = |env: Env| {
-        let none = Overrides::default();
-        let inputs =
-            Inputs { specific: &none, generic: &none, env: &env, has_own_credentials: false };
-        Settings::resolve(Signal::Traces, inputs, &mut Vec::new())
+        let layers = Layers { code: Rank::default(), env, defaults: Rank::default() };
+        Settings::resolve(Signal::Traces, &layers, false, &mut Vec::new())
     };
     let refusal = resolve(lookup(TIMEOUT)).unwrap_err().to_string();
     assert_eq!(refusal, format!("{TIMEOUT}: the value is not valid Unicode"));
@@ -356,7 +369,7 @@ fn the_builder_beats_the_environment_and_a_signal_beats_all() {
         (CLIENT_KEY, "env-key"),
     ];
     let generic = || {
-        Overrides::default()
+        SignalBuilder::default()
             .with_endpoint("https://all")
             .with_protocol(Protocol::HttpProtobuf)
             .with_headers([("all", "1")])
@@ -366,19 +379,19 @@ fn the_builder_beats_the_environment_and_a_signal_beats_all() {
             .with_client_identity(Pem::file("all-crt"), Pem::file("all-key"))
             .with_server_name("all.example")
     };
-    let (settings, warnings) = resolve_with(vars, Overrides::default(), generic());
+    let (settings, warnings) = resolve_with(vars, SignalBuilder::default(), generic());
     let settings = settings.unwrap();
     assert_eq!(url(&settings), "https://all:443/v1/traces");
-    assert_eq!(settings.protocol, Protocol::HttpProtobuf);
+    assert_eq!(*settings.protocol, Protocol::HttpProtobuf);
     assert_eq!(settings.headers.len(), 1);
     assert_eq!(settings.headers["all"], "1");
-    assert_eq!(settings.timeout, Some(Duration::from_millis(2)));
-    assert_eq!(settings.compression, None);
+    assert_eq!(*settings.timeout, Some(Duration::from_millis(2)));
+    assert_eq!(*settings.compression, None);
     assert_eq!(paths(&settings), [Some("all-ca"), Some("all-crt"), Some("all-key")]);
     assert_eq!(settings.tls.unwrap().server_name.to_str(), "all.example");
     assert_eq!(warnings, [""; 0]);
 
-    let specific = Overrides::default()
+    let specific = SignalBuilder::default()
         .with_endpoint("https://one/in")
         .with_headers([("one", "1")])
         .with_timeout(Duration::ZERO)
@@ -387,52 +400,78 @@ fn the_builder_beats_the_environment_and_a_signal_beats_all() {
     assert_eq!(url(&settings), "https://one:443/in");
     assert_eq!(settings.headers.len(), 1);
     assert_eq!(settings.headers["one"], "1");
-    assert_eq!(settings.timeout, None);
+    assert_eq!(*settings.timeout, None);
     assert_eq!(paths(&settings), [Some("one-ca"), Some("all-crt"), Some("all-key")]);
 }
 
 #[test]
 fn insecure_of_the_builder_beats_the_environment() {
     let vars: Vars<'_> = &[(ENDPOINT, "c:1"), (PROTOCOL, "grpc"), (INSECURE, "true")];
-    let secure = Overrides::default().with_insecure(false);
-    let settings = resolve_with(vars, Overrides::default(), secure).0.unwrap();
+    let secure = SignalBuilder::default().with_insecure(false);
+    let settings = resolve_with(vars, SignalBuilder::default(), secure).0.unwrap();
     assert!(settings.endpoint.secure);
 }
 
 #[test]
 fn a_server_name_that_no_certificate_could_have_is_refused() {
-    let bad = Overrides::default().with_server_name("not a name");
-    let error = resolve_with(&[(ENDPOINT, "https://c")], bad, Overrides::default()).0.unwrap_err();
+    let bad = SignalBuilder::default().with_server_name("not a name");
+    let error =
+        resolve_with(&[(ENDPOINT, "https://c")], bad, SignalBuilder::default()).0.unwrap_err();
     assert!(error.to_string().starts_with("with_server_name(): `not a name`"), "{error}");
 }
 
 #[test]
 fn metrics_preferences() {
-    let warned = &mut Vec::new();
-    let preference = |value: &str, warned: &mut Vec<Warning>| {
-        temporality(&env(&[(TEMPORALITY_PREFERENCE, value)]), warned).unwrap()
+    let fold = |vars: Vars<'_>| {
+        let mut warnings = Vec::new();
+        let none = SignalBuilder::default;
+        let layer = layers(vars, none(), none()).fold(Signal::Metrics, &mut warnings).unwrap();
+        (layer, warnings.len())
     };
-    assert_eq!(preference("Delta", warned), Some(Temporality::Delta));
-    assert_eq!(preference("lowmemory", warned), Some(Temporality::LowMemory));
-    assert_eq!(preference("cumulative", warned), Some(Temporality::Cumulative));
-    assert_eq!(preference("", warned), None);
-    assert!(warned.is_empty());
-    assert_eq!(preference("daily", warned), None);
-    assert_eq!(warned.len(), 1);
+    for (value, expected, warned) in [
+        ("Delta", Some(Temporality::Delta), 0),
+        ("lowmemory", Some(Temporality::LowMemory), 0),
+        ("cumulative", Some(Temporality::Cumulative), 0),
+        ("", None, 0),
+        ("daily", None, 1),
+    ] {
+        let (layer, warnings) = fold(&[(TEMPORALITY_PREFERENCE, value)]);
+        assert_eq!(layer.temporality.map(|found| found.value), expected, "{value}");
+        assert_eq!(warnings, warned, "{value}");
+    }
+    use HistogramAggregation::{Base2ExponentialBucket, ExplicitBucket};
+    for (value, expected, warned) in [
+        ("base2_exponential_bucket_histogram", Some(Base2ExponentialBucket), 0),
+        ("explicit_bucket_histogram", Some(ExplicitBucket), 0),
+        ("none", None, 1),
+    ] {
+        let (layer, warnings) = fold(&[(DEFAULT_HISTOGRAM_AGGREGATION, value)]);
+        assert_eq!(layer.histogram_aggregation.map(|found| found.value), expected, "{value}");
+        assert_eq!(warnings, warned, "{value}");
+    }
+}
 
-    let aggregation = |value: &str, warned: &mut Vec<Warning>| {
-        histogram_aggregation(&env(&[(DEFAULT_HISTOGRAM_AGGREGATION, value)]), warned).unwrap()
+/// Strongest first: code for one signal, code for all, the signal's variable, the generic one, what
+/// code has as a default.
+#[test]
+fn defaults_of_code_lie_below_the_environment() {
+    let fold = |vars: Vars<'_>, code: SignalBuilder| {
+        let mut layers = layers(vars, SignalBuilder::default(), code);
+        layers.defaults.all = SignalBuilder::default()
+            .with_protocol(Protocol::Grpc)
+            .with_timeout(Duration::from_millis(3))
+            .0;
+        Settings::resolve(Signal::Traces, &layers, false, &mut Vec::new()).unwrap()
     };
+    let settings = fold(&[], SignalBuilder::default());
     assert_eq!(
-        aggregation("base2_exponential_bucket_histogram", warned),
-        Some(HistogramAggregation::Base2ExponentialBucket)
+        (*settings.protocol, *settings.timeout),
+        (Protocol::Grpc, Some(Duration::from_millis(3)))
     );
-    assert_eq!(
-        aggregation("explicit_bucket_histogram", warned),
-        Some(HistogramAggregation::ExplicitBucket)
-    );
-    assert_eq!(aggregation("none", warned), None);
-    assert_eq!(warned.len(), 2);
+    let settings = fold(&[(PROTOCOL, "http/protobuf")], SignalBuilder::default());
+    assert_eq!(*settings.protocol, Protocol::HttpProtobuf);
+    let code = SignalBuilder::default().with_protocol(Protocol::HttpProtobuf);
+    assert_eq!(*fold(&[(PROTOCOL, "grpc")], code).protocol, Protocol::HttpProtobuf);
 }
 
 #[test]
@@ -443,11 +482,11 @@ fn what_signals_share_a_connection() {
         (CLIENT_CERTIFICATE, "crt"),
         (CLIENT_KEY, "key"),
     ];
-    let settings = |change: &dyn Fn(Overrides) -> Overrides| {
-        resolve_with(tls, change(Overrides::default()), Overrides::default()).0.unwrap()
+    let settings = |change: &dyn Fn(SignalBuilder) -> SignalBuilder| {
+        resolve_with(tls, change(SignalBuilder::default()), SignalBuilder::default()).0.unwrap()
     };
     let one = settings(&|same| same);
-    type Change<'a> = &'a dyn Fn(Overrides) -> Overrides;
+    type Change<'a> = &'a dyn Fn(SignalBuilder) -> SignalBuilder;
     let rows: &[(&str, bool, Change<'_>)] = &[
         ("the path does not matter", true, &|o| o.with_endpoint("https://c:1/elsewhere")),
         ("nor the host's capitals", true, &|o| o.with_endpoint("https://C:1")),
@@ -475,12 +514,10 @@ fn what_signals_share_a_connection() {
 #[test]
 fn every_signal_has_variables_of_its_own() {
     let resolve = |signal: Signal, vars: Vec<(String, &str)>| {
-        let none = Overrides::default();
+        let none = SignalBuilder::default;
         let vars: Vec<_> = vars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let env = env(&vars);
-        let inputs =
-            Inputs { specific: &none, generic: &none, env: &env, has_own_credentials: false };
-        Settings::resolve(signal, inputs, &mut Vec::new()).unwrap()
+        let layers = layers(&vars, none(), none());
+        Settings::resolve(signal, &layers, false, &mut Vec::new()).unwrap()
     };
     for (signal, name) in
         [(Signal::Traces, "TRACES"), (Signal::Metrics, "METRICS"), (Signal::Logs, "LOGS")]
@@ -500,10 +537,10 @@ fn every_signal_has_variables_of_its_own() {
         };
         let settings = resolve(signal, vars());
         assert_eq!(settings.endpoint.to_string(), "https://own:1", "{name}");
-        assert_eq!(settings.protocol, Protocol::Grpc, "{name}");
+        assert_eq!(*settings.protocol, Protocol::Grpc, "{name}");
         assert_eq!(paths(&settings), [Some("ca"), Some("crt"), Some("key")], "{name}");
         assert_eq!(settings.headers["own"], "1", "{name}");
-        assert_eq!(settings.timeout, Some(Duration::from_millis(7)), "{name}");
+        assert_eq!(*settings.timeout, Some(Duration::from_millis(7)), "{name}");
         let insecure = (format!("OTEL_EXPORTER_OTLP_{name}_INSECURE"), "true");
         assert!(!resolve(signal, [vars(), vec![insecure]].concat()).endpoint.secure, "{name}");
 
@@ -517,9 +554,10 @@ fn every_signal_has_variables_of_its_own() {
 
 #[test]
 fn certificates_of_variables_are_left_alone_where_others_are_brought_along() {
-    let none = Overrides::default();
-    let env = env(&[(ENDPOINT, "https://c"), (CLIENT_KEY, "half a pair")]);
-    let inputs = Inputs { specific: &none, generic: &none, env: &env, has_own_credentials: true };
-    let tls = Settings::resolve(Signal::Traces, inputs, &mut Vec::new()).unwrap().tls.unwrap();
+    let none = SignalBuilder::default;
+    let vars: Vars<'_> = &[(ENDPOINT, "https://c"), (CLIENT_KEY, "half a pair")];
+    let layers = layers(vars, none(), none());
+    let settings = Settings::resolve(Signal::Traces, &layers, true, &mut Vec::new()).unwrap();
+    let tls = settings.tls.unwrap();
     assert!(tls.ca.is_none() && tls.identity.is_none());
 }

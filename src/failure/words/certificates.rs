@@ -5,12 +5,11 @@ use rustls::{CertificateError, OtherError};
 
 use super::faults::name_type;
 use super::{CONFIGURATION, Context, Words, alert_words, short};
-use crate::config::Origin;
+use crate::config::{Origin, Variable};
 use crate::error::{Place, located};
 use crate::failure::classify::is_acceptable;
 use crate::failure::fault::Fault;
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
-use crate::signal::Variable;
 use crate::tls::{CertificateFacts, Snapshot, Validated, list, named, printable, utc};
 
 impl Context<'_> {
@@ -370,7 +369,7 @@ impl Context<'_> {
 
     /// Our certificate, where a collector has asked for it and no headers say who we are.
     pub(super) fn only_identity(&self) -> Option<&CertificateFacts> {
-        let has_headers = self.settings.origins.headers != Origin::Default;
+        let has_headers = self.settings.headers.origin != Origin::Default;
         let is_sent = self.credentials.is_some_and(Snapshot::is_requested);
         self.validated()?.chain.first().filter(|_| is_sent && !has_headers)
     }

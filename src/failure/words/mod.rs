@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime};
 use rustls::AlertDescription;
 
 use super::kind::{FailureKind, Incompatibility, Side};
-use crate::config::{Origin, Settings};
+use crate::config::{Origin, Settings, Variable};
 use crate::observation::Spoken;
-use crate::signal::Variable;
 use crate::tls::{Snapshot, printable};
 
 /// What decides on TLS in place of our settings, where there is one.
@@ -181,7 +180,7 @@ impl<'a> Context<'a> {
 
     /// What follows a time that has passed: whose it was, or else what that says.
     fn whose(&self, after: Duration, otherwise: &'static str) -> &'static str {
-        match self.settings.timeout == Some(after) {
+        match *self.settings.timeout == Some(after) {
             true => ", which is the timeout of the export",
             false => otherwise,
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rustls::AlertDescription;
 
 use super::{Context, is_forbidden};
-use crate::config::Origin;
+use crate::config::{Origin, Variable};
 use crate::failure::FailureKind;
 use crate::observation::Spoken;
-use crate::signal::{Signal, Variable};
+use crate::signal::Signal;
 use crate::tls::named;
 
 /// What is meant to listen where.
@@ -33,7 +33,7 @@ impl Context<'_> {
             | FailureKind::ProxyTimeout { after, .. }
             | FailureKind::HandshakeTimeout { after }
             | FailureKind::Http2Timeout { after }
-                if self.settings.timeout == Some(*after) =>
+                if *self.settings.timeout == Some(*after) =>
             {
                 let longer = format!("raise {}", self.timeout());
                 match *after < SHORT {
@@ -47,7 +47,7 @@ impl Context<'_> {
 
     /// What limits an export, with its unit.
     fn timeout(&self) -> String {
-        match &self.settings.origins.timeout {
+        match &self.settings.timeout.origin {
             Origin::Builder(method) => format!("{method}()"),
             Origin::Variable(variable) => format!("{variable} (in milliseconds)"),
             Origin::Default => {
@@ -59,9 +59,8 @@ impl Context<'_> {
     fn remedy_of(&self, kind: &FailureKind) -> String {
         let endpoint = self.endpoint();
         let host = &self.settings.endpoint.host;
-        let origins = &self.settings.origins;
-        let headers = self.named(&origins.headers, Variable::Headers);
-        let protocol = self.named(&origins.protocol, Variable::Protocol);
+        let headers = self.named(&self.settings.headers.origin, Variable::Headers);
+        let protocol = self.named(&self.settings.protocol.origin, Variable::Protocol);
         match kind {
             FailureKind::Resolve { source }
             | FailureKind::Connect { source }
@@ -108,7 +107,7 @@ impl Context<'_> {
                 "see that the server is alive, and that the port in {endpoint} speaks TLS{}",
                 match kind {
                     FailureKind::HandshakeTimeout { after }
-                        if self.settings.timeout != Some(*after) =>
+                        if *self.settings.timeout != Some(*after) =>
                     {
                         "; with_connect_timeout() gives it longer"
                     }
@@ -168,13 +167,13 @@ impl Context<'_> {
                  before it, and whether it is the right port ({PORTS})"
             ),
             FailureKind::Deadline { .. } => {
-                let unit = match origins.timeout {
+                let unit = match self.settings.timeout.origin {
                     Origin::Builder(_) => "",
                     _ => " (in milliseconds)",
                 };
                 format!(
                     "see whether the collector is overloaded; {}{unit} gives it longer",
-                    self.named(&origins.timeout, Variable::Timeout)
+                    self.named(&self.settings.timeout.origin, Variable::Timeout)
                 )
             }
             FailureKind::Shutdown => {
@@ -199,7 +198,7 @@ impl Context<'_> {
             }
             FailureKind::Http { status: 401 | 403, .. }
             | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => {
-                let expiring = match &origins.headers {
+                let expiring = match &self.settings.headers.origin {
                     Origin::Builder("with_header_provider") => "",
                     _ => "; with_header_provider() is for tokens that expire",
                 };
@@ -258,7 +257,7 @@ impl Context<'_> {
             | FailureKind::Grpc { code: "UNIMPLEMENTED" | "INTERNAL" | "UNKNOWN", .. }
             | FailureKind::Http { status: 300..=400 | 404..=428 | 500..=599, .. }
             | FailureKind::Answer { .. } => {
-                let protocol = self.named(&self.settings.origins.protocol, Variable::Protocol);
+                let protocol = self.named(&self.settings.protocol.origin, Variable::Protocol);
                 format!(
                     "; port {port} is usually {other}: if it is, set {protocol} to {value}, or use port {own}"
                 )
@@ -269,7 +268,7 @@ impl Context<'_> {
 
     /// What else it may be: servers answer so that cannot read a compressed batch.
     pub(super) fn compression(&self, kind: &FailureKind) -> String {
-        match (kind, self.settings.compression) {
+        match (kind, *self.settings.compression) {
             (
                 FailureKind::Grpc { code: "INTERNAL" | "UNIMPLEMENTED", .. }
                 | FailureKind::Http { status: 400 | 415 },

@@ -1,0 +1,208 @@
+//! A setting's one home: what one place says of it. Layers are folded, the strongest first, into
+//! [`Settings`](super::Settings).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use opentelemetry_sdk::metrics::Temporality;
+
+use super::env::Env;
+use super::origin::Sourced;
+use super::pem::Pem;
+use super::sdk::SdkLayer;
+use super::values::{Compression, HistogramAggregation, Protocol, Retry, TlsVersion, Value};
+use super::variables::{
+    DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, TEMPORALITY_PREFERENCE, Variable,
+};
+use super::warning::{Warning, accept};
+use crate::error::Error;
+use crate::signal::Signal;
+
+/// What one place says: code for one signal or for all, the variables of one signal or of all, the
+/// defaults that code gives. `None` leaves a setting to the next place.
+#[derive(Clone, Default)]
+pub(crate) struct Layer {
+    pub(crate) endpoint: Option<Sourced<EndpointText>>,
+    pub(crate) protocol: Option<Sourced<Protocol>>,
+    pub(crate) insecure: Option<Sourced<bool>>,
+    pub(crate) ca: Option<Sourced<Pem>>,
+    pub(crate) client_certificate: Option<Sourced<Pem>>,
+    pub(crate) client_key: Option<Sourced<Pem>>,
+    pub(crate) server_name: Option<Sourced<String>>,
+    pub(crate) headers: Option<Sourced<HeadersText>>,
+    pub(crate) compression: Option<Sourced<Option<Compression>>>,
+    pub(crate) timeout: Option<Sourced<Duration>>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) assume_http2: Option<bool>,
+    pub(crate) min_tls_version: Option<TlsVersion>,
+    pub(crate) system_roots: Option<bool>,
+    pub(crate) reload_interval: Option<Sourced<Duration>>,
+    pub(crate) expiry_warning: Option<Duration>,
+    pub(crate) temporality: Option<Sourced<Temporality>>,
+    pub(crate) histogram_aggregation: Option<Sourced<HistogramAggregation>>,
+    pub(crate) sdk: SdkLayer,
+}
+
+/// An endpoint as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EndpointText {
+    pub(crate) text: String,
+    /// Whether it is one signal's, and so its whole URL over HTTP.
+    pub(crate) is_whole: bool,
+}
+
+/// Headers as they were written. What is wrong with them is an error only if they are used.
+#[derive(Clone)]
+pub(crate) enum HeadersText {
+    Pairs(Vec<(String, String)>),
+    /// A variable's, percent-encoded.
+    Variable(String),
+}
+
+impl Layer {
+    /// What is set here, and else what is set below.
+    pub(crate) fn or(self, below: Self) -> Self {
+        Self {
+            endpoint: self.endpoint.or(below.endpoint),
+            protocol: self.protocol.or(below.protocol),
+            insecure: self.insecure.or(below.insecure),
+            ca: self.ca.or(below.ca),
+            client_certificate: self.client_certificate.or(below.client_certificate),
+            client_key: self.client_key.or(below.client_key),
+            server_name: self.server_name.or(below.server_name),
+            headers: self.headers.or(below.headers),
+            compression: self.compression.or(below.compression),
+            timeout: self.timeout.or(below.timeout),
+            connect_timeout: self.connect_timeout.or(below.connect_timeout),
+            retry: self.retry.or(below.retry),
+            assume_http2: self.assume_http2.or(below.assume_http2),
+            min_tls_version: self.min_tls_version.or(below.min_tls_version),
+            system_roots: self.system_roots.or(below.system_roots),
+            reload_interval: self.reload_interval.or(below.reload_interval),
+            expiry_warning: self.expiry_warning.or(below.expiry_warning),
+            temporality: self.temporality.or(below.temporality),
+            histogram_aggregation: self.histogram_aggregation.or(below.histogram_aggregation),
+            sdk: self.sdk.or(below.sdk),
+        }
+    }
+
+    /// What is set here, and else what variables say: those of one signal, or those of all. One that is
+    /// not needed is not read. What cannot be understood is [warned of and ignored][spec].
+    ///
+    /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    fn or_variables(self, read: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            endpoint: or_read(self.endpoint, || read.endpoint())?,
+            protocol: or_read(self.protocol, || read.one_of(Variable::Protocol))?,
+            insecure: or_read(self.insecure, || read.insecure())?,
+            ca: self.ca.or_else(|| read.pem(Variable::Certificate)),
+            client_certificate: self
+                .client_certificate
+                .or_else(|| read.pem(Variable::ClientCertificate)),
+            client_key: self.client_key.or_else(|| read.pem(Variable::ClientKey)),
+            headers: or_read(self.headers, || read.headers())?,
+            compression: or_read(self.compression, || read.one_of(Variable::Compression))?,
+            timeout: or_read(self.timeout, || read.one_of(Variable::Timeout))?,
+            reload_interval: or_read(self.reload_interval, || read.single(RELOAD_INTERVAL))?,
+            temporality: or_read(self.temporality, || read.single(TEMPORALITY_PREFERENCE))?,
+            histogram_aggregation: or_read(self.histogram_aggregation, || {
+                read.single(DEFAULT_HISTOGRAM_AGGREGATION)
+            })?,
+            ..self
+        })
+    }
+}
+
+/// What is set, and else what is read.
+fn or_read<T>(
+    set: Option<T>,
+    read: impl FnOnce() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    match set {
+        None => read(),
+        set => Ok(set),
+    }
+}
+
+/// Reads the variables of one signal, or those of all.
+struct Reader<'a> {
+    env: &'a Env,
+    scope: Option<Signal>,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl Reader<'_> {
+    fn text(&self, variable: Variable) -> Result<Option<Sourced<String>>, Error> {
+        self.env.text(&variable.name(self.scope))
+    }
+
+    fn endpoint(&self) -> Result<Option<Sourced<EndpointText>>, Error> {
+        let is_whole = self.scope.is_some();
+        let found = self.text(Variable::Endpoint)?;
+        Ok(found.map(|found| found.map(|text| EndpointText { text, is_whole })))
+    }
+
+    fn headers(&self) -> Result<Option<Sourced<HeadersText>>, Error> {
+        Ok(self.text(Variable::Headers)?.map(|found| found.map(HeadersText::Variable)))
+    }
+
+    fn pem(&self, variable: Variable) -> Option<Sourced<Pem>> {
+        Some(self.env.path(&variable.name(self.scope))?.map(Pem::file))
+    }
+
+    /// Of a Boolean, [all that is not `true` is `false`][spec]: always the safe reading.
+    ///
+    /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#boolean
+    fn insecure(&mut self) -> Result<Option<Sourced<bool>>, Error> {
+        let Some(found) = self.text(Variable::Insecure)? else {
+            return Ok(None);
+        };
+        let origin = found.origin.clone();
+        Ok(accept(found, self.warnings).or(Some(Sourced { value: false, origin })))
+    }
+
+    fn one_of<T: Value>(&mut self, variable: Variable) -> Result<Option<Sourced<T>>, Error> {
+        Ok(self.text(variable)?.and_then(|found| accept(found, self.warnings)))
+    }
+
+    /// A variable that exists once, for all signals.
+    fn single<T: Value>(&mut self, name: &str) -> Result<Option<Sourced<T>>, Error> {
+        if self.scope.is_some() {
+            return Ok(None);
+        }
+        Ok(self.env.text(name)?.and_then(|found| accept(found, self.warnings)))
+    }
+}
+
+/// Layers of one rank: what is said of one signal beats what is said of all.
+#[derive(Clone, Default)]
+pub(crate) struct Rank {
+    pub(crate) all: Layer,
+    pub(crate) own: BTreeMap<Signal, Layer>,
+}
+
+impl Rank {
+    pub(crate) fn of(&self, signal: Signal) -> Layer {
+        self.own.get(&signal).cloned().unwrap_or_default().or(self.all.clone())
+    }
+}
+
+/// All layers: code, then the environment, then the defaults that code gives.
+#[derive(Clone)]
+pub(crate) struct Layers {
+    pub(crate) code: Rank,
+    pub(crate) env: Env,
+    pub(crate) defaults: Rank,
+}
+
+impl Layers {
+    /// What is said of one signal, by whoever says it first.
+    pub(crate) fn fold(&self, signal: Signal, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
+        let mut layer = self.code.of(signal);
+        for scope in [Some(signal), None] {
+            layer = layer.or_variables(&mut Reader { env: &self.env, scope, warnings })?;
+        }
+        Ok(layer.or(self.defaults.of(signal)))
+    }
+}

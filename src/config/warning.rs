@@ -1,0 +1,106 @@
+//! What is odd about a configuration.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::origin::{Origin, Sourced};
+use super::values::Value;
+use crate::secrets::{is_quoted, shown};
+use crate::stderr;
+
+/// A variable's value, which is [warned of and ignored][spec] where it cannot be understood.
+///
+/// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+pub(super) fn accept<T: Value>(
+    found: Sourced<String>,
+    warnings: &mut Vec<Warning>,
+) -> Option<Sourced<T>> {
+    let Sourced { value: text, origin } = found;
+    match T::parse(&text) {
+        Some(value) => Some(Sourced { value, origin }),
+        None => {
+            let expected = T::EXPECTED.into();
+            warnings.push(Warning::NotUnderstood { origin, value: text, expected, used: None });
+            None
+        }
+    }
+}
+
+/// What is odd about a configuration, and does not keep it from working.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    NotUnderstood {
+        origin: Origin,
+        value: String,
+        expected: Cow<'static, str>,
+        /// What is used in its place; `None` for what others have, or for nothing.
+        used: Option<String>,
+    },
+    NoneBesideOthers {
+        origin: Origin,
+        value: String,
+    },
+    TlsBesidePlaintext {
+        endpoint: String,
+        origin: Origin,
+        ignored: Vec<Origin>,
+    },
+    /// A service without a name.
+    UnknownService,
+    /// Variables of the specification that neither this crate nor the SDK implements.
+    WithoutEffect {
+        variables: Vec<&'static str>,
+    },
+}
+
+impl Warning {
+    /// A value that is not used, and what is used in its place.
+    pub(super) fn replaced(
+        origin: Origin,
+        value: String,
+        expected: impl Into<Cow<'static, str>>,
+        used: impl fmt::Display,
+    ) -> Self {
+        let (expected, used) = (expected.into(), Some(used.to_string()));
+        Self::NotUnderstood { origin, value, expected, used }
+    }
+
+    pub(crate) fn tell(&self) {
+        tracing::warn!(name: "otlp_mtls.configuration", "{self}");
+        stderr::write_unless_heard(self);
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUnderstood { origin, value, expected, used } => {
+                let quoted = if is_quoted(value) { ": remove the quotes" } else { "" };
+                write!(f, "{origin}: {} is ignored, expected {expected}{quoted}", shown(value))?;
+                used.iter().try_for_each(|used| write!(f, "; using {used}"))
+            }
+            Self::UnknownService => f.write_str(
+                "the service has no name, and is `unknown_service` to every backend: set \
+                 OTEL_SERVICE_NAME or with_service_name()",
+            ),
+            Self::WithoutEffect { variables } => {
+                write!(
+                    f,
+                    "{}: no effect, because the SDK for Rust has no such",
+                    variables.join(", ")
+                )?;
+                f.write_str(if variables.len() == 1 { " setting" } else { " settings" })
+            }
+            Self::NoneBesideOthers { origin, value } => {
+                write!(f, "{origin}: {} has `none` beside others, and `none` wins", shown(value))
+            }
+            Self::TlsBesidePlaintext { endpoint, origin, ignored } => {
+                write!(f, "{endpoint} ({origin}) is plaintext, so there is no use for ")?;
+                for (index, origin) in ignored.iter().enumerate() {
+                    write!(f, "{}{origin}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str(": for TLS, let the endpoint begin with https://")
+            }
+        }
+    }
+}
