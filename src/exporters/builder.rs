@@ -67,6 +67,8 @@ impl ExportersBuilder {
 
     /// Sets the certificate authorities to trust, in place of the platform's: one or more
     /// certificates.
+    ///
+    /// A certificate that is not a CA's issues nothing. A server's own certificate may be among them.
     pub fn with_ca_certificate(self, pem: Pem) -> Self {
         self.with_all(|all| all.with_ca_certificate(pem))
     }

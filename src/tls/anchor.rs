@@ -32,7 +32,7 @@ pub(crate) enum IssuerProblem {
     NotYetValid,
     /// Its `basicConstraints` say `CA:FALSE`.
     NotCa,
-    /// It is of version 3 and has neither `basicConstraints` nor `keyUsage`.
+    /// It has neither `basicConstraints` nor `keyUsage`, and is no root of version 1.
     NoCaExtension,
     /// Its `keyUsage` lacks `keyCertSign`.
     NoCertSign,
@@ -67,9 +67,9 @@ impl fmt::Display for IssuerProblem {
             Self::Expired => f.write_str("has expired"),
             Self::NotYetValid => f.write_str("is not valid yet"),
             Self::NotCa => f.write_str("is not a CA: its basicConstraints say CA:FALSE"),
-            Self::NoCaExtension => f.write_str(
-                "is not a CA: it is of version 3, without basicConstraints and keyUsage",
-            ),
+            Self::NoCaExtension => {
+                f.write_str("is not a CA: it has neither basicConstraints nor keyUsage")
+            }
             Self::NoCertSign => {
                 f.write_str("must not sign certificates: its keyUsage lacks keyCertSign")
             }
@@ -177,7 +177,7 @@ impl Reading {
         Ok(Self {
             not_before: certificate.not_before().ok_or_else(undecodable)?,
             not_after: certificate.not_after().ok_or_else(undecodable)?,
-            may_sign: match signs(certificate.version(), &extensions) {
+            may_sign: match signs(certificate, &extensions) {
                 Err(undecodable @ IssuerProblem::Undecodable { .. }) => return Err(undecodable),
                 may_sign => may_sign,
             },
@@ -200,7 +200,7 @@ impl Reading {
 pub(super) fn may_sign(intermediate: &[u8]) -> Result<(), IssuerProblem> {
     let certificate = ToBeSigned::parse(intermediate).ok();
     let certificate = certificate.ok_or_else(|| IssuerProblem::undecodable("certificate"))?;
-    signs(certificate.version(), &extensions(&certificate)?)
+    signs(&certificate, &extensions(&certificate)?)
 }
 
 fn extensions<'a>(certificate: &ToBeSigned<'a>) -> Result<Vec<Extension<'a>>, IssuerProblem> {
@@ -214,8 +214,11 @@ fn extensions<'a>(certificate: &ToBeSigned<'a>) -> Result<Vec<Extension<'a>>, Is
 }
 
 /// By [RFC 5280, section 6.1.4](https://www.rfc-editor.org/rfc/rfc5280#section-6.1.4), (k) and (n). Roots
-/// of version 1 have no extensions to say so, and some of version 3 have `keyUsage` alone.
-fn signs(version: u32, extensions: &[Extension<'_>]) -> Result<(), IssuerProblem> {
+/// of version 1 have no extensions to say so, and some of version 3 have `keyUsage` alone. A certificate
+/// of version 1 that is no root may be anybody's: `openssl x509 -req` makes such ones for clients.
+fn signs(certificate: &ToBeSigned<'_>, extensions: &[Extension<'_>]) -> Result<(), IssuerProblem> {
+    let is_old_root =
+        certificate.version() < 3 && certificate.subject_der() == certificate.issuer_der();
     let basic = basic_constraints(extensions)?;
     let signs = match find(extensions, KEY_USAGE) {
         Some(usage) => {
@@ -227,7 +230,7 @@ fn signs(version: u32, extensions: &[Extension<'_>]) -> Result<(), IssuerProblem
     match (basic, signs) {
         (Some(BasicConstraints { is_ca: false, .. }), _) => Err(IssuerProblem::NotCa),
         (_, Some(false)) => Err(IssuerProblem::NoCertSign),
-        (None, None) if version >= 3 => Err(IssuerProblem::NoCaExtension),
+        (None, None) if !is_old_root => Err(IssuerProblem::NoCaExtension),
         _ => Ok(()),
     }
 }

@@ -53,7 +53,11 @@ fn an_issuer_is_a_ca() {
     issuer("CA:FALSE with keyCertSign", &no_ca, Err(NOT_A_CA));
     let neither = Authority::new(|root| root.is_ca = IsCa::NoCa);
     issuer("version 3 with neither", &neither, Err(NOT_A_CA));
-    issuer("version 1", &neither.rewritten(as_version_1), Ok(()));
+    issuer("a root of version 1", &neither.rewritten(as_version_1), Ok(()));
+    // As `openssl x509 -req` makes for clients.
+    let client = Authority::good().intermediate(|_| {}).rewritten(as_version_1);
+    let failure = refused("version 1", client.as_slice(), &client.server(&[]));
+    assert!(failure.summary().contains(NOT_A_CA), "{failure}");
 
     let usage = |is_ca: IsCa, usage| {
         Authority::new(|root| {
