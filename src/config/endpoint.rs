@@ -229,7 +229,7 @@ fn shown(value: &str) -> String {
 }
 
 /// A path, of which all but an end that OTLP gives it may be a token.
-fn shown_path(path: &str) -> String {
+pub(crate) fn shown_path(path: &str) -> String {
     let known = Signal::ALL.into_iter().find_map(|signal| {
         let (before, _) =
             path.split_at_checked(path.len().checked_sub(signal.http_path().len())?)?;

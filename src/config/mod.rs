@@ -20,6 +20,7 @@ mod warning;
 
 #[cfg(feature = "metrics")]
 pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::shown_path;
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use layer::{Layers, Rank};

@@ -123,14 +123,23 @@ impl Client {
                 Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
             }),
             compression,
-            body,
+            body: body.clone(),
             timeout: *self.settings.timeout,
             drain: self.delivery.drain(),
         };
         // Somebody else may have shut the exporter down in between.
         let transport = self.transport().map_err(|_| self.failure(FailureKind::Shutdown, None))?;
         let sent = transport.send(call).await;
-        sent.map_err(|kind| self.failure(kind, transport.credentials().as_ref()))
+        let kind = match sent {
+            Ok(answer) => return Ok(answer),
+            // What the collector limits may be either.
+            Err(FailureKind::TooLarge { bytes, .. }) => {
+                let plain = compression.and_then(|it| decompress(it, &body)?.ok());
+                FailureKind::TooLarge { bytes, uncompressed: plain.map(|plain| plain.len()) }
+            }
+            Err(kind) => kind,
+        };
+        Err(self.failure(kind, transport.credentials().as_ref()))
     }
 
     fn failure(&self, kind: FailureKind, credentials: Option<&Snapshot>) -> Failure {

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::header::LOCATION;
+use http::{HeaderMap, StatusCode, Uri};
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
 use super::fault::{Chain, Fault};
@@ -12,8 +14,9 @@ use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
+use crate::config::shown_path;
 use crate::observation::{Handshake, Observation, Spoken, contains, is_page_of_tls};
-use crate::tls::{CertificateDetails, CertificateFacts, RefusedIssuer, Snapshot};
+use crate::tls::{CertificateDetails, CertificateFacts, RefusedIssuer, Snapshot, printable};
 
 /// What a failure is judged by.
 #[derive(Clone, Copy)]
@@ -36,6 +39,36 @@ impl FailureKind {
             _ => Self::Connect { source },
         }
     }
+}
+
+impl FailureKind {
+    /// A batch that is too large as it was sent.
+    pub(crate) fn too_large(bytes: usize) -> Self {
+        Self::TooLarge { bytes, uncompressed: None }
+    }
+
+    /// What an answer is that sends us elsewhere ([RFC 9110, section
+    /// 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)); `None` for another one.
+    pub(crate) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        let status = status.as_u16();
+        is_redirect.then(|| Self::Redirect { status, location: location.and_then(place) })
+    }
+}
+
+/// Where a `Location` leads to. A server may repeat in it what we sent, so nothing is shown that may be
+/// a secret: no user information, no query, and of the path what OTLP gives it.
+fn place(location: &str) -> Option<String> {
+    let uri: Uri = location.parse().ok()?;
+    let path = shown_path(uri.path());
+    Some(match (uri.scheme(), uri.authority()) {
+        (Some(scheme), Some(authority)) => {
+            let port = authority.port().map(|port| format!(":{port}")).unwrap_or_default();
+            printable(&format!("{scheme}://{}{port}{path}", authority.host()))
+        }
+        _ => path,
+    })
 }
 
 impl Scene<'_> {
@@ -430,6 +463,32 @@ mod tests {
             let kind = FailureKind::connect(io::Error::from_raw_os_error(code));
             assert_eq!(kind.name(), expected, "{code}");
             assert!(!kind.is_permanent(), "{code}");
+        }
+    }
+
+    #[test]
+    fn where_a_redirect_leads_to() {
+        for (location, expected) in [
+            ("https://new.example/v1/traces", Some("https://new.example/v1/traces")),
+            (
+                "https://u:secret@new.example:4318/v1/logs?k=secret",
+                Some("https://new.example:4318/v1/logs"),
+            ),
+            ("https://new.example/secret/v1/traces", Some("https://new.example/…/v1/traces")),
+            ("https://[::1]:4318/secret#secret", Some("https://[::1]:4318/…")),
+            ("/login?next=secret", Some("/…")),
+            ("https://bad host/", None),
+        ] {
+            let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
+            for (status, is_redirect) in [(308, true), (302, true), (304, false), (200, false)] {
+                let status = StatusCode::from_u16(status).unwrap();
+                match FailureKind::redirect(status, &headers) {
+                    Some(FailureKind::Redirect { location: found, .. }) => {
+                        assert_eq!((is_redirect, found.as_deref()), (true, expected), "{location}");
+                    }
+                    other => assert!(!is_redirect && other.is_none(), "{status}: {other:?}"),
+                }
+            }
         }
     }
 

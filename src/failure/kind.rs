@@ -161,6 +161,8 @@ pub enum FailureKind {
     TooLarge {
         /// The size of the request's body, in bytes, as it was sent.
         bytes: usize,
+        /// Its size before it was compressed, if it was.
+        uncompressed: Option<usize>,
     },
     /// The collector answered with a gRPC status other than OK.
     #[non_exhaustive]
@@ -169,6 +171,15 @@ pub enum FailureKind {
         code: &'static str,
         /// The status code.
         number: i32,
+    },
+    /// The collector answered with a redirect, which is not followed.
+    #[non_exhaustive]
+    Redirect {
+        /// The HTTP status.
+        status: u16,
+        /// Where it leads to, if it says so: scheme, host, port and the part of the path that is no
+        /// secret.
+        location: Option<String>,
     },
     /// The collector answered with an HTTP status other than success.
     #[non_exhaustive]
@@ -392,6 +403,7 @@ impl FailureKind {
             Self::Shutdown => "shutdown",
             Self::TooLarge { .. } => "too_large",
             Self::Grpc { code, .. } => code,
+            Self::Redirect { .. } => "redirect",
             Self::Http { status: 401 } => "http_401",
             Self::Http { status: 403 } => "http_403",
             Self::Http { status: 404 } => "http_404",
@@ -426,6 +438,7 @@ impl FailureKind {
             | Self::NotGrpc { .. }
             | Self::TooLarge { .. }
             | Self::Grpc { .. }
+            | Self::Redirect { .. }
             | Self::Http { .. }
             | Self::Rejected { .. } => Some(Side::Server),
             _ => None,

@@ -56,7 +56,7 @@ impl Framing for Grpc {
             None if head.status.is_success() && is_grpc(&head.headers) => {
                 Err(Refusal::permanent(FailureKind::Answer { reason: "has no gRPC status" }))
             }
-            None => Err(http_refusal(head.status, call)),
+            None => Err(http_refusal(head.status, &head.headers, call)),
         }
     }
 }
@@ -93,7 +93,7 @@ fn refusal(status: &Status, call: &Call) -> Refusal {
         _ => false,
     };
     if is_too_large {
-        return Refusal::permanent(FailureKind::TooLarge { bytes: call.body.len() });
+        return Refusal::permanent(FailureKind::too_large(call.body.len()));
     }
     let delay = || retry_delay(status).map(Again::After);
     let again = match status.code() {
@@ -117,14 +117,15 @@ fn refusal(status: &Status, call: &Call) -> Refusal {
 /// as gRPC clients do: four of them become UNAVAILABLE, which is worth another attempt.
 ///
 /// What is no proxy's answer, but a server's that has no such page, is OTLP/HTTP's port.
-fn http_refusal(status: StatusCode, call: &Call) -> Refusal {
+fn http_refusal(status: StatusCode, headers: &HeaderMap, call: &Call) -> Refusal {
     let kind = match status {
         StatusCode::NOT_FOUND
         | StatusCode::METHOD_NOT_ALLOWED
         | StatusCode::UNSUPPORTED_MEDIA_TYPE => FailureKind::NotGrpc { status: status.as_u16() },
         status if status.is_success() => FailureKind::NotGrpc { status: status.as_u16() },
-        StatusCode::PAYLOAD_TOO_LARGE => FailureKind::TooLarge { bytes: call.body.len() },
-        status => FailureKind::Http { status: status.as_u16() },
+        StatusCode::PAYLOAD_TOO_LARGE => FailureKind::too_large(call.body.len()),
+        status => FailureKind::redirect(status, headers)
+            .unwrap_or(FailureKind::Http { status: status.as_u16() }),
     };
     let again = match status {
         StatusCode::TOO_MANY_REQUESTS

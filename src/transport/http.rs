@@ -54,8 +54,9 @@ impl Framing for Http {
             || status == StatusCode::BAD_REQUEST
                 && contains(&response.body().bytes, b"request body too large");
         let kind = match status {
-            _ if is_too_large => FailureKind::TooLarge { bytes: call.body.len() },
-            status => FailureKind::Http { status: status.as_u16() },
+            _ if is_too_large => FailureKind::too_large(call.body.len()),
+            status => FailureKind::redirect(status, response.headers())
+                .unwrap_or(FailureKind::Http { status: status.as_u16() }),
         };
         Err(Refusal { kind, again })
     }

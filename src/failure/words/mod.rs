@@ -150,8 +150,15 @@ impl<'a> Context<'a> {
             }
             FailureKind::Deadline { after } => format!("no answer within {after:?}"),
             FailureKind::Shutdown => "shutting down left no more time".to_owned(),
-            FailureKind::TooLarge { bytes } => {
-                format!("the collector refused a batch of {bytes} bytes: it is too large")
+            FailureKind::TooLarge { bytes, uncompressed } => {
+                let plain = uncompressed
+                    .map(|plain| format!(" ({plain} before compression)"))
+                    .unwrap_or_default();
+                format!("the collector refused a batch of {bytes} bytes{plain}: it is too large")
+            }
+            FailureKind::Redirect { status, location } => {
+                let place = location.as_deref().unwrap_or("a place that it does not name");
+                format!("the collector answered with HTTP status {status}, a redirect to {place}")
             }
             FailureKind::Grpc { code, number } => {
                 format!("the collector answered with gRPC status {number} ({code})")

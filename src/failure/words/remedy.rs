@@ -218,9 +218,12 @@ impl Context<'_> {
                 "let the collector's OTLP receiver be in a pipeline for {}, or correct {endpoint}",
                 self.settings.signal
             ),
-            FailureKind::Http { status: 300..=399 } => format!(
-                "redirects are not followed: name the place where it leads to in {endpoint}"
-            ),
+            FailureKind::Redirect { location: Some(_), .. } => {
+                format!("redirects are not followed: name that place in {endpoint}")
+            }
+            FailureKind::Redirect { location: None, .. } => {
+                format!("redirects are not followed: correct {endpoint}")
+            }
             FailureKind::Http { status: 415 } => {
                 format!("set {protocol} to what the collector takes, `http/protobuf` for one")
             }
@@ -255,7 +258,8 @@ impl Context<'_> {
             | FailureKind::Connection { .. }
             | FailureKind::Deadline { .. }
             | FailureKind::Grpc { code: "UNIMPLEMENTED" | "INTERNAL" | "UNKNOWN", .. }
-            | FailureKind::Http { status: 300..=400 | 404..=428 | 500..=599, .. }
+            | FailureKind::Http { status: 400 | 404..=428 | 500..=599, .. }
+            | FailureKind::Redirect { .. }
             | FailureKind::Answer { .. } => {
                 let protocol = self.named(&self.settings.protocol.origin, Variable::Protocol);
                 format!(

@@ -705,8 +705,21 @@ pub(super) const CASES: &[Case] = &[
         &[HttpProtobuf],
         |ground| replying(ground, || Reply::Http { status: 404, headers: Vec::new() }),
     ),
-    answer("HTTP status 308, which a redirect to https is", "http", &[ENDPOINT], BOTH, |ground| {
-        replying(ground, || Reply::Http { status: 308, headers: Vec::new() })
+    answer(
+        "HTTP status 308, which a redirect to https is",
+        "redirect",
+        &[ENDPOINT, "https://new.example:4318/v1/traces"],
+        BOTH,
+        |ground| {
+            replying(ground, || {
+                let location = "https://user:password@new.example:4318/v1/traces?token=secret";
+                let headers = vec![("location".to_owned(), location.to_owned())];
+                Reply::Http { status: 308, headers }
+            })
+        },
+    ),
+    answer("HTTP status 302 to nowhere", "redirect", &[ENDPOINT, "302"], BOTH, |ground| {
+        replying(ground, || Reply::Http { status: 302, headers: Vec::new() })
     }),
     answer(
         "HTTP status 415 to OTLP/HTTP",
@@ -740,12 +753,30 @@ pub(super) const CASES: &[Case] = &[
         |ground| replying(ground, || Reply::Http { status: 413, headers: Vec::new() }),
     ),
     answer(
+        "HTTP status 413 to what is compressed",
+        "too_large",
+        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "62 before compression"],
+        &[HttpProtobuf],
+        |ground| compressed(ground, || Reply::Http { status: 413, headers: Vec::new() }),
+    ),
+    answer(
         "The message is too large for the gRPC server",
         "too_large",
         &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "max_recv_msg_size_mib"],
         &[Grpc],
         |ground| {
             replying(ground, || {
+                grpc(8, "grpc: received message after decompression larger than max 4194304")
+            })
+        },
+    ),
+    answer(
+        "The compressed message is too large for the gRPC server",
+        "too_large",
+        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "62 before compression", "after decompression"],
+        &[Grpc],
+        |ground| {
+            compressed(ground, || {
                 grpc(8, "grpc: received message after decompression larger than max 4194304")
             })
         },
