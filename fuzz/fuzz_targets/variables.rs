@@ -106,7 +106,7 @@ impl Vars {
                 assert!(self.0[variable].to_str().is_none());
                 variable
             }
-            Error::IncompleteIdentity { given, missing } => {
+            Error::IncompleteIdentity { given, missing, .. } => {
                 assert!(self.is_set(missing).is_none(), "{missing} is set");
                 assert!(error.to_string().contains(missing));
                 variable(given)
@@ -116,6 +116,7 @@ impl Vars {
             | Error::ProtocolNotCompiled { origin, .. }
             | Error::CompressionNotCompiled { origin, .. }
             | Error::Header { origin, .. }
+            | Error::Quoted { origin }
             | Error::Credential { origin, .. }
             | Error::Proxy { origin, .. } => variable(origin),
             Error::KeyMismatch(mismatch) => {

@@ -251,7 +251,10 @@ impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, path, owner, group, mode } = self;
         let path = path.display();
-        write!(f, " by user {user}: {path} is of user {owner}, group {group}, mode {mode:04o}")
+        write!(
+            f,
+            " by user {user}: {path} belongs to user {owner} and group {group}, and has mode {mode:04o}"
+        )
     }
 }
 

@@ -41,7 +41,7 @@ fn denied() {
         let user = if owner == 0 { USER } else { owner };
         let group = fs::metadata(path).unwrap().gid();
         let expected = format!(
-            "the file cannot be read by user {user}: {} is of user {owner}, group {group}, mode {mode:04o}",
+            "the file cannot be read by user {user}: {} belongs to user {owner} and group {group}, and has mode {mode:04o}",
             path.display()
         );
         let mut child = Command::new(std::env::current_exe().unwrap());
