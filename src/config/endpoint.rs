@@ -93,8 +93,9 @@ impl Endpoint {
                 return Err(problem(endpoint, EndpointProblem::UnsupportedScheme { scheme }));
             }
         };
-        let host_and_rest = url.split_once("://").map_or("", |(_, rest)| rest);
-        if !host_and_rest.split(['/', '?']).next().is_none_or(str::is_ascii) {
+        let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
+        let host = authority.and_then(|authority| authority.rsplit('@').next());
+        if host.is_some_and(|host| !host.is_ascii()) {
             return Err(problem(endpoint, EndpointProblem::HostNotAscii));
         }
         let uri: Uri =
@@ -176,7 +177,7 @@ fn is_scheme(scheme: &str) -> bool {
 /// a secret that is in the wrong place.
 pub(super) fn is_host(host: &str) -> bool {
     let is_address = host.contains(':');
-    let others = if is_address { ":.%" } else { "-_." };
+    let others = if is_address { ":.%-_" } else { "-_." };
     (is_address || is_short(host))
         && host.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
