@@ -15,7 +15,7 @@ use super::decode;
 use super::state::{Shared, State};
 use super::tls::Options;
 use super::{ClientCertificate, Identity, Reply, Request};
-use crate::Signal;
+use crate::{Compression, Signal};
 
 /// How long [`Collector::close_connections`] waits at most.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -202,6 +202,12 @@ impl Collector {
         // The old one is dropped outside the lock, for it may own what needs it.
         let reply = Arc::new(reply);
         let _old = self.shared.update(|state| std::mem::replace(&mut state.reply, reply));
+    }
+
+    /// Compresses the answers from now on, whether or not the client accepts that: over gRPC each message, as Go's
+    /// servers do with what they are asked in, and over HTTP the body.
+    pub fn set_compression(&self, compression: Option<Compression>) {
+        self.shared.update(|state| state.compression = compression);
     }
 
     /// Accepts the requests that are held by [`Reply::Hold`]. Those that come later are held again.

@@ -1,6 +1,7 @@
 //! How the collector answers.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,14 +9,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message;
 
 use super::Request;
-use crate::Signal;
+use crate::{Compression, Signal};
 
 /// The collector's answer to a request.
 ///
@@ -123,12 +124,7 @@ pub(super) fn acknowledge(
     if !request.grpc {
         return response(StatusCode::OK, "application/x-protobuf", Payload::new(message));
     }
-    let mut framed = BytesMut::with_capacity(5 + message.len());
-    framed.put_u8(0);
-    // invariant: the message is a few bytes and a text
-    framed.put_u32(message.len() as u32);
-    framed.extend_from_slice(&message);
-    let mut body = Payload::new(framed);
+    let mut body = Payload::new(frame(0, &message));
     body.trailers = Some(HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]));
     response(StatusCode::OK, "application/grpc", body)
 }
@@ -176,6 +172,51 @@ pub(super) fn refuse(
         }
     }
     response
+}
+
+/// The response with its body compressed, if it has one.
+pub(super) fn compress(
+    mut response: Response<Payload>,
+    compression: Compression,
+) -> Response<Payload> {
+    let Some(data) = response.body_mut().data.take() else {
+        return response;
+    };
+    let is_grpc =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/grpc");
+    let (header, data) = match is_grpc {
+        true => (
+            HeaderName::from_static("grpc-encoding"),
+            frame(1, &compressed(&data[5..], compression)),
+        ),
+        false => (CONTENT_ENCODING, compressed(&data, compression).into()),
+    };
+    response.headers_mut().insert(header, HeaderValue::from_static(compression.as_str()));
+    response.body_mut().data = Some(data);
+    response
+}
+
+fn compressed(plain: &[u8], compression: Compression) -> Vec<u8> {
+    let compressed = match compression {
+        Compression::Gzip => {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(plain).and_then(|()| encoder.finish())
+        }
+        Compression::Zstd => zstd::encode_all(plain, 0),
+    };
+    // invariant: memory does not fail to be written
+    compressed.expect("a vector takes all")
+}
+
+/// A message of gRPC, with its flag and length.
+fn frame(flag: u8, message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(5 + message.len());
+    framed.put_u8(flag);
+    // invariant: the message is a few bytes and a text
+    framed.put_u32(message.len() as u32);
+    framed.extend_from_slice(message);
+    framed.freeze()
 }
 
 /// A response as it is configured; `500` for what is no status code.

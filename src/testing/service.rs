@@ -60,7 +60,11 @@ pub(super) async fn answer(
         Err(refusal) => Ok(*refusal),
     };
     unanswered.answered = true;
-    response
+    let compression = connection.shared.lock().compression;
+    response.map(|response| match compression {
+        Some(compression) => reply::compress(response, compression),
+        None => response,
+    })
 }
 
 /// Asks for the reply to `request`, and carries it out.

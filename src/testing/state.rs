@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use tokio::sync::{Notify, watch};
 
 use super::{Accept, ClientCertificate, Reply, Request};
+use crate::Compression;
 
 pub(super) type ReplyFn = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
@@ -26,6 +27,7 @@ pub(super) struct State {
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) goaway_after: Option<usize>,
     pub(super) reply: ReplyFn,
+    pub(super) compression: Option<Compression>,
 }
 
 pub(super) struct Received {
@@ -70,6 +72,7 @@ impl Shared {
                 tls,
                 goaway_after: None,
                 reply: Arc::new(|_| Reply::Accept),
+                compression: None,
             }),
             changed: Condvar::new(),
             release: watch::Sender::new(()),
