@@ -71,7 +71,7 @@
 //! - `grpc`, `http` (default), `http-json`: the protocols
 //! - `trace`, `metrics`, `logs` (default): the signals
 //! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
-//! - `gzip`, `zstd`: compression
+//! - `gzip` (default), `zstd`: compression
 //! - `proxy`: HTTP proxies, by `HTTPS_PROXY` and its like
 //! - `serde`: `Serialize` for status and reports
 //! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
@@ -153,6 +153,13 @@ pub use tls::{CertificateFacts, CredentialSource, Credentials};
 #[doc(hidden)]
 pub mod encoder {
     pub use crate::otlp::whole::*;
+}
+
+/// The judgement of answers, for `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod answer {
+    pub use crate::otlp::fuzzing::*;
 }
 
 /// The examples of README and docs, compiled.

@@ -45,7 +45,8 @@ pub struct ExportStatus {
     /// When an export last failed, or was accepted in part.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
     pub last_failed: Option<SystemTime>,
-    /// Why, of the last that was not just given up.
+    /// Why, of the last that was not just given up; or what the collector remarked since on an export that it
+    /// accepted.
     pub last_failure: Option<Failure>,
 }
 

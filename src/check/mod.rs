@@ -79,7 +79,7 @@ impl Exporters {
             .collect();
         let mut signals = Vec::new();
         for (live, probe) in checks {
-            let live = live.await.unwrap_or_else(|_panicked| Live::lost(&probe));
+            let live = live.await.unwrap_or_else(|lost| Live::lost(&probe, &lost));
             signals.push(live.report(&probe));
         }
         self.report(signals)
@@ -111,7 +111,8 @@ struct Live {
     /// `None` if nobody asked.
     dns: Option<Result<String, String>>,
     seen: Observation,
-    answer: Result<(), Failure>,
+    /// With what the collector remarked, if it accepted the export.
+    answer: Result<Option<Failure>, Failure>,
 }
 
 impl Live {
@@ -127,12 +128,12 @@ impl Live {
         {
             answer = Err(Failure::new(FailureKind::NeedsTls, &probe.settings, None));
         }
-        Self { dns: Some(dns), seen, answer: answer.map(drop) }
+        Self { dns: Some(dns), seen, answer }
     }
 
     /// The runtime is gone, or it panicked.
-    fn lost(probe: &Probe) -> Self {
-        let failure = Failure::new(FailureKind::Runtime, &probe.settings, None);
+    fn lost(probe: &Probe, task: &tokio::task::JoinError) -> Self {
+        let failure = Failure::new(FailureKind::lost(task), &probe.settings, None);
         Self { dns: None, seen: Observation::default(), answer: Err(failure) }
     }
 
@@ -159,7 +160,8 @@ impl Live {
         }));
         self.way(probe, &server_chain, &mut findings);
         findings.push(match &self.answer {
-            Ok(()) => Finding::good(Topic::Export, "an empty export was answered".to_owned()),
+            Ok(None) => Finding::good(Topic::Export, "an empty export was answered".to_owned()),
+            Ok(Some(remark)) => Finding::doubtful(Topic::Export, remark.cause().to_owned()),
             Err(failure) => Finding::failed(Topic::Export, failure.cause().to_owned()),
         });
 
@@ -179,7 +181,14 @@ impl Live {
         let kind = self.answer.as_ref().err().map(Failure::kind);
         let Some(peer) = self.seen.peer else {
             // These end it before anything is dialled.
-            if !matches!(kind, Some(FailureKind::HeaderProvider { .. } | FailureKind::Runtime)) {
+            if !matches!(
+                kind,
+                Some(
+                    FailureKind::HeaderProvider { .. }
+                        | FailureKind::Runtime
+                        | FailureKind::Panicked
+                )
+            ) {
                 to.push(Finding::failed(Topic::Tcp, "no connection".to_owned()));
             }
             return;

@@ -29,6 +29,11 @@ const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How often files are looked at, unless the builder or the environment says otherwise.
 const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The specification's default for [Max Response Size][spec], in bytes.
+///
+/// [spec]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
+const DEFAULT_MAX_RESPONSE_SIZE: usize = 4 * 1024 * 1024;
+
 /// All that one signal's exporter needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -47,6 +52,8 @@ pub(crate) struct Settings {
     /// `None` for no limit.
     pub(crate) timeout: Sourced<Option<Duration>>,
     pub(crate) retry: Retry,
+    /// In bytes.
+    pub(crate) max_response_size: usize,
 }
 
 /// Whom to trust, and who we are. Equal in effect is equal, wherever the values came from.
@@ -100,6 +107,7 @@ impl Settings {
             compression: folded.compression()?,
             timeout: folded.timeout()?,
             retry: folded.layer.retry.take().unwrap_or_default(),
+            max_response_size: folded.layer.max_response_size.unwrap_or(DEFAULT_MAX_RESPONSE_SIZE),
             endpoint,
         })
     }

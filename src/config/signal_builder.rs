@@ -79,6 +79,12 @@ impl SignalBuilder {
         self
     }
 
+    /// Sets how many bytes of an answer are read at most, compressed and decompressed.
+    pub fn with_max_response_size(mut self, bytes: usize) -> Self {
+        self.0.max_response_size = Some(bytes);
+        self
+    }
+
     /// Sets whether a gRPC endpoint *without a scheme* is dialled in plaintext.
     pub fn with_insecure(mut self, insecure: bool) -> Self {
         self.0.insecure = Some(Sourced::builder("with_insecure", insecure));

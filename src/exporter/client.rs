@@ -13,10 +13,12 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use super::delivery::{Delivery, Extent, leave_word};
 use super::ledger::Ledger;
-use super::partial_success;
-use crate::config::{Compression, Protocol, Settings};
+#[cfg(feature = "http-json")]
+use crate::config::Protocol;
+use crate::config::{Compression, Settings};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
+use crate::otlp::Payload;
 use crate::tls::Snapshot;
 use crate::transport::{Call, Transport};
 
@@ -98,40 +100,39 @@ impl Client {
         self.slot().take().map(drop).ok_or(OTelSdkError::AlreadyShutdown)
     }
 
-    /// Runs one of upstream's exports, of this many items, and keeps the books.
+    /// Runs one of upstream's exports, of this many items, and keeps the books. Without items there is
+    /// [nothing to send](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-request-response).
     pub(super) async fn count(
         &self,
         items: u64,
         export: impl Future<Output = OTelSdkResult>,
     ) -> OTelSdkResult {
         self.transport()?;
+        if items == 0 {
+            return Ok(());
+        }
         self.delivery.count(self.settings.signal, items, &self.ledger, export).await
     }
 
-    /// Sends a body that is encoded already.
+    /// Sends a body that is encoded already. What the collector has accepted it may have remarked on.
     pub(crate) async fn send(
         &self,
         compression: Option<Compression>,
         body: Bytes,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Option<Failure>, Failure> {
         let call = Call {
             signal: self.settings.signal,
             path: self.settings.endpoint.path.clone(),
             headers: Arc::clone(&self.headers),
-            content_type: HeaderValue::from_static(match *self.settings.protocol {
-                Protocol::HttpJson => "application/json",
-                Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
-            }),
-            compression,
-            body: body.clone(),
+            payload: Payload { protocol: *self.settings.protocol, compression, body: body.clone() },
+            max_response_size: self.settings.max_response_size,
             timeout: *self.settings.timeout,
             drain: self.delivery.drain(),
         };
         // Somebody else may have shut the exporter down in between.
         let transport = self.transport().map_err(|_| self.failure(FailureKind::Shutdown, None))?;
-        let sent = transport.send(call).await;
-        let kind = match sent {
-            Ok(answer) => return Ok(answer),
+        let kind = match transport.send(call).await {
+            Ok(remark) => return Ok(remark.map(|kind| self.failure(kind, None))),
             // What the collector limits may be either.
             Err(FailureKind::TooLarge { bytes, .. }) => {
                 let plain = compression.and_then(|it| decompress(it, &body)?.ok());
@@ -162,13 +163,16 @@ impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (compression, body) = encode(request.into_body(), *self.settings.compression)?;
         let answer = self.send(compression, body).await;
-        let answer = answer.inspect_err(|failure| leave_word(failure, Extent::All))?;
-        let items = partial_success::rejected(*self.settings.protocol, &answer);
-        if items > 0 {
-            let failure = self.failure(FailureKind::Rejected { items }, None);
-            leave_word(&failure, Extent::Some(items));
+        let remark = answer.inspect_err(|failure| leave_word(failure, Extent::All))?;
+        if let Some(remark) = remark {
+            let rejected = match remark.kind() {
+                FailureKind::Rejected { items, .. } => *items,
+                _ => 0,
+            };
+            leave_word(&remark, Extent::Some(rejected));
         }
-        Ok(Response::new(answer))
+        // Upstream would log the collector's message as it came.
+        Ok(Response::new(Bytes::new()))
     }
 }
 

@@ -139,10 +139,12 @@ impl<'a> InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let Outcome { items, lost, failure, .. } = &self.outcome;
+        // Of what is lost: a collector may have something to say of a batch that it took whole.
+        let failure = failure.as_ref().filter(|_| *lost > 0);
         let mut tally = lock(self.tally);
         tally.in_flight -= items;
         tally.failed += lost;
-        tally.failure = failure.clone();
+        tally.failure = failure.cloned();
         drop(tally);
         self.ledger.end(&self.outcome);
     }

@@ -1,6 +1,6 @@
 //! What has become of one signal's exports since the exporters were built, and who is told of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,15 @@ use std::time::SystemTime;
 
 use tracing::{Level, enabled};
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::lock::lock;
+use crate::signal::Signal;
 use crate::stderr;
 
 /// Counts of one signal.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    signal: Signal,
     counts: Mutex<Counts>,
     enqueued: AtomicU64,
     herald: Arc<Herald>,
@@ -63,8 +65,8 @@ impl Counts {
 }
 
 impl Ledger {
-    pub(crate) fn new(herald: Arc<Herald>) -> Self {
-        Self { counts: Mutex::default(), enqueued: AtomicU64::new(0), herald }
+    pub(crate) fn new(signal: Signal, herald: Arc<Herald>) -> Self {
+        Self { signal, counts: Mutex::default(), enqueued: AtomicU64::new(0), herald }
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -106,25 +108,32 @@ impl Ledger {
             dropped.exports += 1;
             dropped.items += lost;
         }
-        let Some(failure) = failure else {
-            return;
-        };
-        // Also of what was accepted in part.
-        counts.last_failed = Some(now);
-        counts.last_failure = Some(failure.clone());
+        if let Some(failure) = failure {
+            counts.last_failure = Some(failure.clone());
+            if *lost > 0 {
+                // Also of what was accepted in part.
+                counts.last_failed = Some(now);
+            }
+        }
         // Whoever is told may ask for the status.
         drop(counts);
-        self.herald.tell(failure);
+        if *succeeded {
+            self.herald.forget(self.signal, failure.as_ref());
+        }
+        if let Some(failure) = failure {
+            self.herald.tell(failure);
+        }
     }
 }
 
 /// What is told of failures.
 pub(crate) type Handler = dyn Fn(&Failure) + Send + Sync;
 
-/// Tells of the first failure, and of each new kind.
+/// Tells of the first failure, of each new kind, and of one that comes back after a success.
 pub(crate) struct Herald {
     handler: Option<Arc<Handler>>,
-    told: Mutex<BTreeSet<(String, &'static str)>>,
+    /// Of which collectors and kinds it was told, and which signals fail so since.
+    told: Mutex<BTreeMap<(String, &'static str), BTreeSet<Signal>>>,
 }
 
 impl Herald {
@@ -132,12 +141,29 @@ impl Herald {
         Self { handler, told: Mutex::default() }
     }
 
+    /// Notes a success of a signal, after which a failure is news again: all but what the collector remarked
+    /// on that success.
+    fn forget(&self, signal: Signal, remark: Option<&Failure>) {
+        let remark = remark.map(|remark| remark.kind().name());
+        lock(&self.told).retain(|(_, kind), signals| {
+            if Some(*kind) != remark {
+                signals.remove(&signal);
+            }
+            !signals.is_empty()
+        });
+    }
+
     fn tell(&self, failure: &Failure) {
-        let news = (failure.endpoint().to_owned(), failure.kind().name());
-        if !lock(&self.told).insert(news) {
+        let key = (failure.endpoint().to_owned(), failure.kind().name());
+        let mut told = lock(&self.told);
+        let signals = told.entry(key).or_default();
+        let is_news = signals.is_empty();
+        signals.insert(failure.signal());
+        drop(told);
+        if !is_news {
             return;
         }
-        if matches!(failure.kind(), FailureKind::Rejected { .. }) {
+        if failure.kind().is_accepted() {
             // The SDK takes it for a success, and says nothing.
             tracing::warn!(name: "otlp_mtls.export.rejected", "{failure}");
         }
@@ -146,7 +172,7 @@ impl Herald {
             Some(handler) => drop(catch_unwind(AssertUnwindSafe(|| handler(failure)))),
             // The SDK logs it, where anybody listens to that.
             None if stderr::is_heard(|| enabled!(target: "opentelemetry_sdk", Level::ERROR)) => {}
-            None => stderr::write(Level::ERROR, failure),
+            None => stderr::write(failure),
         }
     }
 }

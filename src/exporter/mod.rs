@@ -7,7 +7,6 @@ mod ledger;
 mod logs;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod partial_success;
 #[cfg(feature = "trace")]
 mod trace;
 

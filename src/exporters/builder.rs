@@ -26,7 +26,6 @@ use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
 use crate::failure::Failure;
 use crate::signal::Signal;
-use crate::stderr;
 use crate::tls::{CredentialSource, Given, Store};
 use crate::transport::HeaderProvider;
 
@@ -105,6 +104,12 @@ impl ExportersBuilder {
     /// Sets how [`install`](Exporters::install) batches spans and log records. Metrics are not batched.
     pub fn with_batch(self, batch: Batch) -> Self {
         self.with_all(|all| all.with_batch(batch))
+    }
+
+    /// Sets how many bytes of an answer are read at most, compressed and decompressed; the default is 4 MiB. An
+    /// export whose answer is longer fails, and is not tried again.
+    pub fn with_max_response_size(self, bytes: usize) -> Self {
+        self.with_all(|all| all.with_max_response_size(bytes))
     }
 
     /// Sets whether a gRPC endpoint *without a scheme* is dialled in plaintext.
@@ -395,7 +400,6 @@ impl ExportersBuilder {
         };
         let mut warnings = Vec::new();
         let switches = Switches::resolve(&layers.env, &mut warnings)?;
-        switches.log_level().into_iter().for_each(stderr::set_level);
         let identity = Given {
             provider: self.provider,
             source: self.source,
@@ -421,7 +425,7 @@ impl ExportersBuilder {
                     Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
                 }
             };
-            let ledger = Arc::new(Ledger::new(Arc::clone(&herald)));
+            let ledger = Arc::new(Ledger::new(signal, Arc::clone(&herald)));
             lines.insert(signal, Line { settings: Arc::new(settings), ledger, shared });
         }
         let mut sdk_warnings = Vec::new();

@@ -27,6 +27,11 @@ pub(crate) struct Scene<'a> {
 }
 
 impl FailureKind {
+    /// A task of ours that did not come to its end.
+    pub(crate) fn lost(task: &tokio::task::JoinError) -> Self {
+        if task.is_panic() { Self::Panicked } else { Self::Runtime }
+    }
+
     /// A TCP connection that was not made.
     pub(crate) fn connect(source: io::Error) -> Self {
         let kind = source.kind();

@@ -171,6 +171,9 @@ pub enum FailureKind {
         code: &'static str,
         /// The status code.
         number: i32,
+        /// Why, in the collector's words: at most 200 characters, escaped, without header values that were
+        /// sent. Empty if it does not say.
+        message: String,
     },
     /// The collector answered with a redirect, which is not followed.
     #[non_exhaustive]
@@ -186,18 +189,35 @@ pub enum FailureKind {
     Http {
         /// The status code.
         status: u16,
+        /// Why, as in [`Grpc`](Self::Grpc).
+        message: String,
     },
     /// The collector accepted the export, but not all of its items.
     #[non_exhaustive]
     Rejected {
         /// How many it rejected.
         items: u64,
+        /// Why, as in [`Grpc`](Self::Grpc).
+        message: String,
     },
-    /// The answer could not be read.
+    /// The collector accepted the export whole, and has a warning. Nothing is lost.
+    #[non_exhaustive]
+    Warning {
+        /// The warning, as in [`Grpc`](Self::Grpc).
+        message: String,
+    },
+    /// The collector accepted the export, and does not say in a way that can be read whether it rejected some of
+    /// its items. They count as delivered.
+    #[non_exhaustive]
+    UnreadAnswer {
+        /// What the answer is.
+        reason: String,
+    },
+    /// The answer does not say whether the export was accepted.
     #[non_exhaustive]
     Answer {
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
     },
     /// [`with_header_provider`](crate::ExportersBuilder::with_header_provider) had no headers.
     #[non_exhaustive]
@@ -205,8 +225,10 @@ pub enum FailureKind {
         /// The provider's word.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// The runtime that does all I/O has ended or lost the export in a panic.
+    /// The runtime that does all I/O has ended.
     Runtime,
+    /// The export ended in a panic.
+    Panicked,
     /// The exporter was made in another process, of which this one is a forked child: the thread that
     /// does all I/O did not come along.
     Forked,
@@ -404,17 +426,20 @@ impl FailureKind {
             Self::TooLarge { .. } => "too_large",
             Self::Grpc { code, .. } => code,
             Self::Redirect { .. } => "redirect",
-            Self::Http { status: 401 } => "http_401",
-            Self::Http { status: 403 } => "http_403",
-            Self::Http { status: 404 } => "http_404",
-            Self::Http { status: 429 } => "http_429",
-            Self::Http { status: 400..500 } => "http_4xx",
-            Self::Http { status: 500..600 } => "http_5xx",
+            Self::Http { status: 401, .. } => "http_401",
+            Self::Http { status: 403, .. } => "http_403",
+            Self::Http { status: 404, .. } => "http_404",
+            Self::Http { status: 429, .. } => "http_429",
+            Self::Http { status: 400..500, .. } => "http_4xx",
+            Self::Http { status: 500..600, .. } => "http_5xx",
             Self::Http { .. } => "http",
             Self::Rejected { .. } => "rejected",
+            Self::Warning { .. } => "warning",
+            Self::UnreadAnswer { .. } => "unread_answer",
             Self::Answer { .. } => "answer",
             Self::HeaderProvider { .. } => "header_provider",
             Self::Runtime => "runtime",
+            Self::Panicked => "panicked",
             Self::Forked => "forked",
         }
     }
@@ -443,6 +468,11 @@ impl FailureKind {
             | Self::Rejected { .. } => Some(Side::Server),
             _ => None,
         }
+    }
+
+    /// Whether the collector accepted the export nonetheless.
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::Warning { .. } | Self::UnreadAnswer { .. })
     }
 
     /// Whether credentials that are out of date may be the reason. Not every server says so with an

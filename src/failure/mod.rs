@@ -22,7 +22,8 @@ pub use kind::{
 /// Why an export failed, and what to do about it.
 ///
 /// `Display` is for people: at most six lines, of which the first is enough for a log. No line shows
-/// a key, a header's value, or a word of the server's own.
+/// a key or a header's value. Of the collector's own words its reason is shown, on the first line: at most 200
+/// characters, escaped, and with the values of all headers that were sent masked.
 #[derive(Clone, Debug)]
 pub struct Failure(Arc<Inner>);
 
@@ -68,8 +69,9 @@ impl Failure {
 
     /// The first line: signal, endpoint and cause.
     pub fn summary(&self) -> String {
-        let Inner { signal, endpoint, cause, .. } = &*self.0;
-        format!("{signal} export to {endpoint} failed: {cause}")
+        let Inner { signal, endpoint, kind, cause, .. } = &*self.0;
+        let failed = if kind.is_accepted() { "" } else { " failed" };
+        format!("{signal} export to {endpoint}{failed}: {cause}")
     }
 
     /// The first line, without signal and endpoint.

@@ -134,7 +134,8 @@ where
     }
 }
 
-/// Blocking work of our own I/O, on a thread that records no telemetry either.
+/// Blocking work of our own I/O, on a thread that records no telemetry either. What it panics with may be a
+/// secret, and is not in the error.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -142,5 +143,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
         let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
         work()
     };
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+    tokio::task::spawn_blocking(work).await.map_err(|lost| match lost.is_panic() {
+        true => io::Error::other("it panicked"),
+        false => io::Error::other(lost),
+    })
 }

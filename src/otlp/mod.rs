@@ -1,12 +1,23 @@
-//! The OpenTelemetry protocol: the SDK's data as messages, and a collector's answers.
+//! The OpenTelemetry protocol: the SDK's data as messages, requests around them, and what a collector's answers mean.
 
+mod answer;
 mod common;
+mod compression;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
+mod http_body;
 #[cfg(feature = "http-json")]
 mod json;
+mod json_reader;
 #[cfg(feature = "logs")]
 mod logs;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod request;
 mod schema;
 #[cfg(test)]
 #[cfg(all(feature = "logs", feature = "metrics", feature = "trace"))]
@@ -19,10 +30,12 @@ mod wire;
 
 use std::ops::Range;
 
+pub(crate) use answer::{Again, Answer, End, Refusal, RequestFacts, Verdict, judge};
 #[cfg(feature = "logs")]
 pub(crate) use logs::Logs;
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::Metrics;
+pub(crate) use request::Payload;
 #[cfg(feature = "trace")]
 pub(crate) use traces::Spans;
 use wire::Writer;

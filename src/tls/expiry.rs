@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use tracing::Level;
-
 use super::certificate::{CertificateFacts, FEW};
 use super::time::utc;
 use crate::lock::lock;
@@ -93,7 +91,7 @@ impl Expiry {
             days,
             "{words}"
         );
-        stderr::write_unless_heard(Level::WARN, words);
+        stderr::write_unless_heard(words);
     }
 
     /// Warns once of a certificate that is not valid yet.
@@ -117,7 +115,7 @@ impl Expiry {
             not_before,
             "{words}"
         );
-        stderr::write_unless_heard(Level::WARN, words);
+        stderr::write_unless_heard(words);
     }
 }
 

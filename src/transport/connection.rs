@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
@@ -18,17 +19,18 @@ use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
 use super::connector::{Alpn, Connector, Dialled};
-use super::framing::Body;
+use super::outgoing::{Outgoing, Sending};
 use super::wire::{Tapped, Wire};
 use crate::failure::{FailureKind, Scene, Side};
 use crate::net::{Alive, Executor, spawn};
 use crate::observation::Observation;
-
-/// A collector's answer is a few bytes; more than this is not read.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
+use crate::otlp::{Answer, End};
 
 /// How long a connection that nobody uses any more may take to say goodbye.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long after an early answer a connection of HTTP/1.1 may take to be ready for the next request.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// A connection that is ready for requests.
 #[derive(Debug)]
@@ -45,9 +47,16 @@ pub(super) struct Connection {
 #[derive(Debug)]
 enum Sender {
     /// Takes any number of requests at once.
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Outgoing>),
     /// Takes one at a time.
-    Http1(tokio::sync::Mutex<http1::SendRequest<Full<Bytes>>>),
+    Http1(tokio::sync::Mutex<http1::SendRequest<Outgoing>>),
+}
+
+/// An answer, and why there is no more of it if it broke off.
+#[derive(Debug)]
+pub(super) struct Exchanged {
+    pub(super) answer: Answer,
+    pub(super) broken: Option<FailureKind>,
 }
 
 /// Why there is no answer.
@@ -155,14 +164,42 @@ impl Connection {
         self.wire.received()
     }
 
-    /// Sends one request, and reads the whole answer.
+    /// Whether a connection of HTTP/1.1 is ready for another request.
+    pub(super) fn is_settled(&self) -> bool {
+        let settled = match &self.sender {
+            Sender::Http2(_) => true,
+            Sender::Http1(sender) => sender.try_lock().is_ok_and(|sender| sender.is_ready()),
+        };
+        self.wire.set_busy(!settled);
+        settled
+    }
+
+    /// Whether it becomes so within [`SETTLING`].
+    pub(super) async fn settles(&self) -> bool {
+        if let Sender::Http1(sender) = &self.sender {
+            // What it says is asked again.
+            let _ = timeout(SETTLING, async { sender.lock().await.ready().await }).await;
+        }
+        self.is_settled()
+    }
+
+    /// Sends one request, and reads as much of the answer as arrives: at most `max_body` bytes of its body,
+    /// and until `end` resolves.
     pub(super) async fn exchange(
         &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, Lost> {
+        request: Request<Bytes>,
+        max_body: usize,
+        end: impl Future<Output = FailureKind>,
+    ) -> Result<Exchanged, Lost> {
+        let (head, body) = request.into_parts();
+        let (body, _sending) = Sending::begin(body);
+        let request = Request::from_parts(head, body);
         let sent = match &self.sender {
             Sender::Http2(sender) => sender.clone().try_send_request(request).await,
-            Sender::Http1(sender) => sender.lock().await.try_send_request(request).await,
+            Sender::Http1(sender) => {
+                self.wire.set_busy(true);
+                sender.lock().await.try_send_request(request).await
+            }
         };
         let response = sent.map_err(|mut error| match error.take_message() {
             // Another connection would end like this one.
@@ -173,20 +210,42 @@ impl Connection {
             None => self.lost(error.into_error()),
         })?;
         let (head, body) = response.into_parts();
-        let body = self.read(body).await?;
-        self.wire.tell_of_an_answer();
-        let trailers = body.trailers().cloned();
-        let body = Body { trailers, bytes: body.to_bytes() };
-        Ok(Response::from_parts(head, body))
+        let (body, trailers, end, broken) = self.read(body, max_body, end).await;
+        if broken.is_none() {
+            self.wire.tell_of_an_answer();
+        }
+        let (status, headers) = (head.status, head.headers);
+        Ok(Exchanged { answer: Answer { status, headers, body, trailers, end }, broken })
     }
 
-    async fn read(&self, body: Incoming) -> Result<Collected<Bytes>, Lost> {
-        Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
-            match error.downcast::<hyper::Error>() {
-                Ok(error) => self.lost(*error),
-                Err(_limit) => Lost::Broken(FailureKind::Answer { reason: "is too long" }),
+    /// Reads a body into one buffer, in however many pieces it comes.
+    async fn read(
+        &self,
+        mut body: Incoming,
+        max: usize,
+        end: impl Future<Output = FailureKind>,
+    ) -> (Bytes, Option<HeaderMap>, End, Option<FailureKind>) {
+        let mut end = pin!(end);
+        let (mut bytes, mut trailers) = (BytesMut::new(), None);
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                kind = end.as_mut() => return (bytes.freeze(), None, End::BrokenOff, Some(kind)),
+            };
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                None => return (bytes.freeze(), trailers, End::Complete, None),
+                Some(Ok(Ok(data))) if data.len() > max - bytes.len() => {
+                    return (Bytes::new(), None, End::TooLong, None);
+                }
+                Some(Ok(Ok(data))) => bytes.extend_from_slice(&data),
+                Some(Ok(Err(frame))) => trailers = frame.into_trailers().ok(),
+                Some(Err(error)) => {
+                    let kind = self.wire.failure(&error);
+                    return (bytes.freeze(), None, End::BrokenOff, Some(kind));
+                }
             }
-        })
+        }
     }
 
     fn lost(&self, error: hyper::Error) -> Lost {
@@ -216,7 +275,8 @@ struct Ends {
     _alive: Alive,
 }
 
-/// Runs a connection until it is closed, which takes at most [`CLOSING`] once nobody uses it.
+/// Runs a connection until it is closed, which takes at most [`CLOSING`] once nobody uses it. One of HTTP/1.1
+/// whose request is not sent by then has no goodbye to say, and a body to hold on to.
 ///
 /// The driver's end is not the socket's: over HTTP/2 a task of hyper's has it, and may wait to flush
 /// what a dead peer will never take.
@@ -228,6 +288,9 @@ async fn drive<E>(driver: impl Future<Output = Result<(), E>>, ends: Ends) {
         _ = closing => false,
     };
     wire.tell_of_the_end();
+    if wire.is_busy() {
+        return;
+    }
     let goodbye = async move {
         if !is_over {
             // What it says on its way out concerns nobody.

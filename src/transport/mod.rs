@@ -3,16 +3,10 @@
 
 mod connection;
 mod connector;
-mod framing;
-#[cfg(feature = "grpc")]
-mod grpc;
-#[cfg(feature = "http")]
-mod http;
+mod outgoing;
 mod pool;
 mod proxy;
 mod retry;
-#[cfg(feature = "grpc")]
-mod retry_info;
 mod wire;
 
 use std::error::Error as StdError;
@@ -22,24 +16,23 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::http::header::{HOST, HeaderValue};
-use ::http::uri::{Authority, PathAndQuery, Scheme};
-use ::http::{HeaderMap, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
-use http_body_util::Full;
+use http::header::{HOST, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::connection::{Connection, Lost};
+use self::connection::{Connection, Exchanged, Lost};
 use self::connector::Connector;
-use self::framing::{Body, Framing, Refusal, framing};
 use self::pool::Pool;
-use self::retry::{Again, Backoff};
-use crate::config::{Compression, Retry, Settings, is_reserved};
+use self::retry::Backoff;
+use crate::config::{Retry, Settings, is_reserved};
 use crate::failure::FailureKind;
 use crate::lock::lock;
 use crate::net::{Runtime, blocking};
 use crate::observation::Observation;
+use crate::otlp::{Again, Answer, Payload, Refusal, RequestFacts, Verdict, judge};
 use crate::signal::Signal;
 use crate::tls::{Snapshot, Store};
 
@@ -71,7 +64,6 @@ pub(crate) struct Transport {
     endpoint: String,
     scheme: Scheme,
     authority: Authority,
-    framing: &'static dyn Framing,
     policy: Policy,
     pool: Arc<Pool>,
     /// Held while the header provider is asked: one that hangs is to hang one thread.
@@ -83,10 +75,9 @@ pub(crate) struct Call {
     pub(crate) signal: Signal,
     pub(crate) path: PathAndQuery,
     pub(crate) headers: Arc<HeaderMap>,
-    pub(crate) content_type: HeaderValue,
-    /// How the body is compressed already.
-    pub(crate) compression: Option<Compression>,
-    pub(crate) body: Bytes,
+    pub(crate) payload: Payload,
+    /// The most that is read of an answer, in bytes.
+    pub(crate) max_response_size: usize,
     /// `None` for no limit.
     pub(crate) timeout: Option<Duration>,
     /// An instant by which the export must end, once there is one.
@@ -138,7 +129,6 @@ impl Transport {
             endpoint: endpoint.to_string(),
             scheme,
             authority,
-            framing: framing(*settings.protocol),
             policy,
             pool: Pool::new(connector, is_grpc, assume_http2),
             asking: Arc::default(),
@@ -147,13 +137,18 @@ impl Transport {
 
     /// Sends one batch, with as many attempts as it takes. Dropping the future ends the export:
     /// the server sees its stream reset.
-    pub(crate) async fn send(self: &Arc<Self>, call: Call) -> Result<Bytes, FailureKind> {
+    ///
+    /// What the collector has taken it may have remarked on: see [`Verdict::Accepted`].
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        call: Call,
+    ) -> Result<Option<FailureKind>, FailureKind> {
         if !self.runtime.is_of_this_process() {
             return Err(FailureKind::Forked);
         }
         let transport = Arc::clone(self);
         let export = self.runtime.run(async move { transport.export(&call).await });
-        export.await.unwrap_or(Err(FailureKind::Runtime))
+        export.await.unwrap_or_else(|lost| Err(FailureKind::lost(&lost)))
     }
 
     /// False in a child that was forked since.
@@ -171,12 +166,13 @@ impl Transport {
         self.pool.observed()
     }
 
-    async fn export(&self, call: &Call) -> Result<Bytes, FailureKind> {
+    async fn export(&self, call: &Call) -> Result<Option<FailureKind>, FailureKind> {
         let progress = Mutex::new(Progress::default());
+        let deadline = Deadline::new(call);
         let end = tokio::select! {
             biased;
-            result = self.attempts(call, &progress) => return result,
-            end = end(call.timeout, call.drain.clone()) => end,
+            result = self.attempts(call, &deadline, &progress) => return result,
+            end = deadline.passed() => end,
         };
         let mut progress = lock(&progress);
         if let (true, &FailureKind::Deadline { after }) = (progress.awaits_headers, &end) {
@@ -204,29 +200,32 @@ impl Transport {
     async fn attempts(
         &self,
         call: &Call,
+        deadline: &Deadline,
         progress: &Mutex<Progress>,
-    ) -> Result<Bytes, FailureKind> {
-        let deadline = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    ) -> Result<Option<FailureKind>, FailureKind> {
         let mut backoff = Backoff::new(&self.policy.retry);
         loop {
-            let Refusal { kind, again } = match self.attempt(call, progress).await {
-                Ok(answer) => return Ok(answer),
+            let Refusal { kind, again } = match self.attempt(call, deadline, progress).await {
+                Ok(remark) => return Ok(remark),
                 Err(refusal) => refusal,
             };
             let Some(wait) = backoff.wait(again) else {
                 return Err(kind);
             };
-            let next = Instant::now() + wait;
-            let drained = call.drain.borrow().map(Instant::from);
-            if [deadline, drained].into_iter().flatten().any(|end| end <= next) {
+            if deadline.remaining().is_some_and(|remaining| remaining <= wait) {
                 return Err(kind);
             }
             lock(progress).failure = Some(kind);
-            sleep_until(next).await;
+            sleep(wait).await;
         }
     }
 
-    async fn attempt(&self, call: &Call, progress: &Mutex<Progress>) -> Result<Bytes, Refusal> {
+    async fn attempt(
+        &self,
+        call: &Call,
+        deadline: &Deadline,
+        progress: &Mutex<Progress>,
+    ) -> Result<Option<FailureKind>, Refusal> {
         lock(progress).awaits_headers = true;
         let extra = self.extra_headers(call.signal).await?;
         lock(progress).awaits_headers = false;
@@ -241,29 +240,51 @@ impl Transport {
                 Err(kind) => return Err(broken(kind)),
             };
             lock(progress).begin(&connection);
-            let request = self.request(call, &extra, connection.is_http2());
-            match connection.exchange(request).await {
-                Ok(response) => {
-                    if let Some(kind) = refused_by_page(&response, &connection) {
+            let facts = RequestFacts {
+                protocol: call.payload.protocol,
+                bytes: call.payload.body.len(),
+                headers: [&call.headers, &extra],
+                max_response_size: call.max_response_size,
+            };
+            let request = self.request(call, deadline.remaining(), &extra, connection.is_http2());
+            let exchange = connection.exchange(request, facts.max_body_size(), deadline.passed());
+            let lost = match exchange.await {
+                Ok(Exchanged { answer, broken }) => {
+                    if let Some(kind) = refused_by_page(&answer, &connection) {
                         self.pool.condemn(&connection);
                         if self.is_outdated(&kind, generation, &mut renewals).await {
                             continue;
                         }
                         return Err(Refusal::permanent(kind));
                     }
-                    self.pool.give_back(connection);
-                    return self.framing.answer(response, call);
+                    let verdict = judge(&answer, &facts);
+                    match (verdict, broken) {
+                        (Verdict::Accepted(remark), _) => {
+                            self.pool.give_back(connection);
+                            return Ok(remark);
+                        }
+                        (Verdict::Refused(refusal), _) => {
+                            self.pool.give_back(connection);
+                            return Err(refusal);
+                        }
+                        (Verdict::Unanswered, Some(kind)) => Lost::Broken(kind),
+                        // Nothing but what broke off is unanswered.
+                        (Verdict::Unanswered, None) => Lost::Unsent,
+                    }
                 }
-                Err(Lost::Unsent) => {
+                Err(lost) => lost,
+            };
+            match lost {
+                Lost::Unsent => {
                     connection.retire();
                     fruitless += usize::from(!connection.has_answered());
                 }
                 // What broke a connection that was good is not what the next one would be refused for.
-                Err(Lost::Broken(kind)) if connection.has_answered() && kind.is_tls() => {
+                Lost::Broken(kind) if connection.has_answered() && kind.is_tls() => {
                     return Err(Refusal { kind, again: Again::Backoff });
                 }
-                Err(Lost::Broken(kind)) if connection.has_answered() => return Err(broken(kind)),
-                Err(Lost::Broken(kind)) => {
+                Lost::Broken(kind) if connection.has_answered() => return Err(broken(kind)),
+                Lost::Broken(kind) => {
                     let is_outdated = self.is_outdated(&kind, generation, &mut renewals).await;
                     // Whoever refuses us by an alert has taken nothing. Of others that is not known.
                     if !(is_outdated && kind.is_alert()) {
@@ -299,8 +320,14 @@ impl Transport {
         headers.map_err(|error| broken(FailureKind::HeaderProvider { source: error.into() }))
     }
 
-    fn request(&self, call: &Call, extra: &HeaderMap, is_http2: bool) -> Request<Full<Bytes>> {
-        let mut request = self.framing.request(call);
+    fn request(
+        &self,
+        call: &Call,
+        remaining: Option<Duration>,
+        extra: &HeaderMap,
+        is_http2: bool,
+    ) -> Request<Bytes> {
+        let mut request = call.payload.request(remaining);
         let headers = request.headers_mut();
         for (name, value) in &*call.headers {
             if !extra.contains_key(name) {
@@ -331,41 +358,62 @@ impl fmt::Debug for Transport {
 }
 
 /// What a server says of TLS by an HTTP status of 400 and a page.
-fn refused_by_page(response: &Response<Body>, connection: &Connection) -> Option<FailureKind> {
-    let is_page = response.status() == StatusCode::BAD_REQUEST;
-    is_page.then(|| connection.scene().page(&response.body().bytes)).flatten()
+fn refused_by_page(answer: &Answer, connection: &Connection) -> Option<FailureKind> {
+    let is_page = answer.status == StatusCode::BAD_REQUEST;
+    is_page.then(|| connection.scene().page(&answer.body)).flatten()
 }
 
-/// Resolves when an export has to end, and says why.
-async fn end(
-    timeout: Option<Duration>,
-    mut drain: watch::Receiver<Option<std::time::Instant>>,
-) -> FailureKind {
-    let timed_out = async {
-        match timeout {
-            Some(after) => {
-                sleep(after).await;
-                FailureKind::Deadline { after }
+/// When an export has to end.
+struct Deadline {
+    /// How long it was given, and until when that is; `None` for no limit.
+    timeout: Option<(Duration, Instant)>,
+    drain: watch::Receiver<Option<std::time::Instant>>,
+}
+
+impl Deadline {
+    /// Of an export that begins now.
+    fn new(call: &Call) -> Self {
+        let until = |after| Some((after, Instant::now().checked_add(after)?));
+        Self { timeout: call.timeout.and_then(until), drain: call.drain.clone() }
+    }
+
+    /// How long that is from now, as far as it is known.
+    fn remaining(&self) -> Option<Duration> {
+        let timeout = self.timeout.map(|(_, until)| until);
+        let drain = self.drain.borrow().map(Instant::from);
+        let end = timeout.into_iter().chain(drain).min()?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Resolves then, and says why.
+    async fn passed(&self) -> FailureKind {
+        let timed_out = async {
+            match self.timeout {
+                Some((after, until)) => {
+                    sleep_until(until).await;
+                    FailureKind::Deadline { after }
+                }
+                None => pending().await,
             }
-            None => pending().await,
-        }
-    };
-    let drained = async {
-        let instant = match drain.wait_for(Option::is_some).await {
-            Ok(instant) => *instant,
-            Err(_nobody_will_say) => None,
         };
-        match instant {
-            Some(instant) => {
-                sleep_until(instant.into()).await;
-                FailureKind::Shutdown
+        let drained = async {
+            let mut drain = self.drain.clone();
+            let instant = match drain.wait_for(Option::is_some).await {
+                Ok(instant) => *instant,
+                Err(_nobody_will_say) => None,
+            };
+            match instant {
+                Some(instant) => {
+                    sleep_until(instant.into()).await;
+                    FailureKind::Shutdown
+                }
+                None => pending().await,
             }
-            None => pending().await,
+        };
+        tokio::select! {
+            end = timed_out => end,
+            end = drained => end,
         }
-    };
-    tokio::select! {
-        end = timed_out => end,
-        end = drained => end,
     }
 }
 

@@ -115,7 +115,7 @@ impl Pool {
                 drop(turn);
                 dialled
             });
-            let connection = dial.await.unwrap_or(Err(FailureKind::Runtime))?;
+            let connection = dial.await.unwrap_or_else(|lost| Err(FailureKind::lost(&lost)))?;
             // Even if it is closed by now: whoever uses it counts those that are of no use.
             if connection.is_http2() || self.take(&connection) {
                 return Ok(connection);
@@ -159,10 +159,25 @@ impl Pool {
     }
 
     /// Takes an HTTP/1.1 connection back once its exchange is over.
-    pub(super) fn give_back(&self, connection: Arc<Connection>) {
+    pub(super) fn give_back(self: &Arc<Self>, connection: Arc<Connection>) {
         self.has_answered.store(true, Ordering::Relaxed);
-        let is_current = connection.generation == self.generation();
-        if !connection.is_http2() && is_current && connection.is_usable() {
+        if connection.is_http2() {
+            return;
+        }
+        if connection.is_settled() {
+            return self.keep(connection);
+        }
+        // The answer came before the request was sent.
+        let pool = Arc::clone(self);
+        spawn(async move {
+            if connection.settles().await {
+                pool.keep(connection);
+            }
+        });
+    }
+
+    fn keep(&self, connection: Arc<Connection>) {
+        if connection.generation == self.generation() && connection.is_usable() {
             lock(&self.slots).idle.push(connection);
         }
     }

@@ -4,20 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::config::Retry;
+use crate::otlp::Again;
 
 /// The longest wait there is, whatever a server or a policy asks for.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
-/// What a failed attempt says about another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
-    /// It would fail as well.
-    No,
-    /// It may succeed, after a wait of our choice.
-    Backoff,
-    /// It may succeed, and not before this long.
-    After(Duration),
-}
 
 /// The waits between the attempts of one export.
 pub(super) struct Backoff<'a> {

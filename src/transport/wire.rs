@@ -31,6 +31,8 @@ pub(super) struct Wire {
     received: AtomicU64,
     /// Set once an exchange was completed.
     answered: AtomicBool,
+    /// Whether a request is not sent, or not answered, over HTTP/1.1.
+    busy: AtomicBool,
     /// The first failure to read or write.
     failure: Mutex<Option<FailureKind>>,
     /// Told of the first bytes, and of the end.
@@ -45,6 +47,7 @@ impl Wire {
             over_http2,
             received: AtomicU64::new(0),
             answered: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
             failure: Mutex::default(),
             first_news: Notify::new(),
         }
@@ -84,6 +87,14 @@ impl Wire {
 
     pub(super) fn has_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// The failure of the stream, or what it shows of why HTTP failed.

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod exporter;
+#[allow(dead_code, reason = "of its servers, `tests/process` uses the others")]
+mod scripted;
 mod support;
 
+mod answers;
 mod books;
 mod check;
 mod credentials;

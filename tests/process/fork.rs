@@ -10,6 +10,7 @@ use opentelemetry_sdk::trace::SpanExporter;
 use otlp_mtls::testing::{Collector, Pki};
 use otlp_mtls::{Error, Exporters};
 
+use crate::exporter::span;
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
 
 /// Runs a body in a process that has the variables of a mutual TLS set-up, and gives the collector.
@@ -53,10 +54,10 @@ fn what_the_parent_set_up_fails_in_the_child_at_once() {
         let telemetry = otlp_mtls::init().unwrap();
         let exporters = Exporters::from_env().unwrap();
         let exporter = exporters.span_exporter().unwrap();
-        block_on(exporter.export(Vec::new())).unwrap();
+        block_on(exporter.export(vec![span("a span")])).unwrap();
         let mut telemetry = Some(telemetry);
         in_a_forked_child(|| {
-            let error = block_on(exporter.export(Vec::new())).unwrap_err().to_string();
+            let error = block_on(exporter.export(vec![span("a span")])).unwrap_err().to_string();
             assert!(error.contains("did not survive the fork"), "{error}");
             let error = telemetry.take().unwrap().shutdown(SOON).unwrap_err();
             assert!(matches!(error, Error::Forked), "{error}");
@@ -65,7 +66,7 @@ fn what_the_parent_set_up_fails_in_the_child_at_once() {
         telemetry.unwrap().shutdown(SOON).unwrap();
     });
     let Some(collector) = collector else { return };
-    assert_eq!(names(&collector), ["of the parent"]);
+    assert_eq!(names(&collector), ["a span", "of the parent"]);
 }
 
 #[test]
@@ -73,11 +74,11 @@ fn the_child_may_set_up_its_own() {
     let collector = with_a_collector("fork::the_child_may_set_up_its_own", || {
         let exporters = Exporters::from_env().unwrap();
         let exporter = exporters.span_exporter().unwrap();
-        block_on(exporter.export(Vec::new())).unwrap();
+        block_on(exporter.export(vec![span("a span")])).unwrap();
         let telemetry = otlp_mtls::init().unwrap();
         in_a_forked_child(|| {
             // A handle is as good as it was: what it makes has a thread of its own.
-            block_on(exporters.span_exporter().unwrap().export(Vec::new())).unwrap();
+            block_on(exporters.span_exporter().unwrap().export(vec![span("a span")])).unwrap();
             let own = otlp_mtls::init().unwrap();
             assert!(matches!(otlp_mtls::init(), Err(Error::AlreadyInstalled)));
             global::tracer("test").start("of the child").end();
@@ -88,5 +89,5 @@ fn the_child_may_set_up_its_own() {
         telemetry.shutdown(SOON).unwrap();
     });
     let Some(collector) = collector else { return };
-    assert_eq!(names(&collector), ["of the child", "of the parent"]);
+    assert_eq!(names(&collector), ["a span", "a span", "of the child", "of the parent"]);
 }

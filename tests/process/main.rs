@@ -4,6 +4,9 @@
 
 #[cfg(target_os = "linux")]
 mod access;
+#[path = "../api/exporter.rs"]
+#[allow(dead_code, reason = "of its exporters, only the batches are used here")]
+mod exporter;
 #[cfg(unix)]
 mod fork;
 mod hostile;
@@ -11,9 +14,15 @@ mod init;
 mod init_tracing;
 #[cfg(target_os = "linux")]
 mod leaks;
+#[cfg(target_os = "linux")]
+mod memory;
 mod provider;
 mod roots;
 mod rotation;
+#[cfg(target_os = "linux")]
+#[path = "../api/scripted.rs"]
+#[allow(dead_code, reason = "of its servers, a few are used here")]
+mod scripted;
 mod sdk;
 mod secrets;
 mod suppression;

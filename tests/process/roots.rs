@@ -6,6 +6,7 @@ use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
 use otlp_mtls::{Error, Exporters, Pem};
 use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
 
+use crate::exporter::span;
 use crate::{in_a_process, is_child};
 
 /// A process whose platform trusts one CA, and a collector that has its certificate from it.
@@ -29,7 +30,7 @@ fn with_platform_roots(name: &str, service: impl FnOnce(&str, &str)) {
 
 fn export(exporters: &Exporters) -> Result<(), String> {
     let exporter = exporters.span_exporter().unwrap();
-    block_on(exporter.export(Vec::new())).map_err(|error| error.to_string())
+    block_on(exporter.export(vec![span("a span")])).map_err(|error| error.to_string())
 }
 
 #[test]

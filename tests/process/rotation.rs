@@ -15,6 +15,7 @@ use tracing::Level;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::exporter::span;
 use crate::in_a_process;
 
 const REFUSED: &str = "otlp_mtls.credentials.refused";
@@ -106,7 +107,7 @@ fn events() {
     let exporter = exporters.span_exporter().unwrap();
     let export = || {
         for _ in 0..3 {
-            block_on(exporter.export(Vec::new())).unwrap();
+            block_on(exporter.export(vec![span("a span")])).unwrap();
         }
     };
     export();

@@ -16,6 +16,7 @@ use tracing::Instrument;
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::exporter::span;
 use crate::{SOON, in_a_process, mtls_builder};
 
 /// Who speaks of our I/O: `hyper` is hyper-util's too.
@@ -127,7 +128,7 @@ fn awaited_inside_an_instrumented_span() {
             |builder| builder,
             |exporters| {
                 let exporter = exporters.span_exporter().unwrap();
-                let export = async { exporter.export(Vec::new()).await.unwrap() };
+                let export = async { exporter.export(vec![span("mine")]).await.unwrap() };
                 let runtime = Builder::new_current_thread().build().unwrap();
                 runtime.block_on(export.instrument(tracing::info_span!("mine")));
             },

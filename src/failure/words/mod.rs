@@ -56,7 +56,9 @@ impl<'a> Context<'a> {
                         .collect(),
                     _ => Vec::new(),
                 };
-                let remedy = self.remedy(kind) + &self.compression(kind) + &self.other_port(kind);
+                let remedies = [self.remedy(kind), self.compression(kind), self.other_port(kind)];
+                let remedy = remedies.into_iter().filter(|remedy| !remedy.is_empty());
+                let remedy = remedy.collect::<Vec<_>>().join("; ");
                 Words { cause: self.cause(kind), facts, remedy }
             }
         }
@@ -160,21 +162,31 @@ impl<'a> Context<'a> {
                 let place = location.as_deref().unwrap_or("a place that it does not name");
                 format!("the collector answered with HTTP status {status}, a redirect to {place}")
             }
-            FailureKind::Grpc { code, number } => {
-                format!("the collector answered with gRPC status {number} ({code})")
+            FailureKind::Grpc { code, number, message } => {
+                let status = format!("the collector answered with gRPC status {number} ({code})");
+                because(status, message)
             }
-            FailureKind::Http { status } => {
-                format!("the collector answered with HTTP status {status}")
+            FailureKind::Http { status, message } => {
+                because(format!("the collector answered with HTTP status {status}"), message)
             }
-            FailureKind::Rejected { items } => {
+            FailureKind::Rejected { items, message } => {
                 let of = self.settings.signal.items();
-                format!("the collector accepted the batch, but rejected {items} of its {of}")
+                let rejected =
+                    format!("the collector accepted the batch, but rejected {items} of its {of}");
+                because(rejected, message)
+            }
+            FailureKind::Warning { message } => {
+                because("the collector accepted the batch, with a warning".to_owned(), message)
+            }
+            FailureKind::UnreadAnswer { reason } => {
+                format!("the collector accepted the batch, but its answer {reason}")
             }
             FailureKind::Answer { reason } => format!("the collector's answer {reason}"),
             FailureKind::HeaderProvider { source } => {
                 format!("the header provider failed: {}", printable(&source.to_string()))
             }
             FailureKind::Runtime => "the runtime that does its I/O has ended".to_owned(),
+            FailureKind::Panicked => "it ended in a panic of this crate".to_owned(),
             FailureKind::Forked => "the exporter was made before this process was forked, and the \
                  thread that does its I/O did not survive the fork"
                 .to_owned(),
@@ -275,6 +287,11 @@ fn is_forbidden(kind: &FailureKind) -> bool {
         kind,
         FailureKind::Http { status: 403, .. } | FailureKind::Grpc { code: "PERMISSION_DENIED", .. }
     )
+}
+
+/// With the collector's reason, if it gave one.
+fn because(cause: String, message: &str) -> String {
+    if message.is_empty() { cause } else { format!("{cause}: {message}") }
 }
 
 fn who(refused: Side) -> &'static str {

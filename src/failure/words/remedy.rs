@@ -207,7 +207,7 @@ impl Context<'_> {
                      collector{expiring}"
                 )
             }
-            FailureKind::Http { status: 404 } => format!(
+            FailureKind::Http { status: 404, .. } => format!(
                 "correct the path in {endpoint}: it asked for `{}`; {} is used as it stands, and \
                  the generic variable gets `/{}` appended",
                 self.settings.endpoint.shown_path(),
@@ -224,19 +224,28 @@ impl Context<'_> {
             FailureKind::Redirect { location: None, .. } => {
                 format!("redirects are not followed: correct {endpoint}")
             }
-            FailureKind::Http { status: 415 } => {
+            FailureKind::Http { status: 415, .. } => {
                 format!("set {protocol} to what the collector takes, `http/protobuf` for one")
             }
-            FailureKind::Http { status: 429 | 502..=504 }
+            FailureKind::Http { status: 429 | 502..=504, .. }
             | FailureKind::Grpc { code: "UNAVAILABLE", .. } => {
                 "see whether the collector is down or \
                  overloaded; what balances load before it may be who answers"
                     .to_owned()
             }
-            FailureKind::Rejected { .. } | FailureKind::Grpc { .. } | FailureKind::Http { .. } => {
-                "the collector's log says why; its own words are not shown here".to_owned()
+            FailureKind::Rejected { message, .. }
+            | FailureKind::Grpc { message, .. }
+            | FailureKind::Http { message, .. }
+                if message.is_empty() =>
+            {
+                "see the collector's log for the reason".to_owned()
             }
-            FailureKind::Answer { .. } => format!("see what listens at {endpoint}"),
+            FailureKind::Answer { .. } | FailureKind::UnreadAnswer { .. } => {
+                format!("see what listens at {endpoint}")
+            }
+            FailureKind::Panicked => {
+                "report it, with what the process wrote to standard error".to_owned()
+            }
             _ => String::new(),
         }
     }
@@ -263,7 +272,7 @@ impl Context<'_> {
             | FailureKind::Answer { .. } => {
                 let protocol = self.named(&self.settings.protocol.origin, Variable::Protocol);
                 format!(
-                    "; port {port} is usually {other}: if it is, set {protocol} to {value}, or use port {own}"
+                    "port {port} is usually {other}: if it is, set {protocol} to {value}, or use port {own}"
                 )
             }
             _ => String::new(),
@@ -275,10 +284,10 @@ impl Context<'_> {
         match (kind, *self.settings.compression) {
             (
                 FailureKind::Grpc { code: "INTERNAL" | "UNIMPLEMENTED", .. }
-                | FailureKind::Http { status: 400 | 415 },
+                | FailureKind::Http { status: 400 | 415, .. },
                 Some(compression),
             ) => format!(
-                "; if it cannot read {}, change {}",
+                "if it cannot read {}, change {}",
                 compression.as_str(),
                 self.generic(Variable::Compression)
             ),

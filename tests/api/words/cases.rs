@@ -840,6 +840,13 @@ pub(super) const CASES: &[Case] = &[
     answer("gRPC status 3", "INVALID_ARGUMENT", &["log"], &[Grpc], |ground| {
         replying(ground, || grpc(3, ""))
     }),
+    answer(
+        "gRPC status 3, with a reason",
+        "INVALID_ARGUMENT",
+        &["span 3 has no trace id"],
+        &[Grpc],
+        |ground| replying(ground, || grpc(3, "span 3 has no trace id")),
+    ),
 ];
 
 pub(super) const fn server(

@@ -1,0 +1,324 @@
+//! OTLP/gRPC: one unary call, its message framed by hand because it is encoded already.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
+use http::{HeaderMap, Method, Request, StatusCode};
+use percent_encoding::percent_decode;
+
+use super::answer::{
+    Again, Answer, End, PartialSuccess, Refusal, RequestFacts, RpcStatus, Verdict, is_grpc, shown,
+    too_long, unreadable,
+};
+use super::compression::{Problem, decompress, named};
+use super::request::{Payload, encoding_header};
+use crate::config::Compression;
+use crate::failure::FailureKind;
+use crate::observation::contains;
+
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// The flag and the length before every message ([Length-Prefixed-Message][spec]).
+///
+/// [spec]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+pub(super) const PREFIX: usize = 5;
+
+/// The codes in their order ([statuscodes.md](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// What is no code counts as `UNKNOWN`.
+const UNKNOWN: usize = 2;
+
+pub(super) fn request(payload: &Payload, timeout: Option<Duration>) -> Request<Bytes> {
+    let body = &payload.body;
+    let mut message = BytesMut::with_capacity(PREFIX + body.len());
+    message.put_u8(payload.compression.is_some().into());
+    // Upstream's exporters make no body of more than 64 MiB.
+    message.put_u32(body.len() as u32);
+    message.put_slice(body);
+
+    let mut request = Request::new(message.freeze());
+    *request.method_mut() = Method::POST;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    if let Some(compression) = payload.compression {
+        headers.insert(GRPC_ENCODING, encoding_header(compression));
+    }
+    if let Some(accepted) = accepted_encodings() {
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+    }
+    if let Some(timeout) = timeout {
+        headers.insert(GRPC_TIMEOUT, timeout_header(timeout));
+    }
+    request
+}
+
+/// At most [eight digits](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests) and a unit. No time is
+/// not zero: such a call would be answered without being read.
+fn timeout_header(timeout: Duration) -> HeaderValue {
+    const LARGEST: u128 = 99_999_999;
+    let (milliseconds, seconds) = (timeout.as_millis(), u128::from(timeout.as_secs()));
+    let text = match () {
+        () if milliseconds <= LARGEST => format!("{}m", milliseconds.max(1)),
+        () if seconds <= LARGEST => format!("{seconds}S"),
+        () => format!("{}H", (seconds / 3600).min(LARGEST)),
+    };
+    // Digits and a letter: always a value.
+    HeaderValue::try_from(text).unwrap_or_else(|_never| HeaderValue::from_static("1m"))
+}
+
+/// What answers may be compressed with.
+fn accepted_encodings() -> Option<&'static str> {
+    match (Compression::Gzip.is_compiled(), Compression::Zstd.is_compiled()) {
+        (true, true) => Some("gzip,zstd"),
+        (true, false) => Some("gzip"),
+        (false, true) => Some("zstd"),
+        (false, false) => None,
+    }
+}
+
+pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
+    // Where there is no message, the trailers are the headers.
+    let trailers = answer.trailers.as_ref().and_then(Status::from_headers);
+    match trailers.or_else(|| Status::from_headers(&answer.headers)) {
+        Some(status) if status.code == 0 => accepted(answer, request),
+        Some(status) => Verdict::Refused(refusal(&status, request)),
+        None if answer.status.is_success() && is_grpc(&answer.headers) => match answer.end {
+            End::Complete => unreadable("has no gRPC status"),
+            End::BrokenOff => Verdict::Unanswered,
+            End::TooLong => too_long(request),
+        },
+        None => Verdict::Refused(http_refusal(answer, request)),
+    }
+}
+
+/// The answer of a collector that has taken the batch.
+fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
+    let read = message(answer, request).and_then(|message| {
+        PartialSuccess::from_protobuf(&message).map_err(|_malformed| Unreadable::Malformed)
+    });
+    match read {
+        Ok(partial_success) => partial_success.verdict(request),
+        Err(Unreadable::TooLong) => too_long(request),
+        // What broke off is not judged as a message.
+        Err(_) if answer.end == End::BrokenOff => Verdict::Accepted(None),
+        Err(Unreadable::Missing) => unreadable("has no message"),
+        Err(Unreadable::Malformed) => unreadable("is not an OTLP message"),
+        Err(Unreadable::Encoding(encoding)) => match named(&encoding) {
+            Some(_not_compiled) => {
+                let reason = format!("is compressed, and the feature `{encoding}` is off");
+                Verdict::Accepted(Some(FailureKind::UnreadAnswer { reason }))
+            }
+            None => unreadable(format!("is compressed with `{encoding}`, which was not offered")),
+        },
+    }
+}
+
+/// Why a message cannot be read.
+enum Unreadable {
+    Missing,
+    Malformed,
+    TooLong,
+    /// It is compressed with an encoding of this name.
+    Encoding(String),
+}
+
+/// The message of a unary answer, decompressed. Go's servers compress it as the request was, whether or not the
+/// client accepts that.
+fn message<'a>(
+    answer: &'a Answer,
+    request: &RequestFacts<'_>,
+) -> Result<Cow<'a, [u8]>, Unreadable> {
+    if answer.end == End::TooLong {
+        return Err(Unreadable::TooLong);
+    }
+    let prefix = answer.body.split_first_chunk::<PREFIX>();
+    let ([flag, length @ ..], message) = prefix.ok_or(match answer.body.is_empty() {
+        true => Unreadable::Missing,
+        false => Unreadable::Malformed,
+    })?;
+    if message.len() != u32::from_be_bytes(*length) as usize {
+        return Err(Unreadable::Malformed);
+    }
+    let encoding = answer.headers.get(GRPC_ENCODING).map(|value| value.as_bytes());
+    match (flag, encoding) {
+        (0, _) => Ok(Cow::Borrowed(message)),
+        (1, Some(encoding)) if !encoding.eq_ignore_ascii_case(b"identity") => {
+            let encoding = String::from_utf8_lossy(encoding);
+            decompress(encoding.trim(), message, request.max_response_size).map(Cow::Owned).map_err(
+                |problem| match problem {
+                    Problem::Unknown(encoding) => Unreadable::Encoding(shown(&encoding, request)),
+                    Problem::Malformed => Unreadable::Malformed,
+                    Problem::TooLong => Unreadable::TooLong,
+                },
+            )
+        }
+        _ => Err(Unreadable::Malformed),
+    }
+}
+
+/// The [OTLP specification's table](https://opentelemetry.io/docs/specs/otlp/#failures).
+fn refusal(status: &Status, request: &RequestFacts<'_>) -> Refusal {
+    // gRPC's libraries have no code for it, but words: Go and C, .NET and Java, then tonic.
+    let says = |words: &str| contains(status.message.as_bytes(), words.as_bytes());
+    let is_too_large = match status.name() {
+        "RESOURCE_EXHAUSTED" => {
+            says("larger than max") || says("message exceeds") && says("maximum")
+        }
+        "OUT_OF_RANGE" => says("message length too large"),
+        _ => false,
+    };
+    if is_too_large {
+        return Refusal::permanent(FailureKind::too_large(request.bytes));
+    }
+    let details = RpcStatus::from_protobuf(&status.details);
+    // RetryInfo without a delay says that there may be another attempt, and leaves the time to us.
+    let asked = details.retry_info.map(|info| info.delay.map_or(Again::Backoff, Again::After));
+    let again = match status.name() {
+        "CANCELLED" | "DEADLINE_EXCEEDED" | "ABORTED" | "OUT_OF_RANGE" | "UNAVAILABLE"
+        | "DATA_LOSS" => asked.unwrap_or(Again::Backoff),
+        // The collector may recover, if it says so.
+        "RESOURCE_EXHAUSTED" => asked.unwrap_or(Again::No),
+        _ => Again::No,
+    };
+    let message = if status.message.is_empty() { &details.message } else { &status.message };
+    let message = shown(message, request);
+    Refusal {
+        kind: FailureKind::Grpc { code: status.name(), number: status.code as i32, message },
+        again,
+    }
+}
+
+/// What a proxy answered that knows no gRPC, [mapped](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md)
+/// as gRPC clients do: four of them become UNAVAILABLE, which is worth another attempt.
+///
+/// What is no proxy's answer, but a server's that has no such page, is OTLP/HTTP's port.
+fn http_refusal(answer: &Answer, request: &RequestFacts<'_>) -> Refusal {
+    let status = answer.status.as_u16();
+    let kind = match answer.status {
+        StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE => FailureKind::NotGrpc { status },
+        success if success.is_success() => FailureKind::NotGrpc { status },
+        StatusCode::PAYLOAD_TOO_LARGE => FailureKind::too_large(request.bytes),
+        _ => super::http_body::refusal(answer, request),
+    };
+    Refusal { kind, again: super::http_body::again(answer) }
+}
+
+/// The status of a call.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    /// An index of [`CODES`].
+    code: usize,
+    message: String,
+    /// A `google.rpc.Status`; empty where there is none.
+    details: Vec<u8>,
+}
+
+impl Status {
+    /// Of headers or trailers; `None` without a `grpc-status`. Whatever else is in them is no error: the code counts.
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.parse().ok());
+        let bytes = |name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        Some(Self {
+            code: code.filter(|code| *code < CODES.len()).unwrap_or(UNKNOWN),
+            message: percent_decode(bytes(GRPC_MESSAGE)).decode_utf8_lossy().into_owned(),
+            details: BASE64.decode(bytes(GRPC_STATUS_DETAILS)).unwrap_or_default(),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        CODES[self.code]
+    }
+}
+
+/// Headers with binary values come [with padding and without](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(headers: &[(&'static str, &str)]) -> Option<Status> {
+        let headers = headers.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        });
+        Status::from_headers(&headers.collect())
+    }
+
+    #[test]
+    fn timeouts_have_at_most_eight_digits() {
+        for (timeout, expected) in [
+            (Duration::ZERO, "1m"),
+            (Duration::from_millis(9_999), "9999m"),
+            (Duration::from_millis(99_999_999), "99999999m"),
+            (Duration::from_millis(100_000_000), "100000S"),
+            (Duration::from_secs(100_000_000), "27777H"),
+            (Duration::MAX, "99999999H"),
+        ] {
+            assert_eq!(timeout_header(timeout), expected, "{timeout:?}");
+        }
+    }
+
+    #[test]
+    fn codes() {
+        for (value, code) in
+            [("0", 0), ("14", 14), ("16", 16), ("17", 2), ("99", 2), ("-1", 2), ("abc", 2), ("", 2)]
+        {
+            assert_eq!(status(&[("grpc-status", value)]).unwrap().code, code, "{value}");
+        }
+        assert_eq!(status(&[("grpc-message", "no status")]), None);
+    }
+
+    #[test]
+    fn messages_and_details_in_whatever_form() {
+        for (message, expected) in
+            [("a%20b", "a b"), ("%C3%A9", "é"), ("100%", "100%"), ("%ff", "\u{fffd}")]
+        {
+            let status = status(&[("grpc-status", "14"), ("grpc-message", message)]).unwrap();
+            assert_eq!(status.message, expected);
+        }
+        for (details, expected) in
+            [("aGk=", &b"hi"[..]), ("aGk", b"hi"), ("aGl", b"hi"), ("!!! no base64 !!!", b"")]
+        {
+            let status =
+                status(&[("grpc-status", "14"), ("grpc-status-details-bin", details)]).unwrap();
+            assert_eq!(status.details, expected, "{details}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! OTLP/HTTP: the bytes as they are, and the specification's table of status codes.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, StatusCode};
+
+use super::answer::{
+    Answer, End, Media, PartialSuccess, Refusal, RequestFacts, Verdict, is_grpc, shown, too_long,
+    unreadable,
+};
+use super::compression::Problem;
+use super::http_body::{again, decoded, refusal};
+use super::request::{Payload, encoding_header};
+use crate::config::Protocol;
+use crate::failure::FailureKind;
+use crate::observation::contains;
+
+pub(super) fn request(payload: &Payload) -> Request<Bytes> {
+    let mut request = Request::new(payload.body.clone());
+    *request.method_mut() = Method::POST;
+    let headers = request.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(match payload.protocol {
+            Protocol::HttpJson => "application/json",
+            Protocol::HttpProtobuf | Protocol::Grpc => "application/x-protobuf",
+        }),
+    );
+    if let Some(compression) = payload.compression {
+        headers.insert(CONTENT_ENCODING, encoding_header(compression));
+    }
+    request
+}
+
+pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
+    let status = answer.status;
+    if speaks_grpc(answer) {
+        return Verdict::Refused(Refusal::permanent(FailureKind::OnlyGrpc));
+    }
+    if status.is_success() {
+        return accepted(answer, request);
+    }
+    let is_too_large = status == StatusCode::PAYLOAD_TOO_LARGE
+        // The Collector's, of Go's `MaxBytesReader`.
+        || status == StatusCode::BAD_REQUEST
+            && decoded(answer, request).is_ok_and(|body| contains(&body, b"request body too large"));
+    let kind = match is_too_large {
+        true => FailureKind::too_large(request.bytes),
+        false => refusal(answer, request),
+    };
+    Verdict::Refused(Refusal { kind, again: again(answer) })
+}
+
+/// Whether it is a gRPC server that answers: by its content type, or as Go's does, by a page.
+fn speaks_grpc(answer: &Answer) -> bool {
+    is_grpc(&answer.headers)
+        || answer.status == StatusCode::UNSUPPORTED_MEDIA_TYPE && contains(&answer.body, b"gRPC")
+}
+
+/// The answer of a collector that has taken the batch, or of what stands in its place: a login page comes with 200.
+fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
+    let is_broken = answer.end == End::BrokenOff;
+    let body = match decoded(answer, request) {
+        Ok(body) => body,
+        Err(Problem::TooLong) => return too_long(request),
+        Err(Problem::Malformed) if is_broken => return Verdict::Accepted(None),
+        Err(Problem::Malformed) => {
+            return unreadable("is not compressed as its content encoding says");
+        }
+        Err(Problem::Unknown(encoding)) => {
+            let encoding = shown(&encoding, request);
+            return unreadable(format!(
+                "has the content encoding `{encoding}`, which this build cannot read"
+            ));
+        }
+    };
+    if body.is_empty() {
+        return Verdict::Accepted(None);
+    }
+    let media = Media::of(&answer.headers);
+    let read = match (media, request.protocol) {
+        (Media::Page, _) => return unreadable("is a web page: is this the port of a collector?"),
+        (Media::Protobuf, _) | (Media::Unnamed, Protocol::HttpProtobuf) => {
+            PartialSuccess::from_protobuf(&body)
+        }
+        (Media::Json, _) | (Media::Unnamed, _) => PartialSuccess::from_json(&body),
+        (Media::Text | Media::Other, _) => return unread(),
+    };
+    match read {
+        Ok(partial_success) => partial_success.verdict(request),
+        // What broke off is not judged as a message.
+        Err(_malformed) if is_broken => Verdict::Accepted(None),
+        Err(_malformed) if media == Media::Unnamed => unread(),
+        Err(_malformed) => unreadable("is not the OTLP message that its content type says it is"),
+    }
+}
+
+/// A success whose body is nothing of OTLP's: `OK` as plain text is common.
+fn unread() -> Verdict {
+    let reason = "is neither protobuf nor JSON".to_owned();
+    Verdict::Accepted(Some(FailureKind::UnreadAnswer { reason }))
+}
