@@ -76,9 +76,11 @@
 //! - `serde`: `Serialize` for status and reports
 //! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
 //!   `tracing`
-//! - `console`: signals on standard output
+//! - `b3`: Zipkin's propagators
+//! - `console`: signals on standard output. Its format is meant for people, and [not standardised]
 //! - `testing`: a throw-away PKI and an in-process collector
 //!
+//! [not standardised]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
 //! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -23,6 +23,10 @@ pub(crate) enum Output {
 pub(crate) enum Propagator {
     TraceContext,
     Baggage,
+    #[cfg(feature = "b3")]
+    B3,
+    #[cfg(feature = "b3")]
+    B3Multi,
 }
 
 /// The [general variables of the specification][spec] that are not the SDK's own to read.
@@ -63,11 +67,18 @@ impl Switches {
         }
         let default = [Propagator::TraceContext, Propagator::Baggage];
         let default = ("tracecontext,baggage", default.as_slice());
-        let expected = "tracecontext, baggage or none";
+        let expected = match cfg!(feature = "b3") {
+            true => "tracecontext, baggage, b3, b3multi or none",
+            false => "tracecontext, baggage or none (b3 and b3multi with the feature `b3`)",
+        };
         let propagators = list(env, PROPAGATORS, default, expected, warnings, |name| {
             match name.to_ascii_lowercase().as_str() {
                 "tracecontext" => Some(Propagator::TraceContext),
                 "baggage" => Some(Propagator::Baggage),
+                #[cfg(feature = "b3")]
+                "b3" => Some(Propagator::B3),
+                #[cfg(feature = "b3")]
+                "b3multi" => Some(Propagator::B3Multi),
                 _ => None,
             }
         })?;
@@ -232,8 +243,8 @@ mod tests {
             ("each once", "baggage,tracecontext,Baggage", &[Baggage, TraceContext], 0),
             ("none", "none", &[], 0),
             ("none wins over others", "none,baggage", &[], 1),
-            ("what is not known is ignored", "b3,baggage", &[Baggage], 1),
-            ("and as if unset if all is", "b3,jaeger", &[TraceContext, Baggage], 2),
+            ("what is not known is ignored", "xray,baggage", &[Baggage], 1),
+            ("and as if unset if all is", "xray,jaeger", &[TraceContext, Baggage], 2),
         ];
         for (rule, value, expected, said) in rows {
             let (switches, warnings) = resolve(&[("OTEL_PROPAGATORS", value)]);

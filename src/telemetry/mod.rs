@@ -1,5 +1,7 @@
 //! The one line: providers, globals, and the guard that flushes them.
 
+#[cfg(feature = "b3")]
+mod b3;
 mod claim;
 #[cfg(any(feature = "logs", feature = "trace"))]
 mod counting;
@@ -86,7 +88,7 @@ trait Provider: Any + Send + Sync {
 /// |---|---|---|
 /// | `OTEL_SDK_DISABLED` | `true`: no telemetry at all; propagators work | `false` |
 /// | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`, `OTEL_LOGS_EXPORTER` | a list of `otlp` and `console` (feature `console`), or `none` | `otlp` |
-/// | `OTEL_PROPAGATORS` | a list of `tracecontext` and `baggage`, or `none` | `tracecontext,baggage` |
+/// | `OTEL_PROPAGATORS` | a list of `tracecontext`, `baggage`, `b3` and `b3multi` (feature `b3`), or `none` | `tracecontext,baggage` |
 ///
 /// A value that is not known is ignored with a warning; `none` beside others wins, with a warning.
 /// A signal that is off costs nothing: it has no exporter, no thread and no connection, and its

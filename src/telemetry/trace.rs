@@ -14,6 +14,8 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, TracerProviderBuilder,
 };
 
+#[cfg(feature = "b3")]
+use super::b3::B3Propagator;
 use super::counting::Counting;
 use super::{Provider, Setup, Telemetry};
 use crate::config::{BatchSettings, Output, Propagator};
@@ -76,6 +78,10 @@ pub(super) fn set_propagator(exporters: &Exporters) {
             Box::new(TraceContextPropagator::new()) as Box<dyn TextMapPropagator + Send + Sync>
         }
         Propagator::Baggage => Box::new(BaggagePropagator::new()),
+        #[cfg(feature = "b3")]
+        Propagator::B3 => Box::new(B3Propagator::single()),
+        #[cfg(feature = "b3")]
+        Propagator::B3Multi => Box::new(B3Propagator::multiple()),
     });
     global::set_text_map_propagator(TextMapCompositePropagator::new(propagators.collect()));
 }

@@ -321,3 +321,25 @@ fn the_resource_tells_of_the_process() {
         assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
     });
 }
+
+#[test]
+fn b3_is_propagated_in_the_form_that_is_named() {
+    let name = "switches::b3_is_propagated_in_the_form_that_is_named";
+    for value in ["b3", "b3multi,baggage"] {
+        let vars = [&all("none")[..], &[("OTEL_PROPAGATORS", value)]].concat();
+        in_a_process(name, &vars, || {
+            let _telemetry = otlp_mtls::init().unwrap();
+            let fields = global::get_text_map_propagator(|propagator| {
+                propagator.fields().map(str::to_owned).collect::<Vec<_>>()
+            });
+            let expected = match std::env::var("OTEL_PROPAGATORS").unwrap().as_str() {
+                "b3" => vec!["b3"],
+                _ => vec!["x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags", "baggage"],
+            };
+            assert_eq!(fields, expected);
+        });
+        if is_child() {
+            break;
+        }
+    }
+}
