@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::origin::{Origin, Sourced};
+use super::variables::{CONFIG_FILE, EXPERIMENTAL_CONFIG_FILE};
 use super::warning::Warning;
 use crate::error::Error;
 
@@ -53,6 +54,16 @@ impl Env {
         self.value(name).is_some()
     }
 
+    /// The configuration file, if one is named. A file that is not read is an error: to go on without it
+    /// would be another configuration than the one that was asked for.
+    pub(crate) fn config_file(&self, is_compiled: bool) -> Result<Option<Sourced<PathBuf>>, Error> {
+        match self.path(CONFIG_FILE) {
+            Some(_) if !is_compiled => Err(Error::ConfigFileNotCompiled),
+            None if self.is_set(EXPERIMENTAL_CONFIG_FILE) => Err(Error::ExperimentalConfigFile),
+            path => Ok(path),
+        }
+    }
+
     /// A variable's path, which need not be Unicode.
     pub(super) fn path(&self, name: &str) -> Option<Sourced<PathBuf>> {
         let value = self.value(name)?.into();
@@ -74,5 +85,29 @@ impl Env {
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Env")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_file_is_read_or_an_error() {
+        let found = |variable: &'static str, is_compiled| {
+            let env = Env::new(move |name| (name == variable).then(|| "/etc/otel.yaml".into()));
+            let found = env.config_file(is_compiled).map(|found| found.map(|found| found.value));
+            found.map_err(|error| error.to_string())
+        };
+        assert_eq!(found(CONFIG_FILE, true), Ok(Some("/etc/otel.yaml".into())));
+        assert_eq!(found("OTEL_SERVICE_NAME", false), Ok(None));
+        let refused = found(CONFIG_FILE, false).unwrap_err();
+        assert!(refused.starts_with("OTEL_CONFIG_FILE: "), "{refused}");
+        assert!(refused.contains("the feature `config-file`"), "{refused}");
+        for is_compiled in [true, false] {
+            let refused = found(EXPERIMENTAL_CONFIG_FILE, is_compiled).unwrap_err();
+            assert!(refused.starts_with("OTEL_EXPERIMENTAL_CONFIG_FILE: "), "{refused}");
+            assert!(refused.contains("set OTEL_CONFIG_FILE instead"), "{refused}");
+        }
     }
 }

@@ -14,6 +14,12 @@ pub(crate) fn exporter_variable(signal: Signal) -> &'static str {
     }
 }
 
+/// The file of the [declarative configuration][spec], which replaces all other variables, and its former name.
+///
+/// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#declarative-configuration
+pub(crate) const CONFIG_FILE: &str = "OTEL_CONFIG_FILE";
+pub(crate) const EXPERIMENTAL_CONFIG_FILE: &str = "OTEL_EXPERIMENTAL_CONFIG_FILE";
+
 /// Whether there is to be no telemetry at all.
 pub(crate) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 

@@ -31,6 +31,12 @@ pub enum Error {
         variable: String,
     },
 
+    /// `OTEL_CONFIG_FILE` is set, and the feature `config-file` is not compiled in.
+    ConfigFileNotCompiled,
+
+    /// `OTEL_EXPERIMENTAL_CONFIG_FILE` is set, which is not read.
+    ExperimentalConfigFile,
+
     /// An endpoint cannot be used.
     Endpoint {
         /// Where the endpoint came from.
@@ -204,6 +210,14 @@ impl fmt::Display for Error {
             Self::NotUnicode { variable } => {
                 write!(f, "{variable}: the value is not valid Unicode")
             }
+            Self::ConfigFileNotCompiled => f.write_str(
+                "OTEL_CONFIG_FILE: a configuration file needs the feature `config-file` of otlp-mtls, \
+                 which this build does not have",
+            ),
+            Self::ExperimentalConfigFile => f.write_str(
+                "OTEL_EXPERIMENTAL_CONFIG_FILE: this variable is deprecated and not read: set \
+                 OTEL_CONFIG_FILE instead (feature `config-file`)",
+            ),
             Self::Endpoint { origin, value, problem } => {
                 write!(f, "{origin}: the endpoint `{value}` {problem}")
             }

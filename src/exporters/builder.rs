@@ -393,11 +393,9 @@ impl ExportersBuilder {
     /// Whatever is set and cannot be used is an error that names the variable or builder call, the
     /// file, and the reason: see [`Error`]. There is no silent fall-back.
     pub fn build(self) -> Result<Exporters, Error> {
-        let layers = Layers {
-            code: self.code,
-            env: self.env.unwrap_or_else(Env::process),
-            defaults: self.defaults,
-        };
+        let env = self.env.unwrap_or_else(Env::process);
+        env.config_file(false)?;
+        let layers = Layers { code: self.code, env, defaults: self.defaults };
         let mut warnings = Vec::new();
         let switches = Switches::resolve(&layers.env, &mut warnings)?;
         let identity = Given {

@@ -1,4 +1,5 @@
-//! Builds exporters for a TLS endpoint with the providers that are compiled in, and none installed.
+//! Builds exporters for a TLS endpoint with the providers that are compiled in, and none installed; and none
+//! where a configuration file is named.
 
 use otlp_mtls::rustls::crypto::CryptoProvider;
 use otlp_mtls::{Error, Exporters, Protocol, Signal};
@@ -18,5 +19,9 @@ fn main() {
         let error = built.expect_err("no provider is there");
         assert!(matches!(error, Error::NoCryptoProvider), "{error}");
     }
+    // Nor have they a build without this feature.
+    let file = |name: &str| (name == "OTEL_CONFIG_FILE").then(|| "/etc/otel.yaml".into());
+    let error = Exporters::builder().with_env(file).build().expect_err("the file is not read");
+    assert!(matches!(error, Error::ConfigFileNotCompiled), "{error}");
     assert!(CryptoProvider::get_default().is_none(), "none is installed behind one's back");
 }
