@@ -9,7 +9,7 @@ use otlp_mtls::{
     Signal,
 };
 use rustls::AlertDescription;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::haproxy::with_client;
@@ -194,4 +194,18 @@ fn slow_answers_arrive_on_one_connection() {
     assert_eq!(connections.len(), 4);
     connections.dedup();
     assert_eq!(connections.len(), 1);
+}
+
+#[test]
+fn answers_that_are_compressed_unasked_are_read() {
+    let Some(server) = GrpcGo::start(&["--answer-gzip"]) else { return };
+    let exporters = server.exporters();
+    for signal in Signal::ALL {
+        export(&exporters, signal).unwrap_or_else(|error| panic!("{signal}: {error}"));
+    }
+    let received = server.reporter.received();
+    let names: Vec<_> = received.iter().map(|export| &export["names"]).collect();
+    // The SDK's reader exports once more when it is dropped.
+    let expected = ["a log record", "a_counter", "a_counter", "a span"];
+    assert_eq!(names, expected.map(|name| json!([name])).each_ref());
 }

@@ -76,7 +76,7 @@ fn the_doctor_reports_delivery_to_a_collector() {
 #[test]
 fn a_collector_receives_what_is_compressed() {
     let Some(deployment) = Deployment::start(&[]) else { return };
-    for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
+    for protocol in PROTOCOLS {
         for compression in [Compression::Gzip, Compression::Zstd] {
             let builder = deployment.builder(protocol).with_compression(compression);
             let case = format!("{protocol}: {compression}");
