@@ -58,6 +58,7 @@ fn what_a_memory_limiter_refuses_is_tried_again() {
             _ => matches!(failure.kind(), FailureKind::Http { status: 503, .. }),
         };
         assert!(expected, "{error}");
+        assert!(error.contains("data refused due to high memory usage"), "{error}");
         assert_eq!(status_of(&exporters, Signal::Traces).dropped, 1);
         assert_eq!(deployment.collector.received(Signal::Traces), [] as [&str; 0]);
 
