@@ -2,21 +2,33 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::Mutex;
 use std::thread;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, dispatcher, enabled};
 
+use crate::lock::lock;
+
+/// The most verbose level that is written, of the whole process: `OTEL_LOG_LEVEL`.
+static LEVEL: Mutex<LevelFilter> = Mutex::new(LevelFilter::INFO);
+
+pub(crate) fn set_level(level: LevelFilter) {
+    *lock(&LEVEL) = level;
+}
+
 /// Writes what an event of ours says, unless somebody subscribes to our errors.
-pub(crate) fn write_unless_heard(words: impl Display) {
+pub(crate) fn write_unless_heard(level: Level, words: impl Display) {
     if !is_heard(|| enabled!(target: "otlp_mtls", Level::ERROR)) {
-        write(words);
+        write(level, words);
     }
 }
 
 /// Not by `eprintln!`, which panics where nobody reads any more.
-pub(crate) fn write(words: impl Display) {
-    drop(writeln!(io::stderr(), "otlp-mtls: {words}"));
+pub(crate) fn write(level: Level, words: impl Display) {
+    if level <= *lock(&LEVEL) {
+        drop(writeln!(io::stderr(), "otlp-mtls: {words}"));
+    }
 }
 
 /// Asks on a thread of its own: a filter of one layer takes the thread's next event or span, whosever

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tracing::level_filters::LevelFilter;
+
 use super::env::Env;
 use super::origin::Sourced;
-use super::variables::{PROPAGATORS, SDK_DISABLED, exporter_variable};
+use super::variables::{LOG_LEVEL, PROPAGATORS, SDK_DISABLED, exporter_variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -38,6 +40,7 @@ pub(crate) struct Switches {
     /// Empty where all is disabled.
     outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
     propagators: Vec<Propagator>,
+    log_level: Option<LevelFilter>,
 }
 
 impl Switches {
@@ -47,6 +50,8 @@ impl Switches {
             Some(found) => accept(found, warnings).is_some_and(|found| found.value),
             None => false,
         };
+        let log_level = env.lenient(LOG_LEVEL, warnings);
+        let log_level = log_level.and_then(|found| accept(found, warnings));
         let mut outputs = BTreeMap::new();
         for signal in Signal::ALL.into_iter().filter(|_| !disabled) {
             let variable = exporter_variable(signal);
@@ -82,7 +87,12 @@ impl Switches {
                 _ => None,
             }
         })?;
-        Ok(Self { disabled, outputs, propagators: propagators.value })
+        Ok(Self {
+            disabled,
+            outputs,
+            propagators: propagators.value,
+            log_level: log_level.map(|found| found.value),
+        })
     }
 
     /// Whether there is to be no telemetry at all. Propagators are not concerned.
@@ -103,6 +113,11 @@ impl Switches {
             true => (signal, SDK_DISABLED),
             false => (signal, exporter_variable(signal)),
         })
+    }
+
+    /// What of itself the SDK, and this crate, is to say.
+    pub(crate) fn log_level(&self) -> Option<LevelFilter> {
+        self.log_level
     }
 
     pub(crate) fn propagators(&self) -> &[Propagator] {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use opentelemetry_sdk::metrics::Temporality;
+use tracing::level_filters::LevelFilter;
 
 /// A value that a variable can have.
 pub(super) trait Value: Sized {
@@ -30,6 +31,23 @@ impl Value for Duration {
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self::from_millis)
+    }
+}
+
+impl Value for LevelFilter {
+    const EXPECTED: &'static str = "none, error, warn, info, debug or trace";
+
+    /// As the other languages spell them.
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_lowercase().as_str() {
+            "none" | "off" => Self::OFF,
+            "error" => Self::ERROR,
+            "warn" | "warning" => Self::WARN,
+            "info" => Self::INFO,
+            "debug" => Self::DEBUG,
+            "trace" | "all" => Self::TRACE,
+            _ => return None,
+        })
     }
 }
 

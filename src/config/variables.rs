@@ -98,6 +98,9 @@ pub(crate) const BATCH_LOGS: BatchVariables = BatchVariables {
     max_export_batch_size: "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
 };
 
+/// How much the SDK says of itself, and this crate where nobody subscribes.
+pub(crate) const LOG_LEVEL: &str = "OTEL_LOG_LEVEL";
+
 pub(crate) const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 pub(crate) const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 

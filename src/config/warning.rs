@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use tracing::Level;
+
 use super::origin::{Origin, Sourced};
 use super::values::Value;
 use crate::secrets::{is_quoted, shown};
@@ -67,7 +69,7 @@ impl Warning {
 
     pub(crate) fn tell(&self) {
         tracing::warn!(name: "otlp_mtls.configuration", "{self}");
-        stderr::write_unless_heard(self);
+        stderr::write_unless_heard(Level::WARN, self);
     }
 }
 

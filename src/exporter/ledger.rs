@@ -172,7 +172,7 @@ impl Herald {
             Some(handler) => drop(catch_unwind(AssertUnwindSafe(|| handler(failure)))),
             // The SDK logs it, where anybody listens to that.
             None if stderr::is_heard(|| enabled!(target: "opentelemetry_sdk", Level::ERROR)) => {}
-            None => stderr::write(failure),
+            None => stderr::write(Level::ERROR, failure),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::exporter::{Handler, Herald, Ledger};
 use crate::failure::Failure;
 use crate::signal::Signal;
+use crate::stderr;
 use crate::tls::{CredentialSource, Given, Store};
 use crate::transport::HeaderProvider;
 
@@ -398,6 +399,7 @@ impl ExportersBuilder {
         let layers = Layers { code: self.code, env, defaults: self.defaults };
         let mut warnings = Vec::new();
         let switches = Switches::resolve(&layers.env, &mut warnings)?;
+        switches.log_level().into_iter().for_each(stderr::set_level);
         let identity = Given {
             provider: self.provider,
             source: self.source,

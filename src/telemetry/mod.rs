@@ -23,6 +23,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::tracing::Level;
 use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -272,9 +273,12 @@ impl Telemetry {
                 _ => "OTEL_BSP_MAX_QUEUE_SIZE",
             };
             let items = signal.items();
-            stderr::write_unless_heard(format_args!(
-                "{queued} {items} found no room in the SDK's queue ({variable}) and are lost"
-            ));
+            stderr::write_unless_heard(
+                Level::WARN,
+                format_args!(
+                    "{queued} {items} found no room in the SDK's queue ({variable}) and are lost"
+                ),
+            );
             queued = 0;
         }
         let items = tally.in_flight + tally.failed - failed_before + queued;
@@ -300,7 +304,7 @@ impl Drop for Telemetry {
             // The providers are shut down: a bridge to them has no use for it.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             ::tracing::error!(name: "otlp_mtls.shutdown", "{error}");
-            stderr::write_unless_heard(error);
+            stderr::write_unless_heard(Level::ERROR, error);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_log::{AsLog, LogTracer};
-use tracing_subscriber::filter::{Builder, EnvFilter};
+use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -40,8 +40,7 @@ use crate::exporters::Exporters;
 /// error nothing is installed.
 pub fn init_tracing() -> Result<Telemetry, Error> {
     // What is odd about the configuration is said before there is anything to export it by.
-    let quiet = filter().try_from_env().unwrap_or_else(|_| filter().parse_lossy(""));
-    let early = tracing_subscriber::registry().with(quiet).with(console());
+    let early = tracing_subscriber::registry().with(filter(None)).with(console());
     let telemetry = tracing::subscriber::with_default(early, || Exporters::from_env()?.assemble())?;
     telemetry.subscribe()
 }
@@ -57,9 +56,18 @@ impl Exporters {
     }
 }
 
-/// As people know `RUST_LOG`, but that it is `info` if it is not set.
-fn filter() -> Builder {
-    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into())
+/// As people know `RUST_LOG`, but that it is `info` if it is not set. What `OTEL_LOG_LEVEL` says holds for
+/// what the SDK and this crate say of themselves, unless `RUST_LOG` names them.
+fn filter(log_level: Option<LevelFilter>) -> EnvFilter {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let Some(level) = log_level else {
+        return builder.from_env_lossy();
+    };
+    // Where there are directives, the default does not count; of two for one target, the later does.
+    let named = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let is_usable = !named.trim().is_empty() && builder.parse(&named).is_ok();
+    let named = if is_usable { named.as_str() } else { "info" };
+    EnvFilter::builder().parse_lossy(format!("opentelemetry={level},otlp_mtls={level},{named}"))
 }
 
 /// Colours are for people, who look at a terminal.
@@ -74,7 +82,7 @@ impl Telemetry {
     /// Sets the global subscriber, and OpenTelemetry's globals.
     fn subscribe(self) -> Result<Self, Error> {
         let subscriber = tracing_subscriber::registry()
-            .with(filter().from_env_lossy())
+            .with(filter(self.exporters.switches().log_level()))
             .with(console())
             .with(self.tracing_layer());
         tracing::subscriber::set_global_default(subscriber)

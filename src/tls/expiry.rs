@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
+use tracing::Level;
+
 use super::certificate::{CertificateFacts, FEW};
 use super::time::utc;
 use crate::lock::lock;
@@ -91,7 +93,7 @@ impl Expiry {
             days,
             "{words}"
         );
-        stderr::write_unless_heard(words);
+        stderr::write_unless_heard(Level::WARN, words);
     }
 
     /// Warns once of a certificate that is not valid yet.
@@ -115,7 +117,7 @@ impl Expiry {
             not_before,
             "{words}"
         );
-        stderr::write_unless_heard(words);
+        stderr::write_unless_heard(Level::WARN, words);
     }
 }
 

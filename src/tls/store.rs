@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
+use tracing::Level;
 
 use super::CredentialSource;
 use super::anchor::Anchor;
@@ -242,7 +243,7 @@ impl Store {
         if let Some(reason) = problem {
             let words = format!("new credentials are not used: {reason}");
             tracing::warn!(name: "otlp_mtls.credentials.refused", generation, "{words}");
-            stderr::write_unless_heard(words);
+            stderr::write_unless_heard(Level::WARN, words);
         }
         if let Some(validated) = renewed? {
             let leaf = validated.chain.first();

@@ -116,6 +116,20 @@ fn an_export_timeout_ends_exports() {
     });
 }
 
+/// What is written to standard error, where nobody subscribes, is no more than that.
+#[test]
+fn the_log_level_limits_what_is_written() {
+    for (level, is_written) in [("warn", true), ("ERROR", false), ("none", false), ("loud", true)] {
+        let vars = [("OTEL_LOG_LEVEL", level), ("OTEL_BSP_SCHEDULE_DELAY", "soon")];
+        let name = "sdk::the_log_level_limits_what_is_written";
+        let output = output_of_a_process(name, &vars, || {
+            drop(started(&[], |builder| builder.with_env(|name| std::env::var_os(name))));
+        });
+        let Some([_, stderr]) = output else { return };
+        assert_eq!(stderr.contains("OTEL_BSP_SCHEDULE_DELAY"), is_written, "{level}: {stderr}");
+    }
+}
+
 #[test]
 fn the_builder_has_all_of_it() {
     let vars = &[
