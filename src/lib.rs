@@ -105,16 +105,17 @@ mod failure;
 mod lock;
 mod net;
 mod observation;
+mod origin;
 #[allow(dead_code, unused_imports)] // Its first users follow.
 mod otlp;
 mod process;
+mod protocol;
 mod secrets;
-#[cfg(feature = "serde")]
-mod serialise;
 mod signal;
 mod status;
 mod stderr;
 mod telemetry;
+mod text;
 mod tls;
 mod transport;
 

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use super::report::{Finding, Topic};
 use crate::config::{Origin, Settings};
 use crate::error::located;
-use crate::tls::{CertificateFacts, FEW, IssuerProblem, Store, Validated, list};
+use crate::text::{FEW, list};
+use crate::tls::{CertificateFacts, IssuerProblem, Store, Validated};
 
 /// `used` is the trust anchor to which the server's chain led.
 pub(super) fn findings(

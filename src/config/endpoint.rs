@@ -5,8 +5,8 @@ use std::fmt;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
-use super::origin::{Origin, Sourced};
 use crate::error::{EndpointProblem, Error};
+use crate::origin::{Origin, Sourced};
 use crate::secrets::{is_key_text, is_quoted};
 use crate::signal::Signal;
 

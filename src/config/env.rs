@@ -5,10 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::origin::{Origin, Sourced};
 use super::variables::{CONFIG_FILE, EXPERIMENTAL_CONFIG_FILE};
 use super::warning::Warning;
 use crate::error::Error;
+use crate::origin::{Origin, Sourced};
 
 /// The environment: the process's, or whatever the builder was given in its place.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::origin::Origin;
 use crate::error::{Error, HeaderProblem};
+use crate::origin::Origin;
 use crate::secrets::is_quoted;
 
 /// Whether a header is the protocol's own to set.

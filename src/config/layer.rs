@@ -7,15 +7,16 @@ use std::time::Duration;
 use opentelemetry_sdk::metrics::Temporality;
 
 use super::env::Env;
-use super::origin::Sourced;
 use super::pem::Pem;
 use super::sdk::SdkLayer;
-use super::values::{Compression, HistogramAggregation, Protocol, Retry, TlsVersion, Value};
+use super::values::{HistogramAggregation, Retry, TlsVersion, Value};
 use super::variables::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, TEMPORALITY_PREFERENCE, Variable,
 };
 use super::warning::{Warning, accept};
 use crate::error::Error;
+use crate::origin::Sourced;
+use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
 /// What one place says: code for one signal or for all, the variables of one signal or of all, the

@@ -6,7 +6,6 @@ mod headers;
 mod layer;
 #[cfg(feature = "proxy")]
 mod no_proxy;
-mod origin;
 mod pem;
 mod proxy;
 mod resource;
@@ -18,13 +17,13 @@ mod values;
 mod variables;
 mod warning;
 
+pub(crate) use crate::origin::Sourced;
 #[cfg(feature = "metrics")]
 pub(crate) use endpoint::Endpoint;
 pub(crate) use endpoint::shown_path;
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use layer::{Layers, Rank};
-pub(crate) use origin::Sourced;
 pub(crate) use proxy::Proxy;
 pub(crate) use resource::is_unnamed;
 #[cfg(any(feature = "logs", feature = "trace"))]
@@ -37,8 +36,9 @@ pub(crate) use switches::{Output, Switches};
 pub(crate) use variables::{Variable, exporter_variable};
 pub(crate) use warning::Warning;
 
-pub use origin::Origin;
+pub use crate::origin::Origin;
+pub use crate::protocol::{Compression, Protocol};
 pub use pem::Pem;
 pub use sdk::Batch;
 pub use signal_builder::SignalBuilder;
-pub use values::{Compression, HistogramAggregation, Protocol, Retry, TlsVersion};
+pub use values::{HistogramAggregation, Retry, TlsVersion};

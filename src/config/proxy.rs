@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderValue, Uri};
 
-use super::origin::Origin;
+use crate::origin::Origin;
 
 #[cfg(feature = "proxy")]
 pub(super) use from_env::proxy;
@@ -52,8 +52,8 @@ mod from_env {
     use crate::config::endpoint::{Endpoint, is_host};
     use crate::config::env::Env;
     use crate::config::no_proxy;
-    use crate::config::origin::Sourced;
     use crate::error::Error;
+    use crate::origin::Sourced;
     use crate::secrets::is_quoted;
 
     /// The proxy for an endpoint: by `HTTPS_PROXY` or `HTTP_PROXY`, after its scheme, else by
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::config::endpoint::Endpoint;
     use crate::config::env::Env;
-    use crate::config::origin::Sourced;
+    use crate::origin::Sourced;
     use crate::signal::Signal;
 
     fn proxy_for(

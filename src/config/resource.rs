@@ -5,10 +5,10 @@ use opentelemetry_sdk::Resource;
 use percent_encoding::percent_decode_str;
 
 use super::env::Env;
-use super::origin::Sourced;
 use super::sdk::SdkLayer;
 use super::variables::{RESOURCE_ATTRIBUTES, SERVICE_NAME};
 use super::warning::Warning;
+use crate::origin::Sourced;
 
 const NAME: Key = Key::from_static_str("service.name");
 

@@ -23,10 +23,10 @@ use opentelemetry_sdk::trace::{Sampler, ShouldSample, SpanLimits};
 
 use super::env::Env;
 use super::layer::Layers;
-use super::origin::Sourced;
 use super::resource::{self, ResourceSettings};
 use super::variables::{self, BatchVariables};
 use super::warning::Warning;
+use crate::origin::Sourced;
 use crate::signal::Signal;
 
 /// The longest queue. The SDK reserves the memory for all of it at once, some 400 bytes for each span.

@@ -8,13 +8,14 @@ use rustls::pki_types::ServerName;
 use super::endpoint::Endpoint;
 use super::headers;
 use super::layer::{EndpointText, HeadersText, Layer, Layers};
-use super::origin::{Origin, Sourced};
 use super::pem::Pem;
 use super::proxy::{Proxy, proxy};
-use super::values::{Compression, Protocol, Retry, TlsVersion};
+use super::values::{Retry, TlsVersion};
 use super::variables::{self, Variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;
+use crate::origin::{Origin, Sourced};
+use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
 /// The specification's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.

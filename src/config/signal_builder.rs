@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::layer::{EndpointText, HeadersText, Layer};
-use super::origin::Sourced;
 use super::pem::Pem;
 use super::sdk::Batch;
-use super::values::{Compression, Protocol};
+use crate::origin::Sourced;
+use crate::protocol::{Compression, Protocol};
 
 /// Settings of one signal that beat those of the whole, for
 /// [`with_signal`](crate::ExportersBuilder::with_signal).

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tracing::level_filters::LevelFilter;
 
 use super::env::Env;
-use super::origin::Sourced;
 use super::variables::{LOG_LEVEL, PROPAGATORS, SDK_DISABLED, exporter_variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;
+use crate::origin::Sourced;
 use crate::signal::Signal;
 
 /// Where a signal goes.

@@ -1,7 +1,8 @@
 //! The values that a setting can take.
 
-use std::fmt;
 use std::time::Duration;
+
+use crate::protocol::{Compression, Protocol};
 
 use opentelemetry_sdk::metrics::Temporality;
 use tracing::level_filters::LevelFilter;
@@ -59,41 +60,6 @@ impl Value for Temporality {
     }
 }
 
-/// How OTLP travels: `OTEL_EXPORTER_OTLP_PROTOCOL`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// OTLP/gRPC (`grpc`); needs the feature `grpc`.
-    Grpc,
-    /// OTLP/HTTP with binary protobuf (`http/protobuf`), the default; needs the feature `http`.
-    HttpProtobuf,
-    /// OTLP/HTTP with JSON (`http/json`); needs the feature `http-json`.
-    HttpJson,
-}
-
-impl Protocol {
-    pub(crate) fn is_grpc(self) -> bool {
-        self == Self::Grpc
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::HttpProtobuf => "http/protobuf",
-            Self::HttpJson => "http/json",
-        }
-    }
-
-    /// The feature of this crate that the protocol needs, and whether it is compiled in.
-    pub(crate) fn feature(self) -> (&'static str, bool) {
-        match self {
-            Self::Grpc => ("grpc", cfg!(feature = "grpc")),
-            Self::HttpProtobuf => ("http", cfg!(feature = "http")),
-            Self::HttpJson => ("http-json", cfg!(feature = "http-json")),
-        }
-    }
-}
-
 impl Value for Protocol {
     const EXPECTED: &'static str = "grpc, http/protobuf or http/json";
 
@@ -101,40 +67,6 @@ impl Value for Protocol {
         [Self::Grpc, Self::HttpProtobuf, Self::HttpJson]
             .into_iter()
             .find(|protocol| text.eq_ignore_ascii_case(protocol.as_str()))
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How request bodies are compressed: `OTEL_EXPORTER_OTLP_COMPRESSION`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Compression {
-    /// `gzip`; needs the feature `gzip`.
-    Gzip,
-    /// `zstd`; needs the feature `zstd`.
-    Zstd,
-}
-
-impl Compression {
-    /// The content coding, which is also gRPC's message encoding.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-
-    /// Whether the feature of the same name is compiled in.
-    pub(crate) fn is_compiled(self) -> bool {
-        match self {
-            Self::Gzip => cfg!(feature = "gzip"),
-            Self::Zstd => cfg!(feature = "zstd"),
-        }
     }
 }
 
@@ -149,12 +81,6 @@ impl Value for Option<Compression> {
             .into_iter()
             .find(|compression| text.eq_ignore_ascii_case(compression.as_str()))
             .map(Some)
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

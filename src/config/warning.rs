@@ -5,8 +5,8 @@ use std::fmt;
 
 use tracing::Level;
 
-use super::origin::{Origin, Sourced};
 use super::values::Value;
+use crate::origin::{Origin, Sourced};
 use crate::secrets::{is_quoted, shown};
 use crate::stderr;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::Origin;
+use crate::origin::Origin;
 
 /// A client certificate and a private key that do not belong together.
 #[derive(Debug)]

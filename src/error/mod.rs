@@ -8,8 +8,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::config::{Compression, Origin, Protocol};
 use crate::failure::Failure;
+use crate::origin::Origin;
+use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
 pub(crate) use credential::located;

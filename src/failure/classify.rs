@@ -16,7 +16,8 @@ use super::kind::{
 };
 use crate::config::shown_path;
 use crate::observation::{Handshake, Observation, Spoken, contains, is_page_of_tls};
-use crate::tls::{CertificateDetails, CertificateFacts, RefusedIssuer, Snapshot, printable};
+use crate::text::printable;
+use crate::tls::{CertificateDetails, CertificateFacts, RefusedIssuer, Snapshot};
 
 /// What a failure is judged by.
 #[derive(Clone, Copy)]

@@ -106,3 +106,21 @@ impl std::error::Error for Failure {
         self.kind().source()
     }
 }
+
+/// For machines: the same as for people, in fields.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut failure = serializer.serialize_struct("Failure", 7)?;
+        failure.serialize_field("signal", &self.signal())?;
+        failure.serialize_field("endpoint", self.endpoint())?;
+        failure.serialize_field("kind", self.kind().name())?;
+        failure.serialize_field("refused_by", &self.kind().refused_by())?;
+        failure.serialize_field("summary", &self.summary())?;
+        failure.serialize_field("facts", self.facts())?;
+        failure.serialize_field("remedy", self.remedy())?;
+        failure.end()
+    }
+}

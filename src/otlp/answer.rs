@@ -10,7 +10,7 @@ use super::json_reader::JsonReader;
 use super::wire::{Malformed, Reader, Value};
 use crate::config::Protocol;
 use crate::failure::FailureKind;
-use crate::tls::printable;
+use crate::text::printable;
 
 /// What has arrived of an answer.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::pki_types::CertificateDer;
 
-use super::time::utc;
 use super::x509::{self, ToBeSigned};
+use crate::text::{hex, list, named, printable, utc};
 
 const UNREADABLE: &str = "(unreadable date)";
 
@@ -28,10 +28,10 @@ pub struct CertificateFacts {
     /// SHA-256.
     pub fingerprint: String,
     /// From when on it is valid; `None` if the date cannot be read.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_maybe_utc"))]
     pub not_before: Option<SystemTime>,
     /// Until when it is valid; `None` if the date cannot be read.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialise::maybe_utc"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_maybe_utc"))]
     pub not_after: Option<SystemTime>,
     /// What it may be used for, by its extended key usage: `serverAuth`, `clientAuth` … Empty if it
     /// does not say, which allows everything.
@@ -93,60 +93,9 @@ impl fmt::Display for CertificateFacts {
     }
 }
 
-/// A distinguished name, which may be empty.
-pub(crate) fn named(name: &str) -> &str {
-    if name.is_empty() { "(no subject)" } else { name }
-}
-
-/// How many are shown one by one: a certificate may have a hundred names, and a file as many CAs.
-pub(crate) const FEW: usize = 4;
-
-/// The first few of a list.
-pub(crate) fn list(items: &[String]) -> String {
-    let shown = items[..items.len().min(FEW)].join(", ");
-    match items.len().saturating_sub(FEW) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
 /// A distinguished name in DER, as text.
 pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
     x509::distinguished_name(der).map(|name| printable(&name))
-}
-
-/// Text that somebody else wrote, for instance in a certificate: it stays in its line of a log, and
-/// reads there as it is.
-pub(crate) fn printable(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut shown = String::new();
-    for character in text.chars().take(LONGEST) {
-        match character.is_control() || rearranges(character) {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
-        }
-    }
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// Whether a character ends a line, or changes the direction of what follows it (`Bidi_Control` in
-/// [Unicode's PropList](https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt)), without being a
-/// control character.
-fn rearranges(character: char) -> bool {
-    matches!(
-        character,
-        '\u{2028}' | '\u{2029}'
-            | '\u{61c}' | '\u{200e}' | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-    )
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sha256(der: &[u8], provider: &CryptoProvider) -> Option<String> {
@@ -156,22 +105,4 @@ fn sha256(der: &[u8], provider: &CryptoProvider) -> Option<String> {
     });
     let sha256 = hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)?;
     Some(hex(sha256.hash(der).as_ref()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Also of a certificate that is refused, names are shown.
-    #[test]
-    fn a_name_stays_in_its_line() {
-        assert_eq!(printable("CN=ü, O=a\nERROR: b\x1b[31m"), "CN=ü, O=a\\nERROR: b\\u{1b}[31m");
-        assert_eq!(
-            printable("CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"),
-            r"CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"
-        );
-        let long = printable(&"x".repeat(10_000));
-        assert_eq!(long.chars().count(), 201);
-        assert!(long.ends_with('…'));
-    }
 }

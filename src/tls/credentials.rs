@@ -15,9 +15,9 @@ use super::anchor::{Anchor, IssuerProblem};
 use super::certificate::CertificateFacts;
 use super::details::CertificateDetails;
 use super::public_key::is_same;
-use super::time::utc;
 use crate::config::Origin;
 use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
+use crate::text::utc;
 
 /// Whom to trust, and who we are: what a [`CredentialSource`](crate::CredentialSource) gives.
 ///

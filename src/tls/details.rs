@@ -8,8 +8,8 @@ use der::asn1::{AnyRef, BitStringRef, UintRef};
 use der::{Decode, SliceReader, Tag, TagNumber, Tagged};
 use rustls::pki_types::CertificateDer;
 
-use super::certificate::printable;
 use super::x509::{self, EXTENSIONS, NAME_CONSTRAINTS, SUBJECT_ALT_NAME, ToBeSigned, in_short};
+use crate::text::printable;
 
 /// Algorithms of keys and signatures, and curves.
 const ALGORITHMS: &[(&str, &str)] = &[

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 
-use super::certificate::{CertificateFacts, FEW};
-use super::time::utc;
+use super::certificate::CertificateFacts;
 use crate::lock::lock;
 use crate::stderr;
+use crate::text::FEW;
+use crate::text::utc;
 
 /// The longest that is warned in advance, unless the builder says otherwise.
 const IN_ADVANCE: Duration = Duration::from_secs(14 * DAY);

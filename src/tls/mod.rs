@@ -11,20 +11,20 @@ mod platform;
 mod provider;
 mod public_key;
 mod source;
+mod status;
 mod store;
 mod time;
 mod verifier;
 mod x509;
 
 pub(crate) use anchor::IssuerProblem;
-pub(crate) use certificate::{FEW, list, named, printable};
 pub(crate) use credentials::Validated;
 pub(crate) use details::{CertificateDetails, GeneralName, algorithm_name};
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Given, Snapshot, Store};
-pub(crate) use time::utc;
 pub(crate) use verifier::{IssuerPlace, RefusedIssuer};
 
 pub use certificate::CertificateFacts;
 pub use credentials::Credentials;
 pub use source::CredentialSource;
+pub use status::{CredentialStatus, Refusal};

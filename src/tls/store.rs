@@ -20,14 +20,14 @@ use super::credentials::{Credentials, Validated};
 use super::expiry::Expiry;
 use super::platform;
 use super::source::Files;
-use super::time::utc;
+use super::status::{CredentialStatus, Refusal};
 use super::verifier::ServerVerifier;
 use crate::config::{Settings, TlsSettings, TlsVersion, Variable};
 use crate::error::{Error, located};
 use crate::lock::lock;
 use crate::observation::{Notes, Observation};
-use crate::status::{CredentialStatus, Refusal};
 use crate::stderr;
+use crate::text::utc;
 
 /// The application protocols that OTLP travels by.
 const H2: &[u8] = b"h2";

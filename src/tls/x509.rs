@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef, SetOfVec};
 use der::{Decode, Encode, Sequence, Tag, TagNumber, Tagged, ValueOrd};
 
-use super::certificate::hex;
 use super::time::instant;
+use crate::text::hex;
 
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 pub(super) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");

@@ -10,7 +10,8 @@ use crate::error::{Place, located};
 use crate::failure::classify::is_acceptable;
 use crate::failure::fault::Fault;
 use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
-use crate::tls::{CertificateFacts, Snapshot, Validated, list, named, printable, utc};
+use crate::text::{list, named, printable, utc};
+use crate::tls::{CertificateFacts, Snapshot, Validated};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::Context;
 use crate::failure::fault::{Fault, Holder, Rule};
-use crate::tls::{GeneralName, IssuerPlace, IssuerProblem, list, named, utc};
+use crate::text::{list, named, utc};
+use crate::tls::{GeneralName, IssuerPlace, IssuerProblem};
 
 impl Context<'_> {
     /// What is wrong with the server's certificate.

@@ -11,7 +11,8 @@ use rustls::AlertDescription;
 use super::kind::{FailureKind, Incompatibility, Side};
 use crate::config::{Origin, Settings, Variable};
 use crate::observation::Spoken;
-use crate::tls::{Snapshot, printable};
+use crate::text::printable;
+use crate::tls::Snapshot;
 
 /// What decides on TLS in place of our settings, where there is one.
 const CONFIGURATION: &str = "the configuration given to with_rustls_config()";

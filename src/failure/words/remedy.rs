@@ -10,7 +10,7 @@ use crate::config::{Origin, Variable};
 use crate::failure::FailureKind;
 use crate::observation::Spoken;
 use crate::signal::Signal;
-use crate::tls::named;
+use crate::text::named;
 
 /// What is meant to listen where.
 const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";

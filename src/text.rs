@@ -1,0 +1,128 @@
+//! How things are written for people, and for machines.
+
+use std::time::{Duration, SystemTime};
+
+use der::DateTime;
+#[cfg(feature = "serde")]
+use serde::ser::{Serialize, Serializer};
+
+/// `der` knows no year before 1970, and in 2000 years the calendar is the same again.
+pub(crate) const CYCLE_YEARS: u16 = 2_000;
+pub(crate) const CYCLE_SECONDS: i64 = 730_485 * 86_400;
+
+/// An instant as people write it who have to be understood everywhere (RFC 3339, UTC).
+pub(crate) fn utc(time: SystemTime) -> String {
+    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
+    };
+    let (years, since) = match seconds {
+        0.. => (0, seconds),
+        _ => (CYCLE_YEARS, seconds.saturating_add(CYCLE_SECONDS)),
+    };
+    let date = || {
+        let since = Duration::from_secs(u64::try_from(since).ok()?);
+        let date = DateTime::from_unix_duration(since).ok()?;
+        Some((date.year().checked_sub(years)?, date))
+    };
+    let Some((year, date)) = date() else {
+        return format!("{seconds} s after 1970");
+    };
+    let (month, day) = (date.month(), date.day());
+    let (hour, minute, second) = (date.hour(), date.minutes(), date.seconds());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// An instant by RFC 3339.
+#[cfg(feature = "serde")]
+pub(crate) fn serialize_utc<S: Serializer>(
+    time: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&utc(*time))
+}
+
+#[cfg(feature = "serde")]
+pub(crate) fn serialize_maybe_utc<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(utc).serialize(serializer)
+}
+
+/// A distinguished name, which may be empty.
+pub(crate) fn named(name: &str) -> &str {
+    if name.is_empty() { "(no subject)" } else { name }
+}
+
+/// How many are shown one by one: a certificate may have a hundred names, and a file as many CAs.
+pub(crate) const FEW: usize = 4;
+
+/// The first few of a list.
+pub(crate) fn list(items: &[String]) -> String {
+    let shown = items[..items.len().min(FEW)].join(", ");
+    match items.len().saturating_sub(FEW) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Text that somebody else wrote, for instance in a certificate: it stays in its line of a log, and
+/// reads there as it is.
+pub(crate) fn printable(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut shown = String::new();
+    for character in text.chars().take(LONGEST) {
+        match character.is_control() || rearranges(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Whether a character ends a line, or changes the direction of what follows it (`Bidi_Control` in
+/// [Unicode's PropList](https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt)), without being a
+/// control character.
+fn rearranges(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2028}' | '\u{2029}'
+            | '\u{61c}' | '\u{200e}' | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also of a certificate that is refused, names are shown.
+    #[test]
+    fn a_name_stays_in_its_line() {
+        assert_eq!(printable("CN=ü, O=a\nERROR: b\x1b[31m"), "CN=ü, O=a\\nERROR: b\\u{1b}[31m");
+        assert_eq!(
+            printable("CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"),
+            r"CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"
+        );
+        let long = printable(&"x".repeat(10_000));
+        assert_eq!(long.chars().count(), 201);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn what_no_calendar_has() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        assert_eq!(utc(far), "253402300800 s after 1970");
+        let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(1 + 62_167_219_200);
+        assert_eq!(utc(long_ago), "-62167219201 s after 1970");
+    }
+}

@@ -1,0 +1,48 @@
+//! What can be seen of credentials from outside.
+
+use std::time::SystemTime;
+
+use super::certificate::CertificateFacts;
+use crate::signal::Signal;
+
+/// The credentials in use on one connection.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CredentialStatus {
+    /// The signals that use them.
+    pub signals: Vec<Signal>,
+    /// Counts the replacements since the exporters were built.
+    pub generation: u64,
+    /// When they were loaded.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
+    pub loaded: SystemTime,
+    /// The client's certificate and those that vouch for it, leaf first. Empty without a client
+    /// certificate, and with [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
+    pub chain: Vec<CertificateFacts>,
+    /// The certificate authorities that were named. Empty for the platform's, and with
+    /// [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
+    pub trust_anchors: Vec<CertificateFacts>,
+    /// The server's certificate, as it was last presented.
+    pub server: Option<CertificateFacts>,
+    /// The one of `trust_anchors` to which the server's chain led.
+    pub anchor: Option<CertificateFacts>,
+    /// Whether TLS is in FIPS mode.
+    pub fips: bool,
+    /// Why the newest credentials there are do not replace these; `None` if there are no newer ones.
+    pub refusal: Option<Refusal>,
+    /// How many different replacements were refused since the exporters were built.
+    pub refusals: u64,
+}
+
+/// A replacement that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Refusal {
+    /// When it was first seen.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
+    pub at: SystemTime,
+    /// What is wrong with it, in the words of [`Error`](crate::Error)'s `Debug`.
+    pub reason: String,
+}
