@@ -99,14 +99,13 @@
 mod check;
 mod config;
 mod error;
-mod exporter;
+mod export;
 mod exporters;
 mod failure;
 mod lock;
 mod net;
 mod observation;
 mod origin;
-#[allow(dead_code, unused_imports)] // Its first users follow.
 mod otlp;
 mod process;
 mod protocol;
@@ -132,11 +131,11 @@ pub use error::{
     PathMistake, PemProblem, Place,
 };
 #[cfg(feature = "logs")]
-pub use exporter::LogExporter;
+pub use export::LogExporter;
 #[cfg(feature = "metrics")]
-pub use exporter::MetricExporter;
+pub use export::MetricExporter;
 #[cfg(feature = "trace")]
-pub use exporter::SpanExporter;
+pub use export::SpanExporter;
 pub use exporters::{Exporters, ExportersBuilder};
 pub use failure::{
     ClientCertificateProblem, Failure, FailureKind, Incompatibility, Said, ServerCertificate,

@@ -45,6 +45,15 @@ impl Signal {
         }
     }
 
+    /// What an item of this signal is called.
+    pub(crate) fn item(self) -> &'static str {
+        match self {
+            Self::Logs => "log record",
+            Self::Metrics => "metric point",
+            Self::Traces => "span",
+        }
+    }
+
     /// What the items of this signal are called.
     pub(crate) fn items(self) -> &'static str {
         match self {

@@ -8,11 +8,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
-use crate::config::{Compression, Protocol, Settings};
+use crate::config::Settings;
 use crate::error::Error;
 use crate::exporters::{Exporters, Probe};
 use crate::failure::{Failure, FailureKind};
@@ -117,10 +116,7 @@ struct Live {
 
 impl Live {
     async fn go(probe: Probe) -> Self {
-        let Settings { protocol, compression, .. } = &*probe.settings;
-        let (protocol, compression) = (**protocol, **compression);
-        let export = probe.client.send(compression, empty(protocol, compression));
-        let (dns, mut answer) = tokio::join!(resolve(&probe), export);
+        let (dns, mut answer) = tokio::join!(resolve(&probe), probe.lane.probe());
         let seen = probe.transport.observed();
         if answer.is_err()
             && let Some(silent) = silent_plaintext(&probe.settings, &seen)
@@ -260,23 +256,6 @@ impl Live {
 fn silent_plaintext(settings: &Settings, seen: &Observation) -> Option<SocketAddr> {
     let is_plaintext = settings.tls.is_none() && settings.proxy.is_none();
     seen.peer.filter(|_| is_plaintext && seen.greeting.is_empty())
-}
-
-/// A message with nothing in it.
-fn empty(protocol: Protocol, compression: Option<Compression>) -> Bytes {
-    let is_json = protocol == Protocol::HttpJson;
-    Bytes::from_static(match (compression, is_json) {
-        // A message of protobuf without fields has no bytes.
-        (None, false) => b"",
-        (None, true) => b"{}",
-        // RFC 1952, and of RFC 8878 a frame with one block.
-        (Some(Compression::Gzip), false) => b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0",
-        (Some(Compression::Gzip), true) => {
-            b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0"
-        }
-        (Some(Compression::Zstd), false) => b"\x28\xb5\x2f\xfd\x20\0\x01\0\0",
-        (Some(Compression::Zstd), true) => b"\x28\xb5\x2f\xfd\x20\x02\x11\0\0{}",
-    })
 }
 
 /// The addresses of whom we dial.

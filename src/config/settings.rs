@@ -30,6 +30,11 @@ const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How often files are looked at, unless the builder or the environment says otherwise.
 const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The specification's default for [Max Request Size][spec], in bytes.
+///
+/// [spec]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
+const DEFAULT_MAX_REQUEST_SIZE: usize = 64 * 1024 * 1024;
+
 /// The specification's default for [Max Response Size][spec], in bytes.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
@@ -53,6 +58,8 @@ pub(crate) struct Settings {
     /// `None` for no limit.
     pub(crate) timeout: Sourced<Option<Duration>>,
     pub(crate) retry: Retry,
+    /// In bytes, before compression.
+    pub(crate) max_request_size: usize,
     /// In bytes.
     pub(crate) max_response_size: usize,
 }
@@ -93,6 +100,7 @@ impl Settings {
         let mut folded = Folded { signal, layer, layers, warnings };
         let protocol = folded.protocol()?;
         let endpoint = folded.endpoint(*protocol)?;
+        let max_request_size = folded.max_request_size(*protocol);
         Ok(Self {
             signal,
             protocol,
@@ -108,6 +116,7 @@ impl Settings {
             compression: folded.compression()?,
             timeout: folded.timeout()?,
             retry: folded.layer.retry.take().unwrap_or_default(),
+            max_request_size,
             max_response_size: folded.layer.max_response_size.unwrap_or(DEFAULT_MAX_RESPONSE_SIZE),
             endpoint,
         })
@@ -246,6 +255,15 @@ impl Folded<'_> {
             HeadersText::Variable(text) => headers::parse_variable(&text, &origin)?,
         };
         Ok(Sourced { value, origin })
+    }
+
+    fn max_request_size(&self, protocol: Protocol) -> usize {
+        let size = self.layer.max_request_size.unwrap_or(DEFAULT_MAX_REQUEST_SIZE);
+        match protocol {
+            // The length of gRPC's messages has 32 bits.
+            Protocol::Grpc => size.min(u32::MAX as usize),
+            Protocol::HttpProtobuf | Protocol::HttpJson => size,
+        }
     }
 
     fn compression(&mut self) -> Result<Sourced<Option<Compression>>, Error> {

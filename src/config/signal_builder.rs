@@ -79,6 +79,12 @@ impl SignalBuilder {
         self
     }
 
+    /// Sets how large a request may be, in bytes, before compression: a larger batch goes into several.
+    pub fn with_max_request_size(mut self, bytes: usize) -> Self {
+        self.0.max_request_size = Some(bytes);
+        self
+    }
+
     /// Sets how many bytes of an answer are read at most, compressed and decompressed.
     pub fn with_max_response_size(mut self, bytes: usize) -> Self {
         self.0.max_response_size = Some(bytes);

@@ -183,14 +183,6 @@ pub enum Error {
     /// `tracing` has a global subscriber already.
     SubscriberAlreadySet,
 
-    /// One of upstream's exporters could not be built.
-    Exporter {
-        /// The signal.
-        signal: Signal,
-        /// Why.
-        source: opentelemetry_otlp::ExporterBuildError,
-    },
-
     /// Shutting down was asked for on the thread whose work it would have to wait for.
     ShutdownOnIoThread,
 
@@ -301,9 +293,6 @@ impl fmt::Display for Error {
                 "`tracing` has a global subscriber already: call init_tracing() in its place, or \
                  init() before it, and add Telemetry::tracing_layer() to it",
             ),
-            Self::Exporter { signal, .. } => {
-                write!(f, "the exporter for {signal} could not be built")
-            }
             Self::ShutdownOnIoThread => f.write_str(
                 "shutdown was called on the I/O thread, which cannot wait for itself: it goes on in \
                  the background, and nobody sees its result",
@@ -330,7 +319,6 @@ impl std::error::Error for Error {
             Self::PlatformRoots { source, .. } => source.as_ref().map(|source| source as _),
             Self::Rustls { source, .. } => Some(source),
             Self::StartThread { source } => Some(source),
-            Self::Exporter { source, .. } => Some(source),
             _ => None,
         }
     }

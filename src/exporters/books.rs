@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Exporters, Line};
 use crate::config::{Endpoint, Protocol};
-use crate::exporter::Counts;
+use crate::export::Counts;
 use crate::signal::Signal;
 use crate::status::CredentialStatus;
 
@@ -36,8 +36,8 @@ impl Exporters {
 
     /// What is counted of a signal; `None` if it does not go to a collector.
     pub(crate) fn signal_books(&self, signal: Signal) -> Option<SignalBooks> {
-        let Line { settings, ledger, .. } = self.0.lines.get(&signal)?;
+        let Line { settings, stats, .. } = self.0.lines.get(&signal)?;
         let (endpoint, protocol) = (settings.endpoint.clone(), *settings.protocol);
-        Some(SignalBooks { endpoint, protocol, counts: ledger.counts() })
+        Some(SignalBooks { endpoint, protocol, counts: stats.counts() })
     }
 }

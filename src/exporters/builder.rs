@@ -23,7 +23,7 @@ use crate::config::{
     Retry, Sdk, Settings, SignalBuilder, Sourced, Switches, TlsVersion,
 };
 use crate::error::Error;
-use crate::exporter::{Handler, Herald, Ledger};
+use crate::export::{ExportStats, FailureHandler, FailureNotifier};
 use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::stderr;
@@ -46,7 +46,7 @@ pub struct ExportersBuilder {
     rustls_config: Option<Arc<ClientConfig>>,
     source: Option<Arc<dyn CredentialSource>>,
     header_provider: Option<Arc<HeaderProvider>>,
-    failure_handler: Option<Arc<Handler>>,
+    failure_handler: Option<Arc<FailureHandler>>,
 }
 
 impl ExportersBuilder {
@@ -105,6 +105,12 @@ impl ExportersBuilder {
     /// Sets how [`install`](Exporters::install) batches spans and log records. Metrics are not batched.
     pub fn with_batch(self, batch: Batch) -> Self {
         self.with_all(|all| all.with_batch(batch))
+    }
+
+    /// Sets how large a request may be, in bytes, before compression; the default is 64 MiB. A larger batch, and one
+    /// that the collector refuses as too large, goes into several requests. What is too large alone is lost.
+    pub fn with_max_request_size(self, bytes: usize) -> Self {
+        self.with_all(|all| all.with_max_request_size(bytes))
     }
 
     /// Sets how many bytes of an answer are read at most, compressed and decompressed; the default is 4 MiB. An
@@ -406,7 +412,7 @@ impl ExportersBuilder {
             rustls_config: self.rustls_config,
         };
         let has_own_credentials = identity.source.is_some() || identity.rustls_config.is_some();
-        let herald = Arc::new(Herald::new(self.failure_handler));
+        let notifier = Arc::new(FailureNotifier::new(self.failure_handler));
         let mut lines = BTreeMap::<Signal, Line>::new();
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
         for signal in compiled.filter(|signal| switches.outputs(*signal).contains(&Output::Otlp)) {
@@ -425,8 +431,8 @@ impl ExportersBuilder {
                     Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
                 }
             };
-            let ledger = Arc::new(Ledger::new(signal, Arc::clone(&herald)));
-            lines.insert(signal, Line { settings: Arc::new(settings), ledger, shared });
+            let stats = Arc::new(ExportStats::new(signal, Arc::clone(&notifier)));
+            lines.insert(signal, Line { settings: Arc::new(settings), stats, shared });
         }
         let mut sdk_warnings = Vec::new();
         let sdk = Sdk::resolve(&layers, &mut sdk_warnings);

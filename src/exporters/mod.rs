@@ -18,7 +18,7 @@ use crate::config::{
     HistogramAggregation, Retry, Sdk, Settings, Switches, Warning, exporter_variable,
 };
 use crate::error::Error;
-use crate::exporter::{Client, Delivery, Ledger};
+use crate::export::{Counts, Drain, ExportStats, Lane};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::Runtime;
@@ -56,7 +56,7 @@ struct Inner {
 /// One signal's way out.
 struct Line {
     settings: Arc<Settings>,
-    ledger: Arc<Ledger>,
+    stats: Arc<ExportStats>,
     /// The same for all signals whose settings allow it.
     shared: Arc<Shared>,
 }
@@ -64,7 +64,7 @@ struct Line {
 impl Line {
     /// What has become of its exports.
     fn status(&self) -> ExportStatus {
-        let counts = self.ledger.counts();
+        let counts = self.stats.counts();
         ExportStatus {
             signal: self.settings.signal,
             endpoint: self.settings.endpoint.to_string(),
@@ -72,7 +72,7 @@ impl Line {
             failed: counts.failed,
             delivered: counts.delivered,
             rejected: counts.rejected,
-            dropped: counts.lost(),
+            dropped: counts.dropped_items(),
             queued: counts.queued,
             last_success: counts.last_success,
             last_failed: counts.last_failed,
@@ -97,7 +97,7 @@ pub(crate) struct Probe {
     /// `None` over plaintext.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) transport: Arc<Transport>,
-    pub(crate) client: Client,
+    pub(crate) lane: Arc<Lane>,
 }
 
 impl Exporters {
@@ -124,7 +124,7 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "trace")]
     pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
-        self.span_exporter_for(&Delivery::new())
+        self.span_exporter_for(&Drain::new())
     }
 
     /// The exporter of metrics.
@@ -135,7 +135,7 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "metrics")]
     pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
-        self.metric_exporter_for(&Delivery::new())
+        self.metric_exporter_for(&Drain::new())
     }
 
     /// The exporter of log records.
@@ -146,31 +146,28 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "logs")]
     pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
-        self.log_exporter_for(&Delivery::new())
+        self.log_exporter_for(&Drain::new())
     }
 
     #[cfg(feature = "trace")]
     pub(crate) fn span_exporter_for(
         &self,
-        delivery: &Arc<Delivery>,
+        drain: &Arc<Drain>,
     ) -> Result<crate::SpanExporter, Error> {
-        crate::SpanExporter::new(self.client(Signal::Traces, delivery)?)
+        Ok(crate::SpanExporter::new(self.lane(Signal::Traces, drain)?))
     }
 
     #[cfg(feature = "metrics")]
     pub(crate) fn metric_exporter_for(
         &self,
-        delivery: &Arc<Delivery>,
+        drain: &Arc<Drain>,
     ) -> Result<crate::MetricExporter, Error> {
-        crate::MetricExporter::new(self.client(Signal::Metrics, delivery)?, self.0.temporality)
+        Ok(crate::MetricExporter::new(self.lane(Signal::Metrics, drain)?, self.0.temporality))
     }
 
     #[cfg(feature = "logs")]
-    pub(crate) fn log_exporter_for(
-        &self,
-        delivery: &Arc<Delivery>,
-    ) -> Result<crate::LogExporter, Error> {
-        crate::LogExporter::new(self.client(Signal::Logs, delivery)?)
+    pub(crate) fn log_exporter_for(&self, drain: &Arc<Drain>) -> Result<crate::LogExporter, Error> {
+        Ok(crate::LogExporter::new(self.lane(Signal::Logs, drain)?))
     }
 
     /// The rustls configuration that a signal's connections are made with: a snapshot, which does
@@ -232,14 +229,14 @@ impl Exporters {
         Some(Failure::new(kind, &self.0.lines.get(&signal)?.settings, None))
     }
 
-    /// What becomes of a signal's items is written there.
-    pub(crate) fn ledger(&self, signal: Signal) -> Result<Arc<Ledger>, Error> {
-        Ok(Arc::clone(&self.line(signal)?.ledger))
+    /// What becomes of a signal's items is counted there.
+    pub(crate) fn stats(&self, signal: Signal) -> Result<Arc<ExportStats>, Error> {
+        Ok(Arc::clone(&self.line(signal)?.stats))
     }
 
-    /// How many of a signal's items did not come out of the SDK's queue so far.
-    pub(crate) fn queued(&self, signal: Signal) -> u64 {
-        self.0.lines.get(&signal).map_or(0, |line| line.ledger.counts().queued)
+    /// What became of a signal's items so far.
+    pub(crate) fn counts(&self, signal: Signal) -> Counts {
+        self.0.lines.get(&signal).map_or_else(Counts::default, |line| line.stats.counts())
     }
 
     /// What is odd about the configuration.
@@ -270,7 +267,7 @@ impl Exporters {
         }
     }
 
-    fn client(&self, signal: Signal, delivery: &Arc<Delivery>) -> Result<Client, Error> {
+    fn lane(&self, signal: Signal, drain: &Arc<Drain>) -> Result<Lane, Error> {
         let line = self.line(signal)?;
         let mut slot = lock(&line.shared.transport);
         let transport = match slot.upgrade() {
@@ -283,8 +280,8 @@ impl Exporters {
                 transport
             }
         };
-        let (settings, ledger) = (Arc::clone(&line.settings), Arc::clone(&line.ledger));
-        Ok(Client::new(settings, transport, Arc::clone(delivery), ledger))
+        let (settings, stats) = (Arc::clone(&line.settings), Arc::clone(&line.stats));
+        Ok(Lane::new(settings, transport, stats, Arc::clone(drain)))
     }
 
     /// All that a check needs to go every signal's way, by a connection that nobody else has.
@@ -296,12 +293,12 @@ impl Exporters {
             let retry = Retry::disabled();
             let settings = Arc::new(Settings { timeout, retry, ..(*line.settings).clone() });
             let policy = self.policy(&settings);
-            let ledger = Arc::clone(&line.ledger);
+            let stats = Arc::clone(&line.stats);
             let (runtime, store) = (Arc::clone(runtime), line.shared.store.clone());
             let transport = Arc::new(Transport::new(runtime, &settings, store.clone(), policy));
-            let client =
-                Client::new(Arc::clone(&settings), Arc::clone(&transport), Delivery::new(), ledger);
-            Probe { settings, store, transport, client }
+            let lane =
+                Lane::new(Arc::clone(&settings), Arc::clone(&transport), stats, Drain::new());
+            Probe { settings, store, transport, lane: Arc::new(lane) }
         });
         probes.collect()
     }

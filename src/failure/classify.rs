@@ -48,11 +48,6 @@ impl FailureKind {
 }
 
 impl FailureKind {
-    /// A batch that is too large as it was sent.
-    pub(crate) fn too_large(bytes: usize) -> Self {
-        Self::TooLarge { bytes, uncompressed: None }
-    }
-
     /// What an answer is that sends us elsewhere ([RFC 9110, section
     /// 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)); `None` for another one.
     pub(crate) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<Self> {

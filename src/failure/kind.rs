@@ -156,13 +156,23 @@ pub enum FailureKind {
     },
     /// Shutting down left no more time.
     Shutdown,
-    /// The batch is larger than the collector takes.
+    /// A request with a single item is larger than the collector takes. What is too large because of the number of
+    /// its items is cut and sent in parts.
     #[non_exhaustive]
     TooLarge {
         /// The size of the request's body, in bytes, as it was sent.
         bytes: usize,
         /// Its size before it was compressed, if it was.
         uncompressed: Option<usize>,
+    },
+    /// A request with a single item is larger than
+    /// [`with_max_request_size`](crate::ExportersBuilder::with_max_request_size) allows.
+    #[non_exhaustive]
+    OverRequestLimit {
+        /// The size of the request's body, in bytes, before compression.
+        bytes: usize,
+        /// The most that is allowed, in bytes.
+        limit: usize,
     },
     /// The collector answered with a gRPC status other than OK.
     #[non_exhaustive]
@@ -424,6 +434,7 @@ impl FailureKind {
             Self::Deadline { .. } => "deadline",
             Self::Shutdown => "shutdown",
             Self::TooLarge { .. } => "too_large",
+            Self::OverRequestLimit { .. } => "over_request_limit",
             Self::Grpc { code, .. } => code,
             Self::Redirect { .. } => "redirect",
             Self::Http { status: 401, .. } => "http_401",

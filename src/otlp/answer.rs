@@ -38,6 +38,8 @@ pub(crate) struct RequestFacts<'a> {
     pub(crate) protocol: Protocol,
     /// The size of the request's body, in bytes, as it was sent.
     pub(crate) bytes: usize,
+    /// Its size before it was compressed, if it was.
+    pub(crate) uncompressed: Option<usize>,
     /// The headers that were sent, but for the protocol's own: their values are masked in messages.
     pub(crate) headers: [&'a HeaderMap; 2],
     /// The most that is read of a message, in bytes, compressed and decompressed.
@@ -45,6 +47,11 @@ pub(crate) struct RequestFacts<'a> {
 }
 
 impl RequestFacts<'_> {
+    /// What the collector limits may be either size.
+    pub(super) fn too_large(&self) -> FailureKind {
+        FailureKind::TooLarge { bytes: self.bytes, uncompressed: self.uncompressed }
+    }
+
     /// The most that is read of a body.
     pub(crate) fn max_body_size(&self) -> usize {
         match self.protocol {

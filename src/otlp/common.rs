@@ -1,7 +1,8 @@
-//! What the signals share: resources, scopes, attributes, times.
+//! What the signals share: batches, resources, scopes, attributes, times.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
@@ -9,6 +10,23 @@ use opentelemetry_sdk::Resource;
 
 use super::schema::{any_value, array_value, instrumentation_scope, key_value, resource};
 use super::wire::{SHORT, Writer};
+
+/// What the SDK gives an exporter at once: items of one signal, which go into one request, or into several where one
+/// would be too large.
+pub(crate) trait Items {
+    /// The number of items: spans, log records or data points.
+    fn len(&self) -> usize;
+
+    /// Writes the request that exports some of the items.
+    fn write(&self, items: Range<usize>, writer: &mut Writer);
+
+    /// The request that exports some of the items, behind what is in a buffer already.
+    fn encode(&self, items: Range<usize>, buffer: Vec<u8>) -> Vec<u8> {
+        let mut writer = Writer::new(buffer);
+        self.write(items, &mut writer);
+        writer.into_buffer()
+    }
+}
 
 /// Nanoseconds since 1970, within what 64 bits hold: until the year 2554.
 pub(super) fn unix_nanos(time: SystemTime) -> u64 {

@@ -32,6 +32,7 @@ pub fn judge(answer: &Answer<'_>, authorization: &str, max_response_size: usize)
     let request = RequestFacts {
         protocol: if answer.is_grpc { Protocol::Grpc } else { Protocol::HttpProtobuf },
         bytes: 0,
+        uncompressed: None,
         headers: [&sent, &HeaderMap::new()],
         max_response_size,
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode;
@@ -16,7 +16,7 @@ use super::answer::{
     too_long, unreadable,
 };
 use super::compression::{Problem, decompress, named};
-use super::request::{Payload, encoding_header};
+use super::payload::{Payload, encoding_header};
 use crate::config::Compression;
 use crate::failure::FailureKind;
 use crate::observation::contains;
@@ -57,15 +57,18 @@ const CODES: [&str; 17] = [
 /// What is no code counts as `UNKNOWN`.
 const UNKNOWN: usize = 2;
 
-pub(super) fn request(payload: &Payload, timeout: Option<Duration>) -> Request<Bytes> {
-    let body = &payload.body;
-    let mut message = BytesMut::with_capacity(PREFIX + body.len());
-    message.put_u8(payload.compression.is_some().into());
-    // Upstream's exporters make no body of more than 64 MiB.
-    message.put_u32(body.len() as u32);
-    message.put_slice(body);
+/// Writes the prefix of a message, in the room that was left for it.
+pub(super) fn write_prefix(message: &mut [u8], is_compressed: bool) {
+    // What is longer is over the limit of a request, and is not sent.
+    let length = u32::try_from(message.len().saturating_sub(PREFIX)).unwrap_or(u32::MAX);
+    if let Some(([flag, bytes @ ..], _)) = message.split_first_chunk_mut::<PREFIX>() {
+        *flag = is_compressed.into();
+        *bytes = length.to_be_bytes();
+    }
+}
 
-    let mut request = Request::new(message.freeze());
+pub(super) fn request(payload: &Payload, timeout: Option<Duration>) -> Request<Bytes> {
+    let mut request = Request::new(payload.body.clone());
     *request.method_mut() = Method::POST;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -198,7 +201,7 @@ fn refusal(status: &Status, request: &RequestFacts<'_>) -> Refusal {
         _ => false,
     };
     if is_too_large {
-        return Refusal::permanent(FailureKind::too_large(request.bytes));
+        return Refusal::permanent(request.too_large());
     }
     let details = RpcStatus::from_protobuf(&status.details);
     // RetryInfo without a delay says that there may be another attempt, and leaves the time to us.
@@ -229,7 +232,7 @@ fn http_refusal(answer: &Answer, request: &RequestFacts<'_>) -> Refusal {
         | StatusCode::METHOD_NOT_ALLOWED
         | StatusCode::UNSUPPORTED_MEDIA_TYPE => FailureKind::NotGrpc { status },
         success if success.is_success() => FailureKind::NotGrpc { status },
-        StatusCode::PAYLOAD_TOO_LARGE => FailureKind::too_large(request.bytes),
+        StatusCode::PAYLOAD_TOO_LARGE => request.too_large(),
         _ => super::http_body::refusal(answer, request),
     };
     Refusal { kind, again: super::http_body::again(answer) }

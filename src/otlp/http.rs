@@ -10,7 +10,7 @@ use super::answer::{
 };
 use super::compression::Problem;
 use super::http_body::{again, decoded, refusal};
-use super::request::{Payload, encoding_header};
+use super::payload::{Payload, encoding_header};
 use crate::config::Protocol;
 use crate::failure::FailureKind;
 use crate::observation::contains;
@@ -45,7 +45,7 @@ pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
         || status == StatusCode::BAD_REQUEST
             && decoded(answer, request).is_ok_and(|body| contains(&body, b"request body too large"));
     let kind = match is_too_large {
-        true => FailureKind::too_large(request.bytes),
+        true => request.too_large(),
         false => refusal(answer, request),
     };
     Verdict::Refused(Refusal { kind, again: again(answer) })

@@ -7,8 +7,7 @@ use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogBatch, SdkLogRecord};
 
-use super::Batch;
-use super::common::{Groups, Scope, elements, key_value, resource, unix_nanos};
+use super::common::{Groups, Items, Scope, elements, key_value, resource, unix_nanos};
 use super::schema::{
     any_value, export_logs_service_request, key_value_list, log_record, resource_logs, scope_logs,
 };
@@ -32,7 +31,7 @@ impl<'a> Logs<'a> {
     }
 }
 
-impl Batch for Logs<'_> {
+impl Items for Logs<'_> {
     fn len(&self) -> usize {
         self.records.len()
     }

@@ -9,8 +9,7 @@ use opentelemetry_sdk::metrics::data::{
     Metric, MetricData, ResourceMetrics, ScopeMetrics,
 };
 
-use super::Batch;
-use super::common::{Scope, attributes, resource, unix_nanos};
+use super::common::{Items, Scope, attributes, resource, unix_nanos};
 use super::schema::{
     buckets, exponential_histogram, exponential_histogram_data_point as exponential_point,
     export_metrics_service_request, gauge, histogram, histogram_data_point as histogram_point,
@@ -22,7 +21,7 @@ use super::wire::{LONG, MEDIUM, SHORT, Writer};
 #[derive(Debug)]
 pub(crate) struct Metrics<'a>(pub(crate) &'a ResourceMetrics);
 
-impl Batch for Metrics<'_> {
+impl Items for Metrics<'_> {
     fn len(&self) -> usize {
         self.0.scope_metrics().map(points_of_scope).sum()
     }

@@ -1,4 +1,4 @@
-//! The OpenTelemetry protocol: the SDK's data as messages, requests around them, and what a collector's answers mean.
+//! The OpenTelemetry protocol: the SDK's data as messages, the requests around them, and what a collector's answers mean.
 
 mod answer;
 mod common;
@@ -17,7 +17,7 @@ mod json_reader;
 mod logs;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod request;
+mod payload;
 mod schema;
 #[cfg(test)]
 #[cfg(all(feature = "logs", feature = "metrics", feature = "trace"))]
@@ -28,37 +28,18 @@ mod traces;
 pub(crate) mod whole;
 mod wire;
 
-use std::ops::Range;
-
 pub(crate) use answer::{Again, Answer, End, Refusal, RequestFacts, Verdict, judge};
+pub(crate) use common::Items;
 #[cfg(feature = "logs")]
 pub(crate) use logs::Logs;
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::Metrics;
-pub(crate) use request::Payload;
+pub(crate) use payload::{Empty, Encoding, Payload};
 #[cfg(feature = "trace")]
 pub(crate) use traces::Spans;
-use wire::Writer;
 
 #[cfg(feature = "http-json")]
 use crate::signal::Signal;
-
-/// What the SDK gives an exporter at once: items of one signal, which go into one request, or into several where one
-/// would be too large.
-pub(crate) trait Batch {
-    /// The number of items: spans, log records or data points.
-    fn len(&self) -> usize;
-
-    /// Writes the request that exports some of the items.
-    fn write(&self, items: Range<usize>, writer: &mut Writer);
-
-    /// The request that exports some of the items, behind what is in a buffer already.
-    fn encode(&self, items: Range<usize>, buffer: Vec<u8>) -> Vec<u8> {
-        let mut writer = Writer::new(buffer);
-        self.write(items, &mut writer);
-        writer.into_buffer()
-    }
-}
 
 /// A request in JSON.
 #[cfg(feature = "http-json")]

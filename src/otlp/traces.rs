@@ -6,8 +6,7 @@ use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, T
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::Batch;
-use super::common::{Groups, Scope, attributes, resource, unix_nanos};
+use super::common::{Groups, Items, Scope, attributes, resource, unix_nanos};
 use super::schema::{
     event, export_trace_service_request, link, resource_spans, scope_spans, span, status,
 };
@@ -24,7 +23,7 @@ pub(crate) struct Spans<'a> {
     pub(crate) spans: &'a [SpanData],
 }
 
-impl Batch for Spans<'_> {
+impl Items for Spans<'_> {
     fn len(&self) -> usize {
         self.spans.len()
     }

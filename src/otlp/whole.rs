@@ -7,7 +7,7 @@ use opentelemetry_sdk::logs::{LogBatch, SdkLogRecord};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{Batch, Logs, Metrics, Spans};
+use super::{Items, Logs, Metrics, Spans};
 
 /// The request that exports these spans.
 pub fn traces(resource: &Resource, spans: &[SpanData]) -> Vec<u8> {
@@ -25,6 +25,6 @@ pub fn metrics(metrics: &ResourceMetrics) -> Vec<u8> {
     whole(&Metrics(metrics))
 }
 
-fn whole(batch: &impl Batch) -> Vec<u8> {
+fn whole(batch: &impl Items) -> Vec<u8> {
     batch.encode(0..batch.len(), Vec::new())
 }

@@ -14,18 +14,18 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 #[cfg(feature = "trace")]
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use crate::exporter::Ledger;
+use crate::export::ExportStats;
 
 /// Hands everything on.
 #[derive(Debug)]
 pub(super) struct Counting<P> {
     processor: P,
-    ledger: Arc<Ledger>,
+    stats: Arc<ExportStats>,
 }
 
 impl<P> Counting<P> {
-    pub(super) fn new(processor: P, ledger: Arc<Ledger>) -> Self {
-        Self { processor, ledger }
+    pub(super) fn new(processor: P, stats: Arc<ExportStats>) -> Self {
+        Self { processor, stats }
     }
 }
 
@@ -36,7 +36,7 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
     }
 
     fn on_end(&self, span: SpanData) {
-        self.ledger.enqueue();
+        self.stats.enqueue();
         self.processor.on_end(span);
     }
 
@@ -56,7 +56,7 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
 #[cfg(feature = "logs")]
 impl<P: LogProcessor> LogProcessor for Counting<P> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.ledger.enqueue();
+        self.stats.enqueue();
         self.processor.emit(record, scope);
     }
 

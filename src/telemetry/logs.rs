@@ -15,12 +15,12 @@ use crate::error::Error;
 use crate::signal::Signal;
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
-    let Setup { exporters, delivery, resource, outputs } = setup;
+    let Setup { exporters, drain, resource, outputs } = setup;
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for output in *outputs {
         builder = match output {
             Output::Otlp => {
-                let exporter = exporters.log_exporter_for(delivery)?;
+                let exporter = exporters.log_exporter_for(drain)?;
                 let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } =
                     exporters.sdk().batch_logs;
                 let batch = BatchConfigBuilder::default()
@@ -30,8 +30,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
                     .build();
                 let processor =
                     BatchLogProcessor::builder(exporter).with_batch_config(batch).build();
-                builder
-                    .with_log_processor(Counting::new(processor, exporters.ledger(Signal::Logs)?))
+                builder.with_log_processor(Counting::new(processor, exporters.stats(Signal::Logs)?))
             }
             Output::Console => console(builder),
         };

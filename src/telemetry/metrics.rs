@@ -24,13 +24,13 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const CONSOLE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
-    let Setup { exporters, delivery, resource, outputs } = setup;
+    let Setup { exporters, drain, resource, outputs } = setup;
     let interval = exporters.sdk().metric_interval;
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
     for output in *outputs {
         builder = match output {
             Output::Otlp => {
-                let exporter = exporters.metric_exporter_for(delivery)?;
+                let exporter = exporters.metric_exporter_for(drain)?;
                 builder.with_reader(reader(exporter, interval.unwrap_or(INTERVAL)))
             }
             Output::Console => console(builder, interval),

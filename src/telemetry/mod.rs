@@ -31,7 +31,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use self::claim::Claim;
 use crate::config::{Output, Warning, is_unnamed};
 use crate::error::{Error, Lost};
-use crate::exporter::Delivery;
+use crate::export::Drain;
 use crate::exporters::Exporters;
 use crate::failure::FailureKind;
 use crate::net::Runtime;
@@ -63,7 +63,7 @@ const SIGNALS: &[(Signal, Make)] = &[
 /// What a provider is made from.
 struct Setup<'a> {
     exporters: &'a Exporters,
-    delivery: &'a Arc<Delivery>,
+    drain: &'a Arc<Drain>,
     resource: Resource,
     /// Where the signal goes: somewhere.
     outputs: &'a [Output],
@@ -125,7 +125,7 @@ pub fn init() -> Result<Telemetry, Error> {
 #[derive(Debug)]
 pub struct Telemetry {
     exporters: Exporters,
-    delivery: Arc<Delivery>,
+    drain: Arc<Drain>,
     /// Taken by the shutdown.
     providers: Vec<Arc<dyn Provider>>,
     /// Dropped after the shutdown.
@@ -153,9 +153,9 @@ impl Exporters {
         let claim = Claim::take()?;
         let switches = self.switches();
         switches.check_console(cfg!(feature = "console"))?;
-        let delivery = Delivery::new();
+        let drain = Drain::new();
         let mut telemetry =
-            Telemetry { exporters: self.clone(), delivery, providers: Vec::new(), claim };
+            Telemetry { exporters: self.clone(), drain, providers: Vec::new(), claim };
         let on = SIGNALS.iter().map(|(signal, make)| (switches.outputs(*signal), make));
         let mut on = on.filter(|(outputs, _)| !outputs.is_empty()).peekable();
         if on.peek().is_none() {
@@ -167,8 +167,8 @@ impl Exporters {
             Warning::UnknownService.tell();
         }
         for (outputs, make) in on {
-            let delivery = &telemetry.delivery;
-            let setup = Setup { exporters: self, delivery, resource: resource.clone(), outputs };
+            let drain = &telemetry.drain;
+            let setup = Setup { exporters: self, drain, resource: resource.clone(), outputs };
             telemetry.providers.push(make(&setup)?);
         }
         Ok(telemetry)
@@ -214,13 +214,13 @@ impl Telemetry {
             std::mem::forget(providers);
             return Err(Error::Forked);
         }
-        let failed_before: Vec<u64> = providers
+        let lost_before: Vec<u64> = providers
             .iter()
-            .map(|provider| self.delivery.tally(provider.signal()).failed)
+            .map(|provider| self.exporters.counts(provider.signal()).lost())
             .collect();
         let timeout = timeout.min(MAX_TIMEOUT);
         let end = Instant::now() + timeout;
-        self.delivery.drain_by(end);
+        self.drain.by(end);
 
         let (report, reports) = mpsc::channel();
         for provider in &providers {
@@ -246,7 +246,7 @@ impl Telemetry {
         }
         let lost: Vec<Lost> = providers
             .iter()
-            .zip(failed_before)
+            .zip(lost_before)
             .filter_map(|(provider, before)| {
                 let signal = provider.signal();
                 self.lost(signal, before, results.remove(&signal), timeout)
@@ -259,12 +259,12 @@ impl Telemetry {
     fn lost(
         &self,
         signal: Signal,
-        failed_before: u64,
+        lost_before: u64,
         result: Option<OTelSdkResult>,
         timeout: Duration,
     ) -> Option<Lost> {
-        let (tally, mut queued) =
-            self.delivery.tally_with(signal, || self.exporters.queued(signal));
+        let counts = self.exporters.counts(signal);
+        let mut queued = counts.queued;
         let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
         if queued > 0 && !unfinished {
             // It was full, which the SDK warns of, where somebody subscribes to that.
@@ -281,10 +281,12 @@ impl Telemetry {
             );
             queued = 0;
         }
-        let items = tally.in_flight + tally.failed - failed_before + queued;
+        let items = counts.in_flight + counts.lost() - lost_before + queued;
         let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
-        let failure =
-            tally.failure.or_else(|| self.exporters.failure(signal, FailureKind::Shutdown));
+        let failure = counts
+            .current_failure()
+            .cloned()
+            .or_else(|| self.exporters.failure(signal, FailureKind::Shutdown));
         (items > 0 || failed).then(|| Lost {
             signal,
             items,

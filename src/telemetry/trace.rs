@@ -24,7 +24,7 @@ use crate::exporters::Exporters;
 use crate::signal::Signal;
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
-    let Setup { exporters, delivery, resource, outputs } = setup;
+    let Setup { exporters, drain, resource, outputs } = setup;
     let sdk = exporters.sdk();
     let mut builder = SdkTracerProvider::builder()
         .with_resource(resource.clone())
@@ -33,7 +33,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     for output in *outputs {
         builder = match output {
             Output::Otlp => {
-                let exporter = exporters.span_exporter_for(delivery)?;
+                let exporter = exporters.span_exporter_for(drain)?;
                 let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } =
                     sdk.batch_spans;
                 let batch = BatchConfigBuilder::default()
@@ -43,10 +43,8 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
                     .build();
                 let processor =
                     BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
-                builder.with_span_processor(Counting::new(
-                    processor,
-                    exporters.ledger(Signal::Traces)?,
-                ))
+                builder
+                    .with_span_processor(Counting::new(processor, exporters.stats(Signal::Traces)?))
             }
             Output::Console => console(builder),
         };

@@ -27,7 +27,7 @@ use self::connection::{Connection, Exchanged, Lost};
 use self::connector::Connector;
 use self::pool::Pool;
 use self::retry::Backoff;
-use crate::config::{Retry, Settings, is_reserved};
+use crate::config::{Protocol, Retry, Settings, is_reserved};
 use crate::failure::FailureKind;
 use crate::lock::lock;
 use crate::net::{Runtime, blocking};
@@ -75,10 +75,13 @@ pub(crate) struct Call {
     pub(crate) signal: Signal,
     pub(crate) path: PathAndQuery,
     pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) protocol: Protocol,
     pub(crate) payload: Payload,
     /// The most that is read of an answer, in bytes.
     pub(crate) max_response_size: usize,
-    /// `None` for no limit.
+    /// When the export began, of which this may be one request of several.
+    pub(crate) begun: Instant,
+    /// How long the export may take from then; `None` for no limit.
     pub(crate) timeout: Option<Duration>,
     /// An instant by which the export must end, once there is one.
     pub(crate) drain: watch::Receiver<Option<std::time::Instant>>,
@@ -161,6 +164,11 @@ impl Transport {
         self.pool.credentials()
     }
 
+    /// Counts the connections that were made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.pool.connections()
+    }
+
     /// What the last dial saw.
     pub(crate) fn observed(&self) -> Observation {
         self.pool.observed()
@@ -241,8 +249,9 @@ impl Transport {
             };
             lock(progress).begin(&connection);
             let facts = RequestFacts {
-                protocol: call.payload.protocol,
-                bytes: call.payload.body.len(),
+                protocol: call.protocol,
+                bytes: call.payload.sent_size(),
+                uncompressed: call.payload.uncompressed_size(),
                 headers: [&call.headers, &extra],
                 max_response_size: call.max_response_size,
             };
@@ -371,9 +380,8 @@ struct Deadline {
 }
 
 impl Deadline {
-    /// Of an export that begins now.
     fn new(call: &Call) -> Self {
-        let until = |after| Some((after, Instant::now().checked_add(after)?));
+        let until = |after| Some((after, call.begun.checked_add(after)?));
         Self { timeout: call.timeout.and_then(until), drain: call.drain.clone() }
     }
 

@@ -34,6 +34,8 @@ struct Slots {
     shared: Option<Arc<Connection>>,
     /// HTTP/1.1 connections that wait for their next export.
     idle: Vec<Arc<Connection>>,
+    /// Counts the connections that were made.
+    opened: u64,
     /// How the last dial failed, when, and with which generation of credentials.
     failure: Option<(Instant, u64, FailureKind)>,
 }
@@ -70,6 +72,11 @@ impl Pool {
     pub(super) fn late(&self, after: Duration) -> Option<FailureKind> {
         let goes_on = self.dialling.try_lock().is_err();
         goes_on.then(|| self.connector.late(&lock(&self.observed), after))
+    }
+
+    /// Counts the connections that were made.
+    pub(super) fn connections(&self) -> u64 {
+        lock(&self.slots).opened
     }
 
     /// Has the credentials looked at, if it is time to.
@@ -137,6 +144,7 @@ impl Pool {
         match opened {
             Ok(connection) => {
                 let connection = Arc::new(connection);
+                slots.opened += 1;
                 match connection.is_http2() {
                     true => slots.shared = Some(Arc::clone(&connection)),
                     // For whoever comes first, if the export that began the dial has ended.

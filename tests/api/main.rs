@@ -22,6 +22,7 @@ mod servers;
 mod sharing;
 mod soak;
 mod testing;
+mod too_large;
 mod trust;
 mod warnings;
 mod wire;

@@ -97,7 +97,7 @@ fn http_statuses() {
             if let Err(error) = result {
                 let error = error.to_string();
                 let words = match status {
-                    413 => "it is too large".to_owned(),
+                    413 => "too large".to_owned(),
                     status => format!("HTTP status {status}"),
                 };
                 assert!(error.contains(&words), "{error}");

@@ -154,10 +154,18 @@ impl<'a> Context<'a> {
             FailureKind::Deadline { after } => format!("no answer within {after:?}"),
             FailureKind::Shutdown => "shutting down left no more time".to_owned(),
             FailureKind::TooLarge { bytes, uncompressed } => {
+                let item = self.settings.signal.item();
                 let plain = uncompressed
                     .map(|plain| format!(" ({plain} before compression)"))
                     .unwrap_or_default();
-                format!("the collector refused a batch of {bytes} bytes{plain}: it is too large")
+                format!(
+                    "the collector refused a single {item} as too large, in a request of {bytes} \
+                     bytes{plain}"
+                )
+            }
+            FailureKind::OverRequestLimit { bytes, limit } => {
+                let item = self.settings.signal.item();
+                format!("a request with a single {item} has {bytes} bytes, and {limit} are allowed")
             }
             FailureKind::Redirect { status, location } => {
                 let place = location.as_deref().unwrap_or("a place that it does not name");

@@ -9,7 +9,6 @@ use super::{Context, is_forbidden};
 use crate::config::{Origin, Variable};
 use crate::failure::FailureKind;
 use crate::observation::Spoken;
-use crate::signal::Signal;
 use crate::text::named;
 
 /// What is meant to listen where.
@@ -180,22 +179,23 @@ impl Context<'_> {
                 "give shutdown() more time, or see why the collector is slow".to_owned()
             }
             FailureKind::TooLarge { .. } => {
-                let batch = match self.settings.signal {
-                    Signal::Traces => "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-                    Signal::Logs => "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
-                    Signal::Metrics => "the number of attribute sets",
+                let item = self.settings.signal.item();
+                let (setting, place) = match self.settings.protocol.is_grpc() {
+                    true => (
+                        "`max_recv_msg_size_mib` (4 by default, after decompression)",
+                        "the collector's gRPC receiver",
+                    ),
+                    false => (
+                        "`max_request_body_size`",
+                        "the collector's HTTP receiver, or of what stands before it",
+                    ),
                 };
-                match self.settings.protocol.is_grpc() {
-                    true => format!(
-                        "lower {batch}, or raise `max_recv_msg_size_mib` (4 by default, after \
-                         decompression) of the collector's gRPC receiver"
-                    ),
-                    false => format!(
-                        "lower {batch}, or raise `max_request_body_size` of the collector's HTTP \
-                         receiver, or of what stands before it"
-                    ),
-                }
+                format!("record less in one {item}, or raise {setting} of {place}")
             }
+            FailureKind::OverRequestLimit { .. } => format!(
+                "record less in one {}, or raise the limit by with_max_request_size()",
+                self.settings.signal.item()
+            ),
             FailureKind::Http { status: 401 | 403, .. }
             | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => {
                 let expiring = match &self.settings.headers.origin {

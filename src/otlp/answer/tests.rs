@@ -99,6 +99,7 @@ fn judged(protocol: Protocol, answer: &Answer, sent: &HeaderMap, limit: usize) -
     let request = RequestFacts {
         protocol,
         bytes: 7,
+        uncompressed: None,
         headers: [sent, &HeaderMap::new()],
         max_response_size: limit,
     };

@@ -309,12 +309,13 @@ impl<'a> Source<'a> {
     ) {
         let temporality = self.one_of(&[Temporality::Cumulative, Temporality::Delta]);
         let boundaries = self.many(5, |source| f64::from(source.byte()));
-        let (max_size, record_min_max) = (1 + self.below(20) as u32, self.bool());
+        let (max_size, record_min_max) = (2 + self.below(20) as u32, self.bool());
         let view = move |instrument: &Instrument| {
             let aggregation = match instrument.name() {
                 name if name.starts_with("exponential") => Aggregation::Base2ExponentialHistogram {
                     max_size,
-                    max_scale: 20,
+                    // With 20, the SDK's arithmetic overflows between the smallest and the largest double.
+                    max_scale: 19,
                     record_min_max,
                 },
                 name if name.starts_with("explicit") => {

@@ -4,6 +4,7 @@ mod data;
 mod differences;
 mod python;
 mod upstream;
+mod wire;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
@@ -19,7 +20,7 @@ use prost::Message;
 
 use self::data::Source;
 use self::upstream::Canonical;
-use super::{Batch, Metrics, Spans, to_json, whole};
+use super::{Items, Metrics, Spans, to_json, whole};
 use crate::signal::Signal;
 
 /// Both messages in one form, after ours was decoded.
@@ -42,7 +43,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn spans_are_those_of_upstream(bytes in bytes()) {
@@ -73,6 +74,11 @@ proptest! {
         });
         prop_assert_eq!(checked, None);
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn json_is_that_of_upstream(bytes in bytes()) {

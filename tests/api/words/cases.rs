@@ -748,21 +748,21 @@ pub(super) const CASES: &[Case] = &[
     answer(
         "HTTP status 413",
         "too_large",
-        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "max_request_body_size"],
+        &["a single span", "max_request_body_size"],
         &[HttpProtobuf],
         |ground| replying(ground, || Reply::Http { status: 413, headers: Vec::new() }),
     ),
     answer(
         "HTTP status 413 to what is compressed",
         "too_large",
-        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "62 before compression"],
+        &["a single span", "62 before compression"],
         &[HttpProtobuf],
         |ground| compressed(ground, || Reply::Http { status: 413, headers: Vec::new() }),
     ),
     answer(
         "The message is too large for the gRPC server",
         "too_large",
-        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "max_recv_msg_size_mib"],
+        &["a single span", "max_recv_msg_size_mib"],
         &[Grpc],
         |ground| {
             replying(ground, || {
@@ -773,7 +773,7 @@ pub(super) const CASES: &[Case] = &[
     answer(
         "The compressed message is too large for the gRPC server",
         "too_large",
-        &["OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "62 before compression", "after decompression"],
+        &["a single span", "62 before compression", "after decompression"],
         &[Grpc],
         |ground| {
             compressed(ground, || {

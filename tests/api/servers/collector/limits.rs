@@ -1,5 +1,6 @@
 //! The limits of a Collector: the size of a message, its memory, the age of a connection, pings.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::process::Command;
@@ -24,21 +25,46 @@ fn export_spans(exporters: &Exporters, spans: usize) -> Result<(), String> {
     block_on(exporter.export(batch.collect())).map_err(|error| error.to_string())
 }
 
+/// How often each name is there.
+fn counted(names: Vec<String>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for name in names {
+        *counted.entry(name).or_default() += 1;
+    }
+    counted
+}
+
 #[test]
-fn a_batch_that_is_too_large_is_named() {
+fn a_batch_that_is_too_large_arrives_in_parts() {
+    let limits = [on_grpc("max_recv_msg_size_mib: 1"), on_http("max_request_body_size: 1048576")];
+    for protocol in TRANSPORTS {
+        for compression in [None, Some(Compression::Gzip)] {
+            let Some(deployment) = Deployment::start(&limits) else { return };
+            let builder = deployment.builder(protocol).with_compression(compression);
+            let exporters = builder.build().unwrap();
+            export_spans(&exporters, 40_000).unwrap();
+            let received = counted(deployment.collector.received(Signal::Traces));
+            let expected = (0..40_000).map(|n| (n.to_string(), 1)).collect();
+            assert!(received == expected, "{protocol}, {compression:?}: {}", received.len());
+            assert_eq!(status_of(&exporters, Signal::Traces).dropped, 0);
+        }
+    }
+}
+
+#[test]
+fn a_span_that_is_too_large_is_named() {
     let limits = [on_grpc("max_recv_msg_size_mib: 1"), on_http("max_request_body_size: 1048576")];
     let Some(deployment) = Deployment::start(&limits) else { return };
     for protocol in TRANSPORTS {
-        for compression in [None, Some(Compression::Gzip)] {
-            let builder = deployment.builder(protocol).with_compression(compression);
-            let exporters = builder.build().unwrap();
-            let error = export_spans(&exporters, 40_000).unwrap_err();
-            let failure = last_failure(&exporters, Signal::Traces);
-            let is_named = matches!(failure.kind(), FailureKind::TooLarge { .. });
-            assert!(is_named, "{protocol}, {compression:?}: {error}");
-        }
+        let exporters = deployment.builder(protocol).build().unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        let large = SpanData { name: "x".repeat(1 << 20).into(), ..span("") };
+        let error = block_on(exporter.export(vec![large, span("small")])).unwrap_err();
+        let failure = last_failure(&exporters, Signal::Traces);
+        let is_named = matches!(failure.kind(), FailureKind::TooLarge { .. });
+        assert!(is_named, "{protocol}: {error}");
     }
-    assert_eq!(deployment.collector.received(Signal::Traces), [] as [&str; 0]);
+    assert_eq!(deployment.collector.received(Signal::Traces), ["small", "small"]);
 }
 
 /// It refuses until it is started again without a limiter.

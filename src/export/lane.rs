@@ -1,0 +1,218 @@
+//! One signal's way from the SDK's data to its collector.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use http::HeaderMap;
+use http::header::{HeaderValue, USER_AGENT};
+use opentelemetry::Context;
+use opentelemetry::context::FutureExt;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use tokio::sync::watch;
+
+use super::stats::ExportStats;
+use crate::config::Settings;
+use crate::failure::{Failure, FailureKind};
+use crate::lock::lock;
+use crate::otlp::{Empty, Encoding, Items, Payload};
+use crate::transport::{Call, Transport};
+
+/// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
+const AGENT: &str =
+    concat!("otlp-mtls/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33");
+
+/// The instant by which all exports must end, once there is one.
+#[derive(Debug)]
+pub(crate) struct Drain(watch::Sender<Option<Instant>>);
+
+impl Drain {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(watch::Sender::new(None)))
+    }
+
+    /// Ends every export by an instant, those included that have not begun.
+    pub(crate) fn by(&self, instant: Instant) {
+        self.0.send_replace(Some(instant));
+    }
+}
+
+/// One signal's way to its collector: it encodes, sends, and counts what becomes of each item.
+pub(crate) struct Lane {
+    settings: Arc<Settings>,
+    headers: Arc<HeaderMap>,
+    /// `None` after the shutdown: OpenTelemetry's globals keep an exporter for ever, but not its connection.
+    transport: Mutex<Option<Arc<Transport>>>,
+    stats: Arc<ExportStats>,
+    drain: Arc<Drain>,
+    /// The size of the last request, in bytes: the next one is likely to be as large.
+    last_size: AtomicUsize,
+    refused: Mutex<Option<RefusedSize>>,
+}
+
+/// A size, in bytes, at which the collector has refused a request as too large.
+///
+/// Of a connection: behind another one may be a collector with another limit.
+#[derive(Clone, Copy)]
+struct RefusedSize {
+    connection: u64,
+    bytes: usize,
+}
+
+/// What became of a request.
+enum Sent {
+    /// What the collector has accepted it may have remarked on.
+    Accepted(Option<Failure>),
+    /// It is to be sent in parts.
+    TooLarge,
+    Failed(Failure),
+}
+
+impl Lane {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        transport: Arc<Transport>,
+        stats: Arc<ExportStats>,
+        drain: Arc<Drain>,
+    ) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.extend(settings.headers.value.clone());
+        Self {
+            headers: Arc::new(headers),
+            settings,
+            transport: Mutex::new(Some(transport)),
+            stats,
+            drain,
+            last_size: AtomicUsize::new(0),
+            refused: Mutex::default(),
+        }
+    }
+
+    /// For the exporters' own `shutdown`: after it, nothing is exported.
+    pub(super) fn shut_down(&self) -> OTelSdkResult {
+        lock(&self.transport).take().map(drop).ok_or(OTelSdkError::AlreadyShutdown)
+    }
+
+    /// Exports a batch by one request, or by several where one is too large. Without items there is
+    /// [nothing to send](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-request-response).
+    pub(super) async fn export(&self, batch: &impl Items) -> OTelSdkResult {
+        let transport = lock(&self.transport).clone().ok_or(OTelSdkError::AlreadyShutdown)?;
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        let context = Context::current().with_telemetry_suppressed();
+        self.export_by(&transport, batch).with_context(context).await
+    }
+
+    async fn export_by(&self, transport: &Arc<Transport>, batch: &impl Items) -> OTelSdkResult {
+        let begun = Instant::now();
+        let mut in_flight = self.stats.begin(batch.len() as u64);
+        // What is still to be sent, the next part last.
+        let whole = 0..batch.len();
+        let mut parts = vec![whole];
+        while let Some(part) = parts.pop() {
+            match self.send_part(transport, batch, part.clone(), begun).await {
+                Sent::Accepted(remark) => in_flight.accepted(part.len(), remark),
+                Sent::Failed(failure) => in_flight.dropped(part.len(), failure),
+                Sent::TooLarge => {
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
+                }
+            }
+        }
+        in_flight.end()
+    }
+
+    /// Sends some of a batch's items by one request.
+    async fn send_part(
+        &self,
+        transport: &Arc<Transport>,
+        batch: &impl Items,
+        part: Range<usize>,
+        begun: Instant,
+    ) -> Sent {
+        let is_single = part.len() == 1;
+        let payload = self.encoding().encode(batch, part, self.last_size.load(Ordering::Relaxed));
+        let bytes = payload.size();
+        self.last_size.store(bytes, Ordering::Relaxed);
+        let limit = self.settings.max_request_size;
+        if bytes > limit && is_single {
+            return Sent::Failed(self.failure(FailureKind::OverRequestLimit { bytes, limit }));
+        }
+        if bytes > limit || self.is_refused(transport, bytes) && !is_single {
+            return Sent::TooLarge;
+        }
+        match self.send(transport, payload, begun).await {
+            Ok(remark) => Sent::Accepted(remark),
+            Err(failure) if matches!(failure.kind(), FailureKind::TooLarge { .. }) => {
+                let connection = transport.connections();
+                *lock(&self.refused) = Some(RefusedSize { connection, bytes });
+                if is_single { Sent::Failed(failure) } else { Sent::TooLarge }
+            }
+            Err(failure) => Sent::Failed(failure),
+        }
+    }
+
+    /// Whether the collector has refused no more than this on the connection that there is.
+    fn is_refused(&self, transport: &Transport, bytes: usize) -> bool {
+        lock(&self.refused).is_some_and(|refused| {
+            bytes >= refused.bytes && refused.connection == transport.connections()
+        })
+    }
+
+    /// Sends a request without items, whatever is counted: for a check.
+    pub(crate) async fn probe(&self) -> Result<Option<Failure>, Failure> {
+        let transport = lock(&self.transport).clone();
+        let transport = transport.ok_or_else(|| self.failure(FailureKind::Shutdown))?;
+        let payload = self.encoding().encode(&Empty, 0..0, 0);
+        self.send(&transport, payload, Instant::now()).await
+    }
+
+    /// What the collector has accepted it may have remarked on.
+    async fn send(
+        &self,
+        transport: &Arc<Transport>,
+        payload: Payload,
+        begun: Instant,
+    ) -> Result<Option<Failure>, Failure> {
+        let call = Call {
+            signal: self.settings.signal,
+            path: self.settings.endpoint.path.clone(),
+            headers: Arc::clone(&self.headers),
+            protocol: *self.settings.protocol,
+            payload,
+            max_response_size: self.settings.max_response_size,
+            begun: begun.into(),
+            timeout: *self.settings.timeout,
+            drain: self.drain.0.subscribe(),
+        };
+        match transport.send(call).await {
+            Ok(remark) => Ok(remark.map(|kind| self.failure(kind))),
+            Err(kind) => Err(Failure::new(kind, &self.settings, transport.credentials().as_ref())),
+        }
+    }
+
+    fn encoding(&self) -> Encoding {
+        let Settings { signal, protocol, compression, .. } = &*self.settings;
+        Encoding { signal: *signal, protocol: **protocol, compression: **compression }
+    }
+
+    /// A failure in which credentials have no part.
+    fn failure(&self, kind: FailureKind) -> Failure {
+        Failure::new(kind, &self.settings, None)
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { signal, endpoint, protocol, .. } = &*self.settings;
+        f.debug_struct("Lane")
+            .field("signal", signal)
+            .field("endpoint", &format_args!("{endpoint}{}", endpoint.shown_path()))
+            .field("protocol", protocol)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! What became of each item of one signal: the only counters there are. `status()`, the metrics and the result of a
+//! shutdown read them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+
+use super::notify::FailureNotifier;
+use crate::failure::{Failure, FailureKind};
+use crate::lock::lock;
+use crate::signal::Signal;
+
+/// Counts of one signal since the exporters were built.
+#[derive(Debug)]
+pub(crate) struct ExportStats {
+    signal: Signal,
+    counts: Mutex<Counts>,
+    enqueued: AtomicU64,
+    notifier: Arc<FailureNotifier>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// Exports of which no item was dropped.
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// Items, as all below.
+    pub(crate) delivered: u64,
+    /// Those that the collector rejected of what it accepted.
+    pub(crate) rejected: u64,
+    /// Those whose request has failed, by [`FailureKind::name`]. Those of exports that were given up are there as
+    /// `cancelled`.
+    pub(crate) dropped: Vec<(&'static str, Dropped)>,
+    pub(crate) in_flight: u64,
+    /// Those that the SDK was given to batch, and of which no export was begun.
+    pub(crate) queued: u64,
+    pub(crate) last_failed: Option<SystemTime>,
+    pub(crate) last_failure: Option<Failure>,
+    pub(crate) last_success: Option<SystemTime>,
+}
+
+/// Exports that failed, and items that were dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    pub(crate) exports: u64,
+    pub(crate) items: u64,
+}
+
+impl Counts {
+    pub(crate) fn dropped_items(&self) -> u64 {
+        self.dropped.iter().map(|(_, dropped)| dropped.items).sum()
+    }
+
+    /// Items that the collector does not have, though their export has ended.
+    pub(crate) fn lost(&self) -> u64 {
+        self.dropped_items() + self.rejected
+    }
+
+    /// Why the last export failed, if the last one did.
+    pub(crate) fn current_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref().filter(|_| self.last_failed >= self.last_success)
+    }
+
+    fn dropped_as(&mut self, kind: &'static str) -> &mut Dropped {
+        let known = self.dropped.iter().position(|(known, _)| *known == kind);
+        let index = known.unwrap_or(self.dropped.len());
+        if known.is_none() {
+            self.dropped.push((kind, Dropped::default()));
+        }
+        &mut self.dropped[index].1
+    }
+}
+
+impl ExportStats {
+    pub(crate) fn new(signal: Signal, notifier: Arc<FailureNotifier>) -> Self {
+        Self { signal, counts: Mutex::default(), enqueued: AtomicU64::new(0), notifier }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let counts = lock(&self.counts).clone();
+        let taken = counts.delivered + counts.lost() + counts.in_flight;
+        let queued = self.enqueued.load(Ordering::Relaxed).saturating_sub(taken);
+        Counts { queued, ..counts }
+    }
+
+    /// Counts an item that the SDK is given to batch.
+    pub(crate) fn enqueue(&self) {
+        self.enqueued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Begins an export of so many items.
+    pub(super) fn begin(&self, items: u64) -> InFlight<'_> {
+        lock(&self.counts).in_flight += items;
+        InFlight { stats: self, items, rejected: 0, dropped: None, remark: None }
+    }
+}
+
+/// One export. Each of its items is delivered, rejected or dropped, once.
+pub(super) struct InFlight<'a> {
+    stats: &'a ExportStats,
+    /// Items of which nothing is known yet.
+    items: u64,
+    rejected: u64,
+    /// Why the first items that were dropped were.
+    dropped: Option<Failure>,
+    /// What the collector remarked on items that it accepted.
+    remark: Option<Failure>,
+}
+
+impl InFlight<'_> {
+    /// Counts items that the collector has accepted. Some of them it may have rejected, as the remark then says.
+    pub(super) fn accepted(&mut self, items: usize, remark: Option<Failure>) {
+        let items = self.take(items);
+        let rejected = match remark.as_ref().map(Failure::kind) {
+            Some(FailureKind::Rejected { items: rejected, .. }) => items.min(*rejected),
+            _ => 0,
+        };
+        self.rejected += rejected;
+        let mut counts = lock(&self.stats.counts);
+        counts.in_flight -= items;
+        counts.delivered += items - rejected;
+        counts.rejected += rejected;
+        if let Some(remark) = remark {
+            counts.last_failure = Some(remark.clone());
+            // Whoever is told may ask for the status.
+            drop(counts);
+            self.stats.notifier.notify(&remark);
+            self.remark = Some(remark);
+        }
+    }
+
+    /// Counts items that are lost.
+    pub(super) fn dropped(&mut self, items: usize, failure: Failure) {
+        let items = self.take(items);
+        let mut counts = lock(&self.stats.counts);
+        counts.in_flight -= items;
+        counts.dropped_as(failure.kind().name()).items += items;
+        counts.last_failure = Some(failure.clone());
+        drop(counts);
+        self.stats.notifier.notify(&failure);
+        self.dropped.get_or_insert(failure);
+    }
+
+    /// Ends the export, and tells the SDK how.
+    pub(super) fn end(self) -> OTelSdkResult {
+        match &self.dropped {
+            Some(failure) => Err(OTelSdkError::InternalFailure(failure.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, items: usize) -> u64 {
+        let items = (items as u64).min(self.items);
+        self.items -= items;
+        items
+    }
+}
+
+/// Items that are still in flight are lost: the export was given up.
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let now = SystemTime::now();
+        let mut counts = lock(&self.stats.counts);
+        let failed = self.dropped.as_ref().map(|failure| failure.kind().name());
+        match failed.or((self.items > 0).then_some("cancelled")) {
+            Some(kind) => {
+                counts.in_flight -= self.items;
+                counts.failed += 1;
+                counts.last_failed = Some(now);
+                counts.dropped_as("cancelled").items += self.items;
+                counts.dropped_as(kind).exports += 1;
+            }
+            None => {
+                counts.succeeded += 1;
+                counts.last_success = Some(now);
+                if self.rejected > 0 {
+                    counts.last_failed = Some(now);
+                }
+                drop(counts);
+                self.stats.notifier.note_success(self.stats.signal, self.remark.as_ref());
+            }
+        }
+    }
+}
