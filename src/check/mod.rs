@@ -81,6 +81,8 @@ impl Exporters {
             let live = live.await.unwrap_or_else(|lost| Live::lost(&probe, &lost));
             signals.push(live.report(&probe));
         }
+        // What it has found may be in order by now, or wait for nothing but another attempt.
+        self.end_windows();
         self.report(signals)
     }
 

@@ -156,14 +156,16 @@ impl Retry {
         self
     }
 
-    /// Sets the wait before the second attempt; each further wait is 1.5 times as long.
+    /// Sets the wait before the second attempt; each further wait is 1.5 times as long. The shortest is
+    /// 10 ms.
     #[must_use]
     pub fn with_initial_backoff(mut self, backoff: Duration) -> Self {
         self.initial_backoff = backoff;
         self
     }
 
-    /// Sets the longest wait between two attempts, give or take a fifth.
+    /// Sets the longest wait between two attempts, give or take a fifth. One that the collector asks for
+    /// may be longer: up to five minutes, where the timeout is unlimited.
     #[must_use]
     pub fn with_max_backoff(mut self, backoff: Duration) -> Self {
         self.max_backoff = backoff;

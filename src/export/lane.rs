@@ -17,8 +17,9 @@ use super::stats::ExportStats;
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
+use crate::net::NetError;
 use crate::otlp::{Empty, Encoding, Items, Payload};
-use crate::transport::{Call, Transport};
+use crate::transport::{Call, Pace, Transport};
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str =
@@ -47,6 +48,7 @@ pub(crate) struct Lane {
     transport: Mutex<Option<Arc<Transport>>>,
     stats: Arc<ExportStats>,
     drain: Arc<Drain>,
+    pace: Arc<Pace>,
     /// The size of the last request, in bytes: the next one is likely to be as large.
     last_size: AtomicUsize,
     refused: Mutex<Option<RefusedSize>>,
@@ -76,6 +78,7 @@ impl Lane {
         transport: Arc<Transport>,
         stats: Arc<ExportStats>,
         drain: Arc<Drain>,
+        pace: Arc<Pace>,
     ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -86,6 +89,7 @@ impl Lane {
             transport: Mutex::new(Some(transport)),
             stats,
             drain,
+            pace,
             last_size: AtomicUsize::new(0),
             refused: Mutex::default(),
         }
@@ -188,11 +192,17 @@ impl Lane {
             begun: begun.into(),
             timeout: *self.settings.timeout,
             drain: self.drain.0.subscribe(),
+            pace: Arc::clone(&self.pace),
         };
-        match transport.send(call).await {
-            Ok(remark) => Ok(remark.map(|kind| self.failure(kind))),
-            Err(kind) => Err(Failure::new(kind, &self.settings, transport.credentials().as_ref())),
-        }
+        let NetError { kind, evidence, next_attempt, .. } = match transport.send(call).await {
+            Ok(remark) => return Ok(remark.map(|kind| self.failure(kind))),
+            Err(error) => error,
+        };
+        let failure = Failure::new(kind, &self.settings, evidence.credentials.as_ref());
+        Err(match next_attempt {
+            Some(at) => failure.remembered(at.saturating_duration_since(Instant::now())),
+            None => failure,
+        })
     }
 
     fn encoding(&self) -> Encoding {

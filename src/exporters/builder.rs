@@ -432,7 +432,8 @@ impl ExportersBuilder {
                 }
             };
             let stats = Arc::new(ExportStats::new(signal, Arc::clone(&notifier)));
-            lines.insert(signal, Line { settings: Arc::new(settings), stats, shared });
+            let (settings, pace) = (Arc::new(settings), Arc::default());
+            lines.insert(signal, Line { settings, stats, pace, shared });
         }
         let mut sdk_warnings = Vec::new();
         let sdk = Sdk::resolve(&layers, &mut sdk_warnings);

@@ -9,7 +9,7 @@ mod peers;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
@@ -25,7 +25,7 @@ use crate::net::Runtime;
 use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
-use crate::transport::{HeaderProvider, Policy, Transport};
+use crate::transport::{HeaderProvider, Pace, Policy, Transport};
 
 #[cfg(feature = "metrics")]
 pub(crate) use books::{SignalBooks, StoreBooks};
@@ -57,6 +57,7 @@ struct Inner {
 struct Line {
     settings: Arc<Settings>,
     stats: Arc<ExportStats>,
+    pace: Arc<Pace>,
     /// The same for all signals whose settings allow it.
     shared: Arc<Shared>,
 }
@@ -77,7 +78,18 @@ impl Line {
             last_success: counts.last_success,
             last_failed: counts.last_failed,
             last_failure: counts.last_failure,
+            next_attempt: self.next_attempt(),
         }
+    }
+}
+
+impl Line {
+    /// When its collector is next asked, if that is not with the next export.
+    fn next_attempt(&self) -> Option<SystemTime> {
+        let transport = lock(&self.shared.transport).upgrade();
+        let dial = transport.and_then(|transport| transport.next_dial());
+        let next = self.pace.ends().into_iter().chain(dial).max()?;
+        Some(SystemTime::now() + next.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -201,7 +213,17 @@ impl Exporters {
     /// The first reason why something new cannot be used. What was in use stays so.
     pub fn reload(&self) -> Result<(), Error> {
         let looks: Vec<_> = self.stores().into_iter().map(|(_, store)| store.look(true)).collect();
+        self.end_windows();
         looks.into_iter().collect()
+    }
+
+    /// Lets the next exports dial at once, whatever has failed before.
+    pub(crate) fn end_windows(&self) {
+        for line in self.0.lines.values() {
+            if let Some(transport) = lock(&line.shared.transport).upgrade() {
+                transport.end_window();
+            }
+        }
     }
 
     /// The stores, each with the signals that share it.
@@ -274,14 +296,27 @@ impl Exporters {
             Some(transport) if transport.is_of_this_process() => transport,
             _ => {
                 let (store, policy) = (line.shared.store.clone(), self.policy(&line.settings));
-                let transport =
-                    Arc::new(Transport::new(self.runtime()?, &line.settings, store, policy));
+                let transport = Arc::new(Transport::new(
+                    self.runtime()?,
+                    &line.settings,
+                    self.shortest_timeout(line),
+                    store,
+                    policy,
+                ));
                 *slot = Arc::downgrade(&transport);
                 transport
             }
         };
         let (settings, stats) = (Arc::clone(&line.settings), Arc::clone(&line.stats));
-        Ok(Lane::new(settings, transport, stats, Arc::clone(drain)))
+        let (drain, pace) = (Arc::clone(drain), Arc::clone(&line.pace));
+        Ok(Lane::new(settings, transport, stats, drain, pace))
+    }
+
+    /// The shortest timeout of the signals that share a connection; `None` if none has one.
+    fn shortest_timeout(&self, line: &Line) -> Option<Duration> {
+        let sharing =
+            self.0.lines.values().filter(|other| Arc::ptr_eq(&other.shared, &line.shared));
+        sharing.filter_map(|line| *line.settings.timeout).min()
     }
 
     /// All that a check needs to go every signal's way, by a connection that nobody else has.
@@ -295,9 +330,20 @@ impl Exporters {
             let policy = self.policy(&settings);
             let stats = Arc::clone(&line.stats);
             let (runtime, store) = (Arc::clone(runtime), line.shared.store.clone());
-            let transport = Arc::new(Transport::new(runtime, &settings, store.clone(), policy));
-            let lane =
-                Lane::new(Arc::clone(&settings), Arc::clone(&transport), stats, Drain::new());
+            let transport = Arc::new(Transport::new(
+                runtime,
+                &settings,
+                *settings.timeout,
+                store.clone(),
+                policy,
+            ));
+            let lane = Lane::new(
+                Arc::clone(&settings),
+                Arc::clone(&transport),
+                stats,
+                Drain::new(),
+                Arc::default(),
+            );
             Probe { settings, store, transport, lane: Arc::new(lane) }
         });
         probes.collect()

@@ -148,6 +148,22 @@ pub enum FailureKind {
         /// What the connection said last.
         source: Arc<dyn StdError + Send + Sync>,
     },
+    /// The path to the server carries nothing any more, and nobody has closed the connection.
+    #[non_exhaustive]
+    Silent {
+        /// How long nothing came back, not even the answer to a PING or an acknowledgement of TCP.
+        after: Duration,
+    },
+    /// The server ended the request, or the connection, with an error of HTTP/2.
+    #[non_exhaustive]
+    Http2 {
+        /// The error code's name, for instance `REFUSED_STREAM`.
+        error: String,
+        /// The error code.
+        code: u32,
+        /// Whether it ended the connection.
+        is_connection: bool,
+    },
     /// The export was not done in time.
     #[non_exhaustive]
     Deadline {
@@ -242,6 +258,16 @@ pub enum FailureKind {
     /// The exporter was made in another process, of which this one is a forked child: the thread that
     /// does all I/O did not come along.
     Forked,
+}
+
+/// Which part of our credentials a failure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cure {
+    /// We refused the server.
+    TrustAnchors,
+    /// The server refused us.
+    Identity,
+    Nothing,
 }
 
 /// One end of a connection.
@@ -431,6 +457,8 @@ impl FailureKind {
             Self::OnlyGrpc => "only_grpc",
             Self::Closed { .. } => "closed",
             Self::Connection { .. } => "connection",
+            Self::Silent { .. } => "silent",
+            Self::Http2 { .. } => "http2_error",
             Self::Deadline { .. } => "deadline",
             Self::Shutdown => "shutdown",
             Self::TooLarge { .. } => "too_large",
@@ -472,6 +500,7 @@ impl FailureKind {
             | Self::NeedsTls
             | Self::ClientCertificate { .. }
             | Self::NotGrpc { .. }
+            | Self::Http2 { .. }
             | Self::TooLarge { .. }
             | Self::Grpc { .. }
             | Self::Redirect { .. }
@@ -486,17 +515,51 @@ impl FailureKind {
         matches!(self, Self::Rejected { .. } | Self::Warning { .. } | Self::UnreadAnswer { .. })
     }
 
-    /// Whether credentials that are out of date may be the reason. Not every server says so with an
-    /// alert: some just close the connection.
-    pub(crate) fn may_be_credentials(&self) -> bool {
-        matches!(
-            self,
-            Self::Tls { .. }
-                | Self::ServerCertificate(_)
-                | Self::ClientCertificate { .. }
-                | Self::Incompatible { .. }
-                | Self::Connection { .. }
-        )
+    /// Which change of our credentials makes another dial worth while at once. Not every server says
+    /// with an alert that it refuses us: some just close the connection.
+    pub(crate) fn cure(&self) -> Cure {
+        match self {
+            Self::ServerCertificate(_) => Cure::TrustAnchors,
+            Self::Tls { source: rustls::Error::AlertReceived(_) }
+            | Self::ClientCertificate { .. }
+            | Self::Incompatible { refused_by: Side::Server, .. }
+            | Self::Connection { .. } => Cure::Identity,
+            Self::Tls { .. } => Cure::TrustAnchors,
+            Self::Resolve { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::ProxyUnreachable { .. }
+            | Self::ProxyTimeout { .. }
+            | Self::ProxyRefused { .. }
+            | Self::HandshakeTimeout { .. }
+            | Self::Http2Timeout { .. }
+            | Self::NotTls { .. }
+            | Self::NeedsTls
+            | Self::Incompatible { .. }
+            | Self::NoHttp2 { .. }
+            | Self::NotGrpc { .. }
+            | Self::OnlyGrpc
+            | Self::Closed { .. }
+            | Self::Silent { .. }
+            | Self::Http2 { .. }
+            | Self::Deadline { .. }
+            | Self::Shutdown
+            | Self::TooLarge { .. }
+            | Self::OverRequestLimit { .. }
+            | Self::Grpc { .. }
+            | Self::Http { .. }
+            | Self::Redirect { .. }
+            | Self::Rejected { .. }
+            | Self::Warning { .. }
+            | Self::UnreadAnswer { .. }
+            | Self::Answer { .. }
+            | Self::HeaderProvider { .. }
+            | Self::Runtime
+            | Self::Panicked
+            | Self::Forked => Cure::Nothing,
+        }
     }
 
     /// Whether the server said by a TLS alert that it refuses us.
@@ -506,11 +569,6 @@ impl FailureKind {
             Self::Tls { source: rustls::Error::AlertReceived(_) }
                 | Self::ClientCertificate { said: Said::Alert(_), .. }
         )
-    }
-
-    /// Whether TLS failed. Of a connection that has been used that says nothing of the next.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls { .. } | Self::ClientCertificate { .. })
     }
 
     /// Whether trying again within the export is of no use, for nothing but a change of
@@ -527,6 +585,10 @@ impl FailureKind {
             // Proxies answer so while they cannot reach the collector.
             Self::ProxyRefused { status, .. } => !matches!(status, None | Some(500..600)),
             Self::NotTls { found } => found.is_some(),
+            Self::Http2 { code, .. } => {
+                [h2::Reason::HTTP_1_1_REQUIRED, h2::Reason::INADEQUATE_SECURITY]
+                    .contains(&(*code).into())
+            }
             Self::Resolve { .. }
             | Self::Refused { .. }
             | Self::Unreachable { .. }
@@ -537,6 +599,7 @@ impl FailureKind {
             | Self::ProxyUnreachable { .. }
             | Self::ProxyTimeout { .. }
             | Self::Connection { .. }
+            | Self::Silent { .. }
             | Self::HeaderProvider { .. } => false,
             _ => true,
         }

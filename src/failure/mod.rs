@@ -7,12 +7,14 @@ mod words;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Settings;
 use crate::signal::Signal;
 use crate::tls::Snapshot;
 
 pub(crate) use classify::Scene;
+pub(crate) use kind::Cure;
 
 pub use kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
@@ -27,7 +29,7 @@ pub use kind::{
 #[derive(Clone, Debug)]
 pub struct Failure(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     signal: Signal,
     endpoint: String,
@@ -50,6 +52,15 @@ impl Failure {
         let (signal, endpoint) = (settings.signal, settings.endpoint.to_string());
         let words::Words { cause, facts, remedy } = words;
         Self(Arc::new(Inner { signal, endpoint, kind, cause, facts, remedy }))
+    }
+
+    /// The same, of an export that was not tried because of it.
+    pub(crate) fn remembered(self, next_attempt: Duration) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        // Rounded up: a moment later there is an attempt.
+        let seconds = next_attempt.as_secs() + 1;
+        inner.facts.push(format!("not tried: the next attempt is in {seconds} s"));
+        Self(Arc::new(inner))
     }
 
     /// The signal whose export it was.

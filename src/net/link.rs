@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failure::Cure;
+
 /// The first window after a failed dial; each further one is longer by [`GROWTH`], as in [gRPC's
 /// connection backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md).
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
@@ -23,6 +25,8 @@ const LONGEST_PERMANENT: Duration = Duration::from_secs(30);
 
 /// What the machine needs to know of a connection. Clones are the same one.
 pub(super) trait Connected: Clone {
+    /// Of the credentials that it was made with.
+    fn generation(&self) -> u64;
     /// Whether another request may begin on it.
     fn is_usable(&self) -> bool;
     /// Whether it takes any number of requests at once: HTTP/2.
@@ -42,29 +46,20 @@ pub(super) struct LinkFailure<E> {
     pub(super) cure: Cure,
 }
 
-/// Which part of the credentials a failure is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cure {
-    /// We refused the server.
-    TrustAnchors,
-    /// The server refused us.
-    Identity,
-    Nothing,
-}
-
 /// Which parts of the credentials are new.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Renewal {
-    pub(crate) trust_anchors: bool,
-    pub(crate) identity: bool,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Renewal {
+    pub(super) trust_anchors: bool,
+    pub(super) identity: bool,
 }
 
-impl Cure {
-    fn is_in(self, renewal: Renewal) -> bool {
-        match self {
-            Self::TrustAnchors => renewal.trust_anchors,
-            Self::Identity => renewal.identity,
-            Self::Nothing => false,
+impl Renewal {
+    /// Whether a failure may be over that is about this.
+    pub(super) fn is_cure(self, cure: Cure) -> bool {
+        match cure {
+            Cure::TrustAnchors => self.trust_anchors,
+            Cure::Identity => self.identity,
+            Cure::Nothing => false,
         }
     }
 }
@@ -82,8 +77,10 @@ pub(super) struct Patience {
 #[derive(Debug)]
 pub(super) enum Next<C, E> {
     Use(C),
-    /// Dial with the credentials of this generation, and report to [`Link::dialled`].
-    Dial(u64),
+    /// Dial with the newest credentials, and report to [`Link::dialled`].
+    Dial,
+    /// Say by [`Link::ended`] why this connection has ended, on which the server never answered.
+    Bury(C),
     /// Somebody dials: share the result, or ask again.
     Join,
     /// Ask again then, or when the state has changed.
@@ -104,7 +101,7 @@ pub(super) enum Ending {
 pub(super) struct Link<C, E> {
     state: State<C, E>,
     /// HTTP/1.1 connections that wait for their next request.
-    idle: Vec<(u64, C)>,
+    idle: Vec<C>,
     /// That of the newest credentials.
     generation: u64,
     /// How many dials have failed since the server last answered.
@@ -117,12 +114,14 @@ pub(super) struct Link<C, E> {
 #[derive(Debug)]
 enum State<C, E> {
     Idle,
-    Dialling,
-    /// The connection that all share.
-    Up {
-        generation: u64,
-        connection: C,
+    Dialling {
+        /// What became new meanwhile.
+        renewal: Renewal,
+        /// How another connection ended meanwhile on which the server never answered.
+        ended: Option<LinkFailure<E>>,
     },
+    /// The connection that all share.
+    Up(C),
     /// Nobody dials until then.
     Paced {
         until: Instant,
@@ -155,21 +154,28 @@ impl<C: Connected, E: Clone> Link<C, E> {
     }
 
     pub(super) fn acquire(&mut self, now: Instant, patience: Patience) -> Next<C, E> {
-        if let State::Up { generation, connection } = &self.state {
-            if *generation == self.generation && connection.is_usable() {
-                let connection = connection.clone();
+        if let State::Up(connection) = &self.state {
+            let connection = connection.clone();
+            if self.is_current(&connection) {
                 return self.take(connection);
             }
             // What is in flight on it has handles of its own.
             self.state = State::Idle;
+            if self.is_failure(&connection) {
+                return Next::Bury(connection);
+            }
         }
-        self.idle.retain(|(generation, idle)| *generation == self.generation && idle.is_usable());
-        if let Some((_, connection)) = self.idle.pop() {
-            return self.take(connection);
+        while let Some(connection) = self.idle.pop() {
+            if self.is_current(&connection) {
+                return self.take(connection);
+            }
+            if self.is_failure(&connection) {
+                return Next::Bury(connection);
+            }
         }
         match &self.state {
             // Also for a dial with older credentials: there is one at a time.
-            State::Dialling => Next::Join,
+            State::Dialling { .. } => Next::Join,
             State::Paced { until, last } if now < *until => {
                 let is_late = patience.deadline.is_some_and(|deadline| deadline < *until);
                 let is_given_up =
@@ -182,11 +188,20 @@ impl<C: Connected, E: Clone> Link<C, E> {
                     Next::Wait(*until)
                 }
             }
-            State::Idle | State::Up { .. } | State::Paced { .. } => {
-                self.state = State::Dialling;
-                Next::Dial(self.generation)
+            State::Idle | State::Up(_) | State::Paced { .. } => {
+                self.state = State::Dialling { renewal: Renewal::default(), ended: None };
+                Next::Dial
             }
         }
+    }
+
+    fn is_current(&self, connection: &C) -> bool {
+        connection.generation() == self.generation && connection.is_usable()
+    }
+
+    /// Whether a connection that is of no further use counts as a failed dial.
+    fn is_failure(&self, connection: &C) -> bool {
+        connection.generation() == self.generation && !connection.has_answered()
     }
 
     fn take(&mut self, connection: C) -> Next<C, E> {
@@ -203,25 +218,26 @@ impl<C: Connected, E: Clone> Link<C, E> {
     }
 
     /// The dial has ended that [`Next::Dial`] began. `jitter` is within [`JITTER`] of 1.
-    pub(super) fn dialled(
-        &mut self,
-        now: Instant,
-        generation: u64,
-        jitter: f64,
-        result: Result<C, LinkFailure<E>>,
-    ) {
-        self.state = State::Idle;
+    pub(super) fn dialled(&mut self, now: Instant, jitter: f64, result: Result<C, LinkFailure<E>>) {
+        let (renewal, ended) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Dialling { renewal, ended } => (renewal, ended),
+            _ => (Renewal::default(), None),
+        };
         match result {
             Ok(connection) => {
                 self.unreachable_since = None;
                 if connection.is_multiplexed() {
-                    self.state = State::Up { generation, connection };
-                } else {
-                    self.idle.push((generation, connection));
+                    self.state = State::Up(connection);
+                    return;
+                }
+                self.idle.push(connection);
+                // This one may end like the other. Nobody dials before that is known.
+                if let Some(failure) = ended.filter(|ended| !renewal.is_cure(ended.cure)) {
+                    self.pace(now, jitter, failure);
                 }
             }
             // How credentials fail that are no longer in use says nothing of the new ones.
-            Err(failure) if generation != self.generation && failure.cure != Cure::Nothing => {}
+            Err(failure) if renewal.is_cure(failure.cure) => {}
             Err(failure) => self.pace(now, jitter, failure),
         }
     }
@@ -244,8 +260,13 @@ impl<C: Connected, E: Clone> Link<C, E> {
     /// be the remedy for.
     pub(super) fn renewed(&mut self, generation: u64, renewal: Renewal) {
         self.generation = generation;
-        if matches!(&self.state, State::Paced { last, .. } if last.cure.is_in(renewal)) {
-            self.end_window();
+        match &mut self.state {
+            State::Dialling { renewal: since, .. } => {
+                since.trust_anchors |= renewal.trust_anchors;
+                since.identity |= renewal.identity;
+            }
+            State::Paced { last, .. } if renewal.is_cure(last.cure) => self.end_window(),
+            _ => {}
         }
     }
 
@@ -258,23 +279,24 @@ impl<C: Connected, E: Clone> Link<C, E> {
     }
 
     /// An HTTP/1.1 connection is free again.
-    pub(super) fn give_back(&mut self, generation: u64, connection: C) {
+    pub(super) fn give_back(&mut self, connection: C) {
         self.note_answers(&connection);
-        if generation == self.generation && connection.is_usable() {
-            self.idle.push((generation, connection));
+        if !connection.is_multiplexed() && self.is_current(&connection) {
+            self.idle.push(connection);
         }
     }
 
     /// Gives new requests another connection than this one.
     pub(super) fn condemn(&mut self, condemned: &C) {
-        if matches!(&self.state, State::Up { connection, .. } if connection.is_same(condemned)) {
+        if matches!(&self.state, State::Up(connection) if connection.is_same(condemned)) {
             self.state = State::Idle;
         }
     }
 
-    /// A connection has ended. If the server never answered on it, that counts as a failed dial:
-    /// otherwise a server that accepts connections and closes them would be dialled again at once, for
-    /// ever. Only an announced end, as a server's that restarts, is worth one more dial at once.
+    /// A connection has ended. If the server never answered on it, that counts as a failed dial, and
+    /// `true` is returned: otherwise a server that accepts connections and closes them would be dialled
+    /// again at once, for ever. Only an announced end, as a server's that restarts, is worth one more
+    /// dial at once.
     pub(super) fn ended(
         &mut self,
         now: Instant,
@@ -282,21 +304,29 @@ impl<C: Connected, E: Clone> Link<C, E> {
         connection: &C,
         ending: Ending,
         failure: LinkFailure<E>,
-    ) {
+    ) -> bool {
         self.condemn(connection);
         self.note_answers(connection);
-        // Others who were on it have reported it, or there is a newer one.
-        if connection.has_answered() || !matches!(self.state, State::Idle) {
-            return;
+        // How one ends whose credentials are no longer in use says nothing of the next.
+        if !self.is_failure(connection) {
+            return false;
         }
         let is_known = self.announced.as_ref().is_some_and(|known| known.is_same(connection));
         // What the one before has answered meanwhile, it has answered after it was announced.
         let is_first = self.announced.as_ref().is_none_or(Connected::has_answered);
         if ending == Ending::Announced && (is_first || is_known) {
             self.announced = Some(connection.clone());
-        } else {
-            self.pace(now, jitter, failure);
+            return false;
         }
+        match &mut self.state {
+            State::Idle => self.pace(now, jitter, failure),
+            State::Dialling { ended, .. } => *ended = Some(failure),
+            // Others who were on it have reported it.
+            State::Paced { .. } => {}
+            // There is a newer one.
+            State::Up(_) => return false,
+        }
+        true
     }
 }
 

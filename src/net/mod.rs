@@ -1,8 +1,21 @@
 //! One server, any request: a connection that all share, and what is known of the server. Knows
 //! nothing of what the requests mean.
 
-#[allow(dead_code, reason = "nothing dials by it yet")]
+mod client;
+mod connection;
+mod credentials;
+mod dial;
+mod evidence;
+mod http1;
+mod http2;
 mod link;
+mod message;
 mod runtime;
+mod stream;
+mod tunnel;
 
-pub(crate) use runtime::{Alive, Executor, Runtime, blocking, spawn};
+pub(crate) use client::{Client, Turn};
+pub(crate) use dial::{Family, Target};
+pub(crate) use evidence::{NetError, Sent};
+pub(crate) use message::{Deadline, End, Over, Request, Response};
+pub(crate) use runtime::{Runtime, blocking};

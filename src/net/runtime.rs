@@ -121,19 +121,6 @@ pub(crate) fn spawn<T: Send + 'static>(
     tokio::spawn(future)
 }
 
-/// For the tasks that hyper spawns.
-#[derive(Clone, Debug)]
-pub(crate) struct Executor;
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        spawn(future);
-    }
-}
-
 /// Blocking work of our own I/O, on a thread that records no telemetry either. What it panics with may be a
 /// secret, and is not in the error.
 pub(crate) async fn blocking<T: Send + 'static>(

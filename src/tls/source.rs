@@ -12,7 +12,7 @@ use crate::error::{Error, Place};
 /// Gives the credentials of this moment, from wherever they are kept: Vault, a SPIFFE agent, an HSM.
 ///
 /// It is asked when exporters are built, when an export starts and the reload interval is over, and
-/// at once after TLS has failed. The calls come from a thread that may block. One at a time is in
+/// at once after TLS has failed, but then at most once a second. The calls come from a thread that may block. One at a time is in
 /// progress; while it is, exports go on with what they have.
 ///
 /// What it gives is checked as files are: what cannot be used never replaces what can.
@@ -21,22 +21,36 @@ use crate::error::{Error, Place};
 /// use otlp_mtls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 /// use otlp_mtls::{CredentialSource, Credentials, Exporters};
 /// use std::error::Error;
+/// use std::sync::Mutex;
+/// use std::time::{Duration, Instant};
 ///
-/// #[derive(Debug)]
-/// struct Vault;
+/// /// Two thirds of a certificate's life.
+/// const LEASE: Duration = Duration::from_secs(8 * 3600);
+///
+/// #[derive(Debug, Default)]
+/// struct Vault {
+///     issued: Mutex<Option<Instant>>,
+/// }
 ///
 /// impl CredentialSource for Vault {
 ///     fn load(&self) -> Result<Credentials, Box<dyn Error + Send + Sync>> {
 ///         let (chain, key) = issue()?; // one request to its PKI engine
 ///         let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<Vec<_>, _>>()?;
-///         Ok(Credentials::new().with_identity(chain, PrivateKeyDer::from_pem_slice(&key)?))
+///         let key = PrivateKeyDer::from_pem_slice(&key)?;
+///         *self.issued.lock().unwrap() = Some(Instant::now());
+///         Ok(Credentials::new().with_identity(chain, key))
+///     }
+///
+///     // Without this, a certificate would be issued at each look, every ten seconds.
+///     fn may_have_changed(&self) -> bool {
+///         self.issued.lock().unwrap().is_none_or(|issued| issued.elapsed() >= LEASE)
 ///     }
 /// }
 /// # fn issue() -> std::io::Result<(Vec<u8>, Vec<u8>)> { Err(std::io::ErrorKind::Other.into()) }
 ///
 /// let exporters = Exporters::builder()
 ///     .with_endpoint("https://localhost:4317")
-///     .with_credential_source(Vault)
+///     .with_credential_source(Vault::default())
 ///     .build();
 /// # assert!(exporters.is_err());
 /// ```

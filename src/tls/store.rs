@@ -121,6 +121,23 @@ impl Snapshot {
         noting(&self.config, self.verifier.as_ref(), notes)
     }
 
+    /// Whether these trust other CAs. Of a configuration that was brought along there is one.
+    pub(crate) fn has_other_trust_anchors(&self, than: &Self) -> bool {
+        self.differs(than, |credentials| &credentials.trust_anchors)
+    }
+
+    /// Whether these present another certificate.
+    pub(crate) fn has_other_identity(&self, than: &Self) -> bool {
+        self.differs(than, |credentials| &credentials.identity)
+    }
+
+    fn differs<T: PartialEq>(&self, than: &Self, part: impl Fn(&Credentials) -> &T) -> bool {
+        self.validated
+            .as_ref()
+            .zip(than.validated.as_ref())
+            .is_some_and(|(one, other)| part(&one.credentials) != part(&other.credentials))
+    }
+
     /// Notes that the server has answered a request: it accepts these credentials.
     pub(crate) fn accept(&self) {
         self.accepted.store(true, Ordering::Relaxed);

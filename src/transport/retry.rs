@@ -6,8 +6,17 @@ use std::time::Duration;
 use crate::config::Retry;
 use crate::otlp::Again;
 
-/// The longest wait there is, whatever a server or a policy asks for.
+/// The longest wait that a policy can ask for.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest wait that a server can ask for.
+pub(super) const LONGEST_NAMED: Duration = Duration::from_secs(5 * 60);
+
+/// The shortest wait, whatever a policy asks for: a server that fails at once is not to be hit in a loop.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// By how much each wait is longer than the one before.
+const GROWTH: f64 = 1.5;
 
 /// The waits between the attempts of one export.
 pub(super) struct Backoff<'a> {
@@ -21,25 +30,30 @@ impl<'a> Backoff<'a> {
         Self {
             policy,
             attempts: 1,
-            next: policy.initial_backoff.min(policy.max_backoff).min(LONGEST),
+            next: policy.initial_backoff.min(policy.max_backoff).clamp(SHORTEST, LONGEST),
         }
     }
 
     /// The wait before the next attempt, or `None` if there is to be none.
     pub(super) fn wait(&mut self, again: Again) -> Option<Duration> {
-        let at_least = match again {
+        let named = match again {
             Again::No => return None,
-            Again::Backoff => Duration::ZERO,
-            Again::After(delay) => delay.min(LONGEST),
+            Again::Backoff => None,
+            Again::After(delay) => Some(delay.min(LONGEST_NAMED)),
         };
         if self.attempts >= self.policy.max_attempts {
             return None;
         }
         self.attempts += 1;
-        let wait = self.next.mul_f64(jitter());
-        self.next = self.next.mul_f64(1.5).min(self.policy.max_backoff).min(LONGEST);
-        // The server's delay is spread as well, and only upwards.
-        Some(wait.max(at_least.mul_f64(1.0 + jitter() / 10.0)).max(at_least))
+        // A server that names a delay again and again is asked at growing intervals as well, and its
+        // delay is spread only upwards.
+        let base = self.next.max(named.unwrap_or_default());
+        self.next = base.mul_f64(GROWTH).min(self.policy.max_backoff).clamp(SHORTEST, LONGEST);
+        let wait = base.mul_f64(jitter());
+        Some(match named {
+            Some(named) => wait.max(named.mul_f64(1.0 + jitter() / 10.0)),
+            None => wait,
+        })
     }
 }
 
@@ -89,6 +103,36 @@ mod tests {
         let mut backoff = Backoff::new(&policy);
         for again in [Again::Backoff, Again::After(Duration::MAX)] {
             assert!(backoff.wait(again).unwrap() <= LONGEST * 2);
+        }
+    }
+
+    #[test]
+    fn a_delay_that_is_named_again_and_again_grows() {
+        let policy = Retry::default();
+        let mut backoff = Backoff::new(&policy);
+        let named = Duration::from_secs(2);
+        let mut least = named;
+        for _ in 0..3 {
+            let wait = backoff.wait(Again::After(named)).unwrap();
+            assert!(wait >= least.mul_f64(0.8).max(named), "{wait:?}, not {least:?}");
+            least = least.mul_f64(GROWTH).min(policy.max_backoff);
+        }
+    }
+
+    #[test]
+    fn a_server_is_not_waited_for_longer_than_five_minutes() {
+        let day = Duration::from_secs(86_400);
+        let wait = Backoff::new(&policy()).wait(Again::After(day)).unwrap();
+        assert!(wait >= LONGEST_NAMED && wait <= LONGEST_NAMED.mul_f64(1.2), "{wait:?}");
+    }
+
+    #[test]
+    fn a_wait_of_zero_has_a_floor() {
+        let policy =
+            Retry::default().with_initial_backoff(Duration::ZERO).with_max_backoff(Duration::ZERO);
+        let mut backoff = Backoff::new(&policy);
+        for _ in 0..4 {
+            assert!(backoff.wait(Again::Backoff).unwrap() >= SHORTEST.mul_f64(0.8));
         }
     }
 

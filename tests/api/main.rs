@@ -14,6 +14,7 @@ mod deadlines;
 mod delivery;
 mod files;
 mod http_proxy;
+mod pacing;
 mod proxy;
 mod retry;
 mod rotation;

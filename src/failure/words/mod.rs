@@ -151,6 +151,13 @@ impl<'a> Context<'a> {
             FailureKind::Connection { was_silent: false, .. } => {
                 "the connection broke before the answer was there".to_owned()
             }
+            FailureKind::Silent { after } => {
+                format!("the path to the server went silent: nothing came back for {after:?}")
+            }
+            FailureKind::Http2 { error, code, is_connection } => {
+                let what = if *is_connection { "connection" } else { "request" };
+                format!("the server ended the {what} with HTTP/2 error {code} ({error})")
+            }
             FailureKind::Deadline { after } => format!("no answer within {after:?}"),
             FailureKind::Shutdown => "shutting down left no more time".to_owned(),
             FailureKind::TooLarge { bytes, uncompressed } => {

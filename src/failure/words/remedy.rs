@@ -11,6 +11,9 @@ use crate::failure::FailureKind;
 use crate::observation::Spoken;
 use crate::text::named;
 
+/// [RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7).
+const HTTP_1_1_REQUIRED: u32 = 13;
+
 /// What is meant to listen where.
 const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
 
@@ -165,6 +168,17 @@ impl Context<'_> {
                 "if it happens again and again, see the log of the server, and of what stands \
                  before it, and whether it is the right port ({PORTS})"
             ),
+            FailureKind::Silent { .. } => {
+                "look at what is on the path: a firewall, NAT or load balancer that forgets \
+                 connections"
+                    .to_owned()
+            }
+            FailureKind::Http2 { code: HTTP_1_1_REQUIRED, .. } => format!(
+                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf"
+            ),
+            FailureKind::Http2 { .. } => {
+                "see the log of the server, and of what stands before it".to_owned()
+            }
             FailureKind::Deadline { .. } => {
                 let unit = match self.settings.timeout.origin {
                     Origin::Builder(_) => "",

@@ -22,6 +22,9 @@ struct Wire {
 type Connection = Rc<Wire>;
 
 impl Connected for Connection {
+    fn generation(&self) -> u64 {
+        self.generation
+    }
     fn is_usable(&self) -> bool {
         !self.is_closed.get()
     }
@@ -88,6 +91,8 @@ struct World {
     link: Link<Connection, ()>,
     generation: u64,
     dialling: Option<u64>,
+    /// What became new while somebody dials.
+    since: Renewal,
     window: Option<Window>,
     connections: Vec<Connection>,
     requests: Vec<Request>,
@@ -115,6 +120,7 @@ impl World {
             link: Link::new(0),
             generation: 0,
             dialling: None,
+            since: Renewal::default(),
             window: None,
             connections: Vec::new(),
             requests: Vec::new(),
@@ -173,14 +179,21 @@ impl World {
                 connection.carries.set(connection.carries.get() + 1);
                 At::On(connection)
             }
-            Next::Dial(generation) => {
+            Next::Dial => {
                 self.seen.dials += 1;
-                assert_eq!(generation, self.generation, "a dial with old credentials");
-                assert_eq!(self.dialling.replace(generation), None, "two dials at once");
+                assert_eq!(self.dialling.replace(self.generation), None, "two dials at once");
+                self.since = Renewal::default();
                 if let Some(window) = self.window.take() {
                     assert!(window.until <= self.now, "a dial within a window");
                 }
                 At::Joined
+            }
+            Next::Bury(connection) => {
+                assert!(connection.is_closed.get() && !connection.has_answered.get());
+                let (jitter, failure) = (self.random.jitter(), self.failure());
+                self.link.ended(self.now, jitter, &connection, Ending::Broken, failure);
+                self.look_at_the_window();
+                At::Start
             }
             Next::Join => {
                 self.seen.joins += 1;
@@ -223,7 +236,7 @@ impl World {
         let Some(generation) = self.dialling.take() else {
             return;
         };
-        let jitter = self.random.jitter();
+        let (jitter, before) = (self.random.jitter(), self.connections.len());
         if self.random.coin() {
             let connection = Rc::new(Wire {
                 generation,
@@ -233,21 +246,22 @@ impl World {
                 carries: Cell::new(0),
             });
             self.connections.push(Rc::clone(&connection));
-            self.link.dialled(self.now, generation, jitter, Ok(connection));
+            self.link.dialled(self.now, jitter, Ok(connection));
+            self.look_at_the_window();
         } else {
             let failure = self.failure();
             let cure = failure.cure;
-            self.link.dialled(self.now, generation, jitter, Err(failure));
+            self.link.dialled(self.now, jitter, Err(failure));
             self.look_at_the_window();
-            let is_outdated = generation != self.generation && cure != Cure::Nothing;
-            assert_eq!(self.window.is_none(), is_outdated, "whose credentials failed");
+            assert_eq!(self.window.is_none(), self.since.is_cure(cure), "what failed is outdated");
         }
+        let has_failed = self.connections.len() == before;
         let is_current = generation == self.generation;
         for request in &mut self.requests {
             if matches!(request.at, At::Joined) {
                 // Those of them who share the failure do not try again.
                 request.at = At::Start;
-                if is_current && self.window.is_some() {
+                if is_current && has_failed && self.window.is_some() {
                     request.at = At::Lost;
                     self.seen.lost += 1;
                 }
@@ -289,7 +303,7 @@ impl World {
         request.at = At::Delivered;
         self.seen.delivered += 1;
         if !connection.is_multiplexed {
-            self.link.give_back(connection.generation, connection);
+            self.link.give_back(connection);
         }
     }
 
@@ -326,8 +340,10 @@ impl World {
     fn renew(&mut self) {
         self.generation += 1;
         let renewal = Renewal { trust_anchors: self.random.coin(), identity: self.random.coin() };
+        self.since.trust_anchors |= renewal.trust_anchors;
+        self.since.identity |= renewal.identity;
         self.link.renewed(self.generation, renewal);
-        if self.window.as_ref().is_some_and(|window| window.cure.is_in(renewal)) {
+        if self.window.as_ref().is_some_and(|window| renewal.is_cure(window.cure)) {
             self.window = None;
             self.seen.cured += 1;
             self.wake();
@@ -424,7 +440,7 @@ fn broken() -> LinkFailure<()> {
 }
 
 fn ends(link: &mut Link<Connection, ()>, now: Instant, connection: &Connection, ending: Ending) {
-    link.dialled(now, 0, 1.0, Ok(Rc::clone(connection)));
+    link.dialled(now, 1.0, Ok(Rc::clone(connection)));
     connection.is_closed.set(true);
     link.ended(now, 1.0, connection, ending, broken());
 }
@@ -435,13 +451,23 @@ fn a_connection_that_ends_without_an_answer_counts_as_a_failed_dial() {
     assert!(matches!(next, Next::Wait(_)), "{next:?}");
 }
 
+/// Nobody was on it.
+#[test]
+fn one_that_is_found_ended_does_too() {
+    let next = next(|link, now, [one, _]| {
+        link.dialled(now, 1.0, Ok(Rc::clone(one)));
+        one.is_closed.set(true);
+    });
+    assert!(matches!(next, Next::Bury(_)), "{next:?}");
+}
+
 #[test]
 fn one_that_has_answered_does_not() {
     let next = next(|link, now, [one, _]| {
         one.has_answered.set(true);
         ends(link, now, one, Ending::Broken);
     });
-    assert!(matches!(next, Next::Dial(0)), "{next:?}");
+    assert!(matches!(next, Next::Dial), "{next:?}");
 }
 
 #[test]
@@ -451,7 +477,7 @@ fn an_announced_end_is_worth_one_dial_at_once() {
         // Another request that was on it.
         link.ended(now, 1.0, one, Ending::Announced, broken());
     });
-    assert!(matches!(once, Next::Dial(0)), "{once:?}");
+    assert!(matches!(once, Next::Dial), "{once:?}");
     let twice = next(|link, now, [one, two]| {
         ends(link, now, one, Ending::Announced);
         ends(link, now, two, Ending::Announced);
@@ -462,7 +488,7 @@ fn an_announced_end_is_worth_one_dial_at_once() {
         one.has_answered.set(true);
         ends(link, now, two, Ending::Announced);
     });
-    assert!(matches!(answered, Next::Dial(0)), "{answered:?}");
+    assert!(matches!(answered, Next::Dial), "{answered:?}");
 }
 
 #[test]
@@ -472,13 +498,13 @@ fn whoever_has_been_without_a_server_for_a_whole_timeout_waits_no_more() {
     let mut now = Instant::now();
     // Windows of 1 s and 1.6 s; the third begins when 2.6 s are over.
     for _ in 0..2 {
-        assert!(matches!(link.acquire(now, patience), Next::Dial(0)));
-        link.dialled(now, 0, 1.0, Err(broken()));
+        assert!(matches!(link.acquire(now, patience), Next::Dial));
+        link.dialled(now, 1.0, Err(broken()));
         let Next::Wait(until) = link.acquire(now, patience) else { panic!("it does not wait") };
         now = until;
     }
-    assert!(matches!(link.acquire(now, patience), Next::Dial(0)));
-    link.dialled(now, 0, 1.0, Err(broken()));
+    assert!(matches!(link.acquire(now, patience), Next::Dial));
+    link.dialled(now, 1.0, Err(broken()));
     assert!(matches!(link.acquire(now, patience), Next::Wait(_)));
     now += Duration::from_millis(500);
     assert!(matches!(link.acquire(now, patience), Next::Fail(..)));

@@ -875,7 +875,7 @@ const fn closing(
     scene: fn(&Ground) -> Scene,
 ) -> Case {
     // It may have another reason, and so it is tried again.
-    Case { connections: Some(5), ..client(name, kind, names, scene) }
+    Case { connections: Some(2), ..client(name, kind, names, scene) }
 }
 
 const fn answer(

@@ -9,12 +9,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::runtime::spawn;
 use crate::config::Proxy;
 use crate::failure::FailureKind;
-use crate::net::spawn;
 
 /// Has the proxy connect us to a collector. What came from there already is the second part.
-pub(super) async fn tunnel(
+pub(super) async fn open(
     tcp: TcpStream,
     proxy: &Proxy,
     collector: &Uri,

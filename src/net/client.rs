@@ -1,0 +1,478 @@
+//! Requests to one server: a connection that all share, dialled once for all who wait for it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::{Connection, How, Lost};
+use super::credentials::Credentials;
+use super::dial::{Family, Target};
+use super::evidence::{Evidence, NetError, Progress, Sent};
+use super::link::{Ending, JITTER, Link, LinkFailure, Next, Patience, Renewal};
+use super::message::{Deadline, Over, Request, Response};
+use super::runtime::{Runtime, spawn};
+use crate::failure::{Cure, FailureKind};
+use crate::lock::lock;
+use crate::tls::{Snapshot, Store};
+
+/// One server, for all who send there.
+#[derive(Debug)]
+pub(crate) struct Client {
+    runtime: Arc<Runtime>,
+    target: Target,
+    /// `None` over plaintext.
+    credentials: Option<Credentials>,
+    hub: Mutex<Hub>,
+    /// Told when a window ends before its time.
+    window_ended: Notify,
+    /// Set once the server has asked for HTTP/1.1.
+    only_http1: AtomicBool,
+    /// Set once the server has answered.
+    has_answered: AtomicBool,
+    /// How many connections were made.
+    connections: AtomicU64,
+}
+
+/// One caller's place among the requests. HTTP/1.1 carries one request at a time, so each caller has one
+/// connection at most: its requests take turns.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(tokio::sync::Mutex<()>);
+
+#[derive(Debug)]
+struct Hub {
+    link: Link<Arc<Connection>, Arc<NetError>>,
+    /// The newest credentials that the link was told of.
+    credentials: Option<Snapshot>,
+    /// The dial that goes on.
+    dial: Option<Dial>,
+    /// What the last dial saw.
+    last: Arc<Evidence>,
+}
+
+/// A dial that goes on, and whose result all who wait share.
+#[derive(Clone, Debug)]
+struct Dial {
+    progress: Arc<Progress>,
+    /// Of the credentials that it is made with.
+    generation: u64,
+    end: watch::Receiver<Option<DialEnd>>,
+}
+
+/// How a dial ended, for those who have waited for it.
+#[derive(Clone, Debug)]
+enum DialEnd {
+    /// They ask again: there is a connection, or another dial is worth while.
+    AskAgain,
+    Failed(Arc<NetError>),
+}
+
+/// What a request does next.
+enum Step {
+    Use(Arc<Connection>),
+    /// The generation is that of the newest credentials.
+    Join(Dial, u64),
+    Bury(NetError),
+    AskAgain,
+    Wait(std::time::Instant),
+    Fail(Arc<NetError>, std::time::Instant),
+}
+
+/// How far a request has come, for whoever gives it up.
+#[derive(Default)]
+struct Trail {
+    /// The connection that it was last sent on.
+    connection: Option<Arc<Connection>>,
+    /// Why an attempt failed that was repeated at once.
+    failure: Option<NetError>,
+}
+
+impl Client {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        target: Target,
+        store: Option<Arc<Store>>,
+    ) -> Arc<Self> {
+        let credentials = store.map(Credentials::new);
+        let current = credentials.as_ref().map(Credentials::current);
+        let generation = current.as_ref().map_or(0, |current| current.generation);
+        let hub = Hub {
+            link: Link::new(generation),
+            credentials: current,
+            dial: None,
+            last: Arc::default(),
+        };
+        Arc::new(Self {
+            runtime,
+            target,
+            credentials,
+            hub: Mutex::new(hub),
+            window_ended: Notify::new(),
+            only_http1: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// What the last dial saw, or the one that goes on.
+    pub(crate) fn observed(&self) -> Arc<Evidence> {
+        let hub = lock(&self.hub);
+        hub.dial.as_ref().map_or_else(|| Arc::clone(&hub.last), |dial| dial.progress.evidence())
+    }
+
+    /// Counts the connections that were made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// When a dial may begin next, if that is not now.
+    pub(crate) fn next_dial(&self) -> Option<std::time::Instant> {
+        lock(&self.hub).link.paced(now()).map(|(until, _)| until)
+    }
+
+    /// Lets the next request dial at once, whatever has failed before.
+    pub(crate) fn end_window(&self) {
+        lock(&self.hub).link.end_window();
+        self.window_ended.notify_waiters();
+    }
+
+    /// Sends one request, and reads as much of the response as arrives in time.
+    ///
+    /// It is sent again only where the server cannot have acted on it, or where the path has swallowed
+    /// it. To be called on the I/O thread.
+    pub(crate) async fn exchange(
+        self: &Arc<Self>,
+        request: &Request,
+        turn: &Turn,
+        deadline: &Deadline,
+    ) -> Result<Response, NetError> {
+        let trail = Mutex::new(Trail::default());
+        match deadline.bound(self.attempts(request, turn, deadline, &trail)).await {
+            Ok(result) => result,
+            Err(over) => Err(self.given_up(lock(&trail), over)),
+        }
+    }
+
+    /// Why a request has failed whose time is over, by what it waited for.
+    fn given_up(&self, mut trail: std::sync::MutexGuard<'_, Trail>, over: Over) -> NetError {
+        let kind = match over {
+            Over::TimedOut(after) => FailureKind::Deadline { after },
+            Over::ShuttingDown => FailureKind::Shutdown,
+        };
+        if let Some(connection) = trail.connection.take() {
+            if connection.note_unanswered() {
+                lock(&self.hub).link.condemn(&connection);
+            }
+            return trail.failure.take().unwrap_or_else(|| connection.error(kind, Sent::Maybe));
+        }
+        if let Some(failure) = trail.failure.take() {
+            return failure;
+        }
+        let hub = lock(&self.hub);
+        match (over, &hub.dial, hub.link.paced(now())) {
+            (Over::TimedOut(after), Some(dial), _) => {
+                let kind = dial.progress.late(&self.target, after);
+                NetError::unsent(kind, dial.progress.evidence())
+            }
+            (_, None, Some((_, last))) => NetError::clone(&last.error),
+            _ => NetError::unsent(kind, Arc::clone(&hub.last)),
+        }
+    }
+
+    async fn attempts(
+        self: &Arc<Self>,
+        request: &Request,
+        turn: &Turn,
+        deadline: &Deadline,
+        trail: &Mutex<Trail>,
+    ) -> Result<Response, NetError> {
+        if let Some(credentials) = &self.credentials {
+            credentials.look().await;
+        }
+        let patience = Patience {
+            deadline: deadline.ends().map(Instant::into_std),
+            timeout: deadline.timeout(),
+        };
+        loop {
+            let mut turn = Some(turn.0.lock().await);
+            let connection = self.acquire(patience).await?;
+            if connection.is_multiplexed() {
+                turn = None;
+            }
+            lock(trail).connection = Some(Arc::clone(&connection));
+            let exchanged = connection.exchange(request, deadline).await;
+            lock(trail).connection = None;
+            drop(turn);
+            let lost = match exchanged {
+                Ok(response) => match connection.refused_by_page(&response) {
+                    None => {
+                        connection.note_success();
+                        self.has_answered.store(true, Ordering::Relaxed);
+                        lock(&self.hub).link.give_back(connection);
+                        return Ok(response);
+                    }
+                    // It has read the request, and done nothing with it.
+                    Some(kind) => {
+                        connection.retire();
+                        Lost { kind, how: How::Unsent(Ending::Broken) }
+                    }
+                },
+                Err(lost) => lost,
+            };
+            let is_second = lock(trail).failure.is_some();
+            let error = self.lost(&connection, lost, is_second).await?;
+            lock(trail).failure = error;
+        }
+    }
+
+    /// Decides on a request that was lost. `Ok` is to send it again at once, with the failure that is to
+    /// be told if that comes to nothing.
+    async fn lost(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        lost: Lost,
+        is_second: bool,
+    ) -> Result<Option<NetError>, NetError> {
+        let Lost { kind, how } = lost;
+        let sent = match how {
+            How::Broken | How::Silent => Sent::Maybe,
+            How::Unsent(_) | How::Refused | How::WantsHttp1 => Sent::Unsent,
+        };
+        // Whoever refuses us by an alert has taken nothing. Of others that is not known.
+        let is_untaken = sent == Sent::Unsent || kind.is_alert();
+        let error = connection.error(kind, sent);
+        let ending = match how {
+            How::Silent => {
+                connection.retire();
+                lock(&self.hub).link.condemn(connection);
+                return if is_second { Err(error) } else { Ok(Some(error)) };
+            }
+            How::WantsHttp1 if self.target.family == Family::Any => {
+                self.only_http1.store(true, Ordering::Relaxed);
+                connection.retire();
+                lock(&self.hub).link.condemn(connection);
+                return Ok(None);
+            }
+            How::WantsHttp1 | How::Refused => return Err(error),
+            How::Unsent(ending) => ending,
+            How::Broken => Ending::Broken,
+        };
+        connection.retire();
+        let counts = {
+            let mut hub = lock(&self.hub);
+            hub.link.ended(now(), jitter(), connection, ending, failure(&error))
+        };
+        let is_worth_another = !counts || self.is_cured(&error).await;
+        // The second announced end in a row has opened a window, in which the request can wait.
+        match is_untaken && (is_worth_another || ending == Ending::Announced) {
+            true => Ok(None),
+            false => Err(error),
+        }
+    }
+
+    /// A connection with the credentials of now: one that is there, or the result of the one dial.
+    async fn acquire(self: &Arc<Self>, patience: Patience) -> Result<Arc<Connection>, NetError> {
+        loop {
+            match self.next(patience) {
+                Step::Use(connection) => return Ok(connection),
+                Step::Join(mut dial, generation) => {
+                    let end = dial.end.wait_for(Option::is_some).await;
+                    match end.ok().and_then(|end| end.clone()) {
+                        Some(DialEnd::AskAgain) => {}
+                        // It failed with older credentials than those this request came with.
+                        Some(DialEnd::Failed(_)) if dial.generation != generation => {}
+                        Some(DialEnd::Failed(error)) => return Err(NetError::clone(&error)),
+                        // Its task is gone, and the runtime with it.
+                        None => {
+                            let evidence = dial.progress.evidence();
+                            return Err(NetError::unsent(FailureKind::Runtime, evidence));
+                        }
+                    }
+                }
+                Step::AskAgain => {}
+                // Whoever finds that shares it, like the failure of a dial.
+                Step::Bury(error) => {
+                    if !self.is_cured(&error).await {
+                        return Err(error);
+                    }
+                }
+                Step::Wait(until) => {
+                    tokio::select! {
+                        () = sleep_until(until.into()) => {}
+                        () = self.window_ended.notified() => {}
+                    }
+                }
+                Step::Fail(error, until) => {
+                    if self.is_cured(&error).await {
+                        continue;
+                    }
+                    return Err(NetError { next_attempt: Some(until), ..NetError::clone(&error) });
+                }
+            }
+        }
+    }
+
+    fn next(self: &Arc<Self>, patience: Patience) -> Step {
+        let mut hub = lock(&self.hub);
+        self.follow(&mut hub);
+        match hub.link.acquire(now(), patience) {
+            Next::Use(connection) => Step::Use(connection),
+            Next::Dial => {
+                let dial = self.begin_dial(&mut hub);
+                Step::Join(dial, hub.link.generation())
+            }
+            Next::Bury(connection) => {
+                let Lost { kind, how } = connection.end();
+                let error = connection.error(kind, Sent::Unsent);
+                let ending = match how {
+                    How::Unsent(ending) => ending,
+                    _ => Ending::Broken,
+                };
+                match hub.link.ended(now(), jitter(), &connection, ending, failure(&error)) {
+                    true => Step::Bury(error),
+                    false => Step::AskAgain,
+                }
+            }
+            Next::Join => match &hub.dial {
+                Some(dial) => Step::Join(dial.clone(), hub.link.generation()),
+                // The link says so only while there is one.
+                None => Step::Wait(now()),
+            },
+            Next::Wait(until) => Step::Wait(until),
+            Next::Fail(failure, until) => Step::Fail(failure.error, until),
+        }
+    }
+
+    /// Tells the link of credentials that are newer than those it knows.
+    fn follow(&self, hub: &mut Hub) {
+        let Some(current) = self.credentials.as_ref().map(Credentials::current) else {
+            return;
+        };
+        if current.generation == hub.link.generation() {
+            return;
+        }
+        let renewed = hub.credentials.as_ref().map(|known| renewal(&current, known));
+        hub.link.renewed(current.generation, renewed.unwrap_or_default());
+        hub.credentials = Some(current);
+        self.window_ended.notify_waiters();
+    }
+
+    /// Has the credentials looked at because of a failure, and says whether there are new ones that may
+    /// be the remedy.
+    async fn is_cured(&self, error: &NetError) -> bool {
+        let Some(credentials) = &self.credentials else {
+            return false;
+        };
+        let cure = error.kind.cure();
+        if cure == Cure::Nothing {
+            return false;
+        }
+        credentials.look_after_a_failure().await;
+        self.follow(&mut lock(&self.hub));
+        let current = credentials.current();
+        error
+            .evidence
+            .credentials
+            .as_ref()
+            .is_some_and(|used| renewal(&current, used).is_cure(cure))
+    }
+
+    /// Dials in a task of its own, because the request that begins a dial may end before the dial does.
+    fn begin_dial(self: &Arc<Self>, hub: &mut Hub) -> Dial {
+        let progress = Arc::new(Progress::new(hub.credentials.clone()));
+        progress.note(|seen| seen.has_answered = self.has_answered.load(Ordering::Relaxed));
+        let (tell, end) = watch::channel(None);
+        let generation = hub.link.generation();
+        let dial = Dial { progress: Arc::clone(&progress), generation, end };
+        hub.dial = Some(dial.clone());
+        let (client, alive) = (Arc::downgrade(self), self.runtime.alive());
+        let (target, credentials) = (self.target.clone(), hub.credentials.clone());
+        let only_http1 = self.only_http1.load(Ordering::Relaxed);
+        spawn(async move {
+            let seen = Arc::clone(&progress);
+            let opening = spawn(async move {
+                Connection::open(&target, credentials.as_ref(), only_http1, &seen, alive).await
+            });
+            // A verifier or a key that was brought along may panic.
+            let opened = opening.await.unwrap_or_else(|lost| Err(FailureKind::lost(&lost)));
+            if let Some(client) = Weak::upgrade(&client) {
+                let end = client.end_dial(opened, &progress).await;
+                tell.send_replace(Some(end));
+            }
+        });
+        dial
+    }
+
+    async fn end_dial(
+        &self,
+        opened: Result<Connection, FailureKind>,
+        progress: &Progress,
+    ) -> DialEnd {
+        let evidence = progress.evidence();
+        if let Some(credentials) = &self.credentials {
+            let failure = opened.as_ref().err().map(FailureKind::name);
+            credentials.store().note_handshake(&evidence.seen, failure);
+            // The one of us who refuses the other may do so because we are not up to date. All who
+            // wait for the dial wait for that look too.
+            if opened.as_ref().is_err_and(|kind| kind.cure() != Cure::Nothing) {
+                credentials.look_after_a_failure().await;
+            }
+        }
+        let mut hub = lock(&self.hub);
+        self.follow(&mut hub);
+        hub.dial = None;
+        hub.last = Arc::clone(&evidence);
+        match opened {
+            Ok(connection) => {
+                self.connections.fetch_add(1, Ordering::Relaxed);
+                hub.link.dialled(now(), jitter(), Ok(Arc::new(connection)));
+                DialEnd::AskAgain
+            }
+            Err(kind) => {
+                let error = NetError::unsent(kind, evidence);
+                let failure = failure(&error);
+                let error = Arc::clone(&failure.error);
+                hub.link.dialled(now(), jitter(), Err(failure));
+                match hub.link.paced(now()) {
+                    Some(_) => DialEnd::Failed(error),
+                    None => DialEnd::AskAgain,
+                }
+            }
+        }
+    }
+}
+
+/// What is new in credentials.
+fn renewal(current: &Snapshot, known: &Snapshot) -> Renewal {
+    Renewal {
+        trust_anchors: current.has_other_trust_anchors(known),
+        identity: current.has_other_identity(known),
+    }
+}
+
+/// A failure as the link has it.
+fn failure(error: &NetError) -> LinkFailure<Arc<NetError>> {
+    LinkFailure {
+        // What panicked once need not do so again.
+        is_permanent: error.kind.is_permanent() && !matches!(error.kind, FailureKind::Panicked),
+        cure: error.kind.cure(),
+        error: Arc::new(error.clone()),
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// Within [`JITTER`] of 1.
+fn jitter() -> f64 {
+    // Each `RandomState` has keys of its own.
+    let random = RandomState::new().hash_one(()) >> 11;
+    1.0 - JITTER + 2.0 * JITTER * (random as f64 / (1u64 << 53) as f64)
+}

@@ -1,0 +1,507 @@
+//! One connection to a server, HTTP/1.1 or HTTP/2: how it is opened, what a request on it meets, and how
+//! it ends.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use http::uri::{Authority, Parts, Scheme};
+use http::{Request as HttpRequest, StatusCode, Uri};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::dial::{Alpn, Dialled, Family, Target};
+use super::evidence::{Evidence, NetError, Progress, Sent, Stage};
+use super::http1::{self, Http1};
+use super::http2::{self, Http2};
+use super::link::{Connected, Ending};
+use super::message::{Body, BodyEnd, Deadline, End, Over, Request, Response};
+use super::runtime::{Alive, spawn};
+use super::stream::{Tap, Tapped};
+use crate::failure::{FailureKind, Side};
+use crate::tls::Snapshot;
+
+/// How long a connection that nobody uses any more may take to say goodbye.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// After how many requests in a row without an answer new ones get another connection, although the
+/// path is alive: what answers PINGs may be a proxy.
+const UNANSWERED: usize = 3;
+
+/// How long an answer is waited for, where a request has no limit, before the path is asked whether it
+/// is alive.
+const UNLIMITED: Duration = Duration::from_secs(10);
+
+/// A connection that is ready for requests.
+#[derive(Debug)]
+pub(super) struct Connection {
+    generation: u64,
+    pub(super) evidence: Arc<Evidence>,
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+    sender: Sender,
+    tap: Arc<Tap>,
+    /// Set once no further request shall begin on it.
+    is_retired: AtomicBool,
+    /// Set once the path was asked whether it is alive, and carried nothing for that long.
+    silent: OnceLock<Duration>,
+    /// How long the kernel waits until it says so.
+    user_timeout: Duration,
+    has_answered: AtomicBool,
+    /// How many requests in a row had no answer.
+    unanswered: AtomicUsize,
+    driver: AbortHandle,
+    /// Dropped with the last exchange, which ends the connection.
+    _open: oneshot::Sender<()>,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http2(Http2),
+    Http1(Http1),
+}
+
+/// Why a request has no answer, and what that says of the connection.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) kind: FailureKind,
+    pub(super) how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// The connection ended, and the server has not acted on the request.
+    Unsent(Ending),
+    /// The connection broke, and the server may have acted on the request.
+    Broken,
+    /// The server gave the request back, and the connection goes on.
+    Refused,
+    /// The server wants HTTP/1.1.
+    WantsHttp1,
+    /// The path carries nothing any more.
+    Silent,
+}
+
+impl Connection {
+    /// Dials, and gets as far as requests can be sent. The runtime is kept `alive` until it is closed.
+    pub(super) async fn open(
+        target: &Target,
+        credentials: Option<&Snapshot>,
+        only_http1: bool,
+        progress: &Arc<Progress>,
+        alive: Alive,
+    ) -> Result<Self, FailureKind> {
+        let after = target.connect_timeout;
+        let opening = Self::begin(target, credentials, only_http1, progress, alive);
+        timeout(after, opening).await.unwrap_or_else(|_elapsed| Err(progress.late(target, after)))
+    }
+
+    async fn begin(
+        target: &Target,
+        credentials: Option<&Snapshot>,
+        only_http1: bool,
+        progress: &Arc<Progress>,
+        alive: Alive,
+    ) -> Result<Self, FailureKind> {
+        let Dialled { stream, alpn, awaits_verdict } =
+            target.dial(credentials, only_http1, progress).await?;
+        let is_http2 = match (alpn, target.family) {
+            (Alpn::H2, _) | (Alpn::Nothing, Family::Http2 { is_assumed: true }) => true,
+            (Alpn::Http1 | Alpn::Nothing, Family::Any) => false,
+            (Alpn::Http1, Family::Http2 { .. })
+            | (Alpn::Nothing, Family::Http2 { is_assumed: false }) => {
+                return Err(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: true });
+            }
+        };
+        let awaits_verdict = awaits_verdict && is_http2;
+        progress.reach(if awaits_verdict { Stage::AwaitingSettings } else { Stage::Ready });
+
+        let tap = Arc::<Tap>::default();
+        let stream = Tapped::new(stream, Arc::clone(&tap));
+        let (open, closing) = oneshot::channel();
+        let (sender, driver) = if is_http2 {
+            let (http2, connection) = Http2::begin(stream).await.map_err(|error| {
+                progress.read(|evidence| evidence.scene().closed(&error, true, is_http2))
+            })?;
+            let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
+            (Sender::Http2(http2), driver)
+        } else {
+            let (http1, connection) = Http1::begin(stream).await.map_err(|error| {
+                progress.read(|evidence| evidence.scene().closed(&error, true, is_http2))
+            })?;
+            let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
+            (Sender::Http1(http1), driver)
+        };
+        let address = target.address.clone().into_parts();
+        let mut connection = Self {
+            generation: credentials.map_or(0, |credentials| credentials.generation),
+            evidence: progress.evidence(),
+            scheme: address.scheme,
+            authority: address.authority,
+            sender,
+            tap,
+            is_retired: AtomicBool::new(false),
+            silent: OnceLock::new(),
+            user_timeout: target.user_timeout,
+            has_answered: AtomicBool::new(false),
+            unanswered: AtomicUsize::new(0),
+            driver: driver.abort_handle(),
+            _open: open,
+        };
+        if awaits_verdict {
+            connection.verdict().await?;
+            progress.reach(Stage::Ready);
+            connection.evidence = progress.evidence();
+        }
+        Ok(connection)
+    }
+
+    /// Waits for the server's first byte, its SETTINGS, or for its refusal of our certificate.
+    async fn verdict(&self) -> Result<(), FailureKind> {
+        self.tap.first_news().await;
+        match self.last_word() {
+            Some(failure) => Err(failure),
+            None if self.tap.received() > 0 => Ok(()),
+            None => {
+                let end = io::Error::from(ErrorKind::UnexpectedEof);
+                Err(self.evidence.scene().closed(&end, true, true))
+            }
+        }
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Lets no further request begin on it.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a request on it has run out of time without an answer, and says whether new ones are
+    /// to have another connection.
+    pub(super) fn note_unanswered(&self) -> bool {
+        let unanswered = self.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
+        // What is left of an exchange of HTTP/1.1 would be taken for the next answer.
+        let is_over = !self.is_multiplexed() || unanswered >= UNANSWERED;
+        if is_over {
+            self.retire();
+        }
+        is_over
+    }
+
+    /// Notes that the server has answered what we sent.
+    fn note_answer(&self) {
+        self.unanswered.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes that it has answered as a server does that is in good order.
+    pub(super) fn note_success(&self) {
+        if !self.has_answered.swap(true, Ordering::Relaxed)
+            && let Some(credentials) = &self.evidence.credentials
+        {
+            credentials.accept();
+        }
+    }
+
+    /// Sends one request, and reads as much of the response as arrives in time. A path that carries
+    /// nothing any more is noticed before the deadline.
+    pub(super) async fn exchange(
+        &self,
+        request: &Request,
+        deadline: &Deadline,
+    ) -> Result<Response, Lost> {
+        let mut exchange = pin!(self.send(request, deadline));
+        let left = deadline
+            .ends()
+            .map_or(UNLIMITED, |ends| ends.saturating_duration_since(tokio::time::Instant::now()));
+        let pause = left / 2;
+        loop {
+            let heard = self.tap.received();
+            tokio::select! {
+                biased;
+                done = exchange.as_mut() => return done,
+                () = sleep(pause) => {}
+            }
+            if self.tap.received() != heard {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                done = exchange.as_mut() => return done,
+                is_alive = self.is_alive(pause / 2) => if !is_alive {
+                    // Everybody else on it waits in vain too.
+                    let after = *self.silent.get_or_init(|| pause + pause / 2);
+                    self.retire();
+                    self.driver.abort();
+                    return Err(silent(after));
+                }
+            }
+        }
+    }
+
+    /// Whether the path carries a PING there and back. HTTP/1.1 has none: there the deadline tells.
+    async fn is_alive(&self, within: Duration) -> bool {
+        match &self.sender {
+            Sender::Http2(http2) => http2.is_alive(within).await,
+            Sender::Http1(_) => true,
+        }
+    }
+
+    async fn send(&self, request: &Request, deadline: &Deadline) -> Result<Response, Lost> {
+        let (head, body) = (self.head(request), request.body.clone());
+        let answered = || self.note_answer();
+        match &self.sender {
+            Sender::Http2(http2) => {
+                let exchange = http2.exchange(head, body, request.max_response, deadline, answered);
+                let http2::Answered { status, headers, body } =
+                    exchange.await.map_err(|unanswered| match unanswered {
+                        http2::Unanswered::Before(error) => self.unsent(&error),
+                        http2::Unanswered::After(error) => self.lost(&error),
+                    })?;
+                let (bytes, trailers, end) = self.body(body, |error| self.lost(error).kind);
+                let evidence = Arc::clone(&self.evidence);
+                Ok(Response { status, headers, body: bytes, trailers, end, evidence })
+            }
+            Sender::Http1(http1) => {
+                // Whatever ends the exchange early ends the connection with it.
+                let mut unfinished = Unfinished { connection: self, is_over: true };
+                let exchange = http1.exchange(head, body, request.max_response, deadline, answered);
+                let http1::Answered { status, headers, body, is_reusable } =
+                    exchange.await.map_err(|unanswered| match unanswered {
+                        http1::Unanswered::Before(error) => unsent(self.failure(&error)),
+                        http1::Unanswered::After(error) => {
+                            Lost { kind: self.failure(&error), how: How::Broken }
+                        }
+                    })?;
+                unfinished.is_over = !is_reusable;
+                let (bytes, trailers, end) = self.body(body, |error| self.failure(error));
+                let evidence = Arc::clone(&self.evidence);
+                Ok(Response { status, headers, body: bytes, trailers, end, evidence })
+            }
+        }
+    }
+
+    /// The request's head as this version of HTTP has it.
+    fn head(&self, request: &Request) -> HttpRequest<()> {
+        let is_http2 = self.is_multiplexed();
+        let mut uri = Parts::default();
+        if is_http2 {
+            (uri.scheme, uri.authority) = (self.scheme.clone(), self.authority.clone());
+        }
+        uri.path_and_query = Some(request.path.clone());
+        let mut head = HttpRequest::new(());
+        *head.method_mut() = request.method.clone();
+        // Both forms are whole, which is all that could be wrong with them.
+        *head.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+        let headers = head.headers_mut();
+        headers.clone_from(&request.headers);
+        if is_http2 {
+            *head.version_mut() = http::Version::HTTP_2;
+            let length = HeaderValue::from(request.body.len());
+            head.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
+        } else if let Some(host) = &self.authority
+            && let Ok(host) = HeaderValue::from_str(host.as_str())
+        {
+            headers.insert(HOST, host);
+        }
+        head
+    }
+
+    fn body<E>(
+        &self,
+        body: Body<E>,
+        failure: impl FnOnce(&E) -> FailureKind,
+    ) -> (bytes::Bytes, Option<http::HeaderMap>, End) {
+        let broken = |kind| End::BrokenOff(Box::new(self.error(kind, Sent::Maybe)));
+        let end = match body.end {
+            BodyEnd::Complete => End::Complete,
+            BodyEnd::TooLong => End::TooLong,
+            BodyEnd::Failed(error) => broken(failure(&error)),
+            BodyEnd::OutOfTime(Over::TimedOut(after)) => broken(FailureKind::Deadline { after }),
+            BodyEnd::OutOfTime(Over::ShuttingDown) => broken(FailureKind::Shutdown),
+        };
+        (body.bytes, body.trailers, end)
+    }
+
+    pub(super) fn error(&self, kind: FailureKind, sent: Sent) -> NetError {
+        let evidence = Arc::clone(&self.evidence);
+        NetError { kind, evidence, sent, next_attempt: None }
+    }
+
+    /// What an error of h2's means for a request that was begun ([RFC 9113, section
+    /// 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
+    fn lost(&self, error: &h2::Error) -> Lost {
+        if let Some(after) = self.silent.get() {
+            return silent(*after);
+        }
+        let by_stream = error.reason().filter(|_| error.is_remote());
+        // A GOAWAY does not fail the requests that it says the server may have acted on: their stream
+        // only ends.
+        let Some(reason) = by_stream.or_else(|| self.goaway()) else {
+            return Lost { kind: self.failure(error), how: How::Broken };
+        };
+        let is_connection = by_stream.is_none() || error.is_go_away();
+        let how = match reason {
+            h2::Reason::HTTP_1_1_REQUIRED => How::WantsHttp1,
+            h2::Reason::REFUSED_STREAM | h2::Reason::ENHANCE_YOUR_CALM => How::Refused,
+            // nginx ends each connection so after `keepalive_requests`.
+            h2::Reason::NO_ERROR if error.is_go_away() => How::Unsent(Ending::Announced),
+            _ if error.is_go_away() => How::Unsent(Ending::Broken),
+            _ => How::Broken,
+        };
+        let kind = match reason {
+            h2::Reason::NO_ERROR => self.failure(error),
+            reason => FailureKind::Http2 {
+                error: format!("{reason:?}"),
+                code: reason.into(),
+                is_connection,
+            },
+        };
+        Lost { kind, how }
+    }
+
+    /// The error with which the server has ended the connection.
+    fn goaway(&self) -> Option<h2::Reason> {
+        let Sender::Http2(http2) = &self.sender else {
+            return None;
+        };
+        http2.end().filter(|end| end.is_remote() && end.is_go_away())?.reason()
+    }
+
+    /// Why it has ended, for who finds it so.
+    pub(super) fn end(&self) -> Lost {
+        match &self.sender {
+            Sender::Http2(http2) => match http2.end() {
+                Some(error) => self.unsent(&error),
+                None => self.closed(),
+            },
+            Sender::Http1(_) => self.closed(),
+        }
+    }
+
+    fn closed(&self) -> Lost {
+        let end = io::Error::from(ErrorKind::UnexpectedEof);
+        unsent(self.failure(&end))
+    }
+
+    /// What it means that the connection had ended before a request.
+    fn unsent(&self, error: &h2::Error) -> Lost {
+        match self.lost(error) {
+            Lost { kind, how: How::Broken } => unsent(kind),
+            lost => lost,
+        }
+    }
+
+    /// Why HTTP failed: the stream's reason, if it has one.
+    fn failure(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
+        let closed =
+            || self.evidence.scene().closed(error, self.tap.received() == 0, self.is_multiplexed());
+        self.last_word().unwrap_or_else(closed)
+    }
+
+    /// The failure of the stream, or what it shows of why HTTP failed.
+    fn last_word(&self) -> Option<FailureKind> {
+        let scene = self.evidence.scene();
+        // Who has answered speaks what we do.
+        let misunderstood = match self.has_answered() {
+            true => None,
+            false => scene.misunderstood(self.is_multiplexed()),
+        };
+        let was_silent = self.tap.received() == 0;
+        misunderstood.or_else(|| {
+            self.tap.failure(|error| match error.kind() {
+                ErrorKind::TimedOut => FailureKind::Silent { after: self.user_timeout },
+                _ => scene.exchange(error, was_silent, self.is_multiplexed()),
+            })
+        })
+    }
+
+    /// What a server says of TLS by an HTTP status of 400 and a page.
+    pub(super) fn refused_by_page(&self, response: &Response) -> Option<FailureKind> {
+        let is_page = response.status == StatusCode::BAD_REQUEST;
+        is_page.then(|| self.evidence.scene().page(&response.body)).flatten()
+    }
+}
+
+impl Connected for Arc<Connection> {
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn is_usable(&self) -> bool {
+        let is_open = match &self.sender {
+            Sender::Http2(http2) => http2.end().is_none(),
+            Sender::Http1(http1) => http1.is_open(),
+        };
+        is_open && !self.driver.is_finished() && !self.is_retired.load(Ordering::Relaxed)
+    }
+
+    fn is_multiplexed(&self) -> bool {
+        Connection::is_multiplexed(self)
+    }
+
+    fn has_answered(&self) -> bool {
+        Connection::has_answered(self)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}
+
+/// Another connection would end like this one, if the server has refused us for good.
+fn unsent(kind: FailureKind) -> Lost {
+    let how = if kind.is_permanent() { How::Broken } else { How::Unsent(Ending::Broken) };
+    Lost { kind, how }
+}
+
+fn silent(after: Duration) -> Lost {
+    Lost { kind: FailureKind::Silent { after }, how: How::Silent }
+}
+
+/// An exchange of HTTP/1.1. Unless it is finished, the connection is of no further use, and is closed:
+/// the server sees that nobody waits for its answer.
+struct Unfinished<'a> {
+    connection: &'a Connection,
+    is_over: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            self.connection.retire();
+            self.connection.driver.abort();
+        }
+    }
+}
+
+/// Runs a connection until it is closed, which takes at most [`CLOSING`] once nobody uses it: one that
+/// waits to flush what a dead peer will never take is cut.
+async fn drive<E>(
+    connection: impl Future<Output = Result<(), E>>,
+    closing: oneshot::Receiver<()>,
+    tap: Arc<Tap>,
+    _alive: Alive,
+) {
+    let mut connection = pin!(connection);
+    let is_over = tokio::select! {
+        // Why it ended, the stream and the requests on it know.
+        _ = connection.as_mut() => true,
+        _ = closing => false,
+    };
+    tap.tell_of_the_end();
+    if !is_over {
+        // What it says on its way out concerns nobody.
+        let _ = timeout(CLOSING, connection).await;
+    }
+}

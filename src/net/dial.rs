@@ -1,0 +1,234 @@
+//! To a server: name resolution, TCP, a proxy's tunnel, TLS.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use super::evidence::{Progress, Stage};
+use super::runtime::blocking;
+use super::stream::{Greeted, Stream};
+use super::tunnel;
+use crate::config::Proxy;
+use crate::failure::FailureKind;
+use crate::observation::{Handshake, Notes, Session};
+use crate::tls::Snapshot;
+
+/// How often the kernel asks an idle peer whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Where a server is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Scheme, host and port.
+    pub(crate) address: Uri,
+    /// The name that its certificate must have; `None` over plaintext.
+    pub(crate) server_name: Option<ServerName<'static>>,
+    /// What connects us to it; `None` where we do that ourselves.
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) family: Family,
+    /// For name resolution, TCP and TLS together.
+    pub(crate) connect_timeout: Duration,
+    /// How long the kernel waits for what it has sent to be acknowledged, and for the peer to read.
+    pub(crate) user_timeout: Duration,
+}
+
+/// Which versions of HTTP a server is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// HTTP/2 where ALPN says so, otherwise HTTP/1.1.
+    Any,
+    /// HTTP/2 alone. `is_assumed` where there is no ALPN.
+    Http2 { is_assumed: bool },
+}
+
+/// A connection before any HTTP.
+pub(super) struct Dialled {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) alpn: Alpn,
+    /// Whether the server may yet refuse our certificate: TLS 1.3 does so after our handshake.
+    pub(super) awaits_verdict: bool,
+}
+
+/// What ALPN agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alpn {
+    H2,
+    Http1,
+    /// There was no TLS, or the server knows no ALPN.
+    Nothing,
+}
+
+impl Target {
+    /// Dials with these credentials. What is seen on the way is written down, also of a dial that fails
+    /// or goes on still; the deadline is the caller's.
+    pub(super) async fn dial(
+        &self,
+        credentials: Option<&Snapshot>,
+        only_http1: bool,
+        progress: &Arc<Progress>,
+    ) -> Result<Dialled, FailureKind> {
+        let tcp = self.connect(progress).await?;
+        progress.note(|seen| seen.peer = tcp.peer_addr().ok());
+        let (tcp, ahead) = match &self.proxy {
+            Some(proxy) => {
+                progress.reach(Stage::Tunnelling);
+                tunnel::open(tcp, proxy, &self.address).await?
+            }
+            None => (tcp, Bytes::new()),
+        };
+        let greeting = progress.read(|evidence| evidence.seen.greeting.clone());
+        let tcp = Greeted::new(tcp, ahead, greeting);
+        let (Some(server_name), Some(credentials)) = (&self.server_name, credentials) else {
+            return Ok(Dialled {
+                stream: Box::new(tcp),
+                alpn: Alpn::Nothing,
+                awaits_verdict: false,
+            });
+        };
+
+        progress.reach(Stage::Handshaking);
+        let notes = Notes::default();
+        progress.note(|seen| seen.handshake = Some(Handshake::default()));
+        let mut config = credentials.noting(&notes);
+        if only_http1 {
+            config.alpn_protocols.retain(|protocol| protocol != b"h2");
+        }
+        let connector = TlsConnector::from(Arc::new(config));
+        let shaken = connector.connect(server_name.clone(), tcp).await;
+        progress.note(|seen| seen.handshake = Some(notes.read()));
+        let stream =
+            shaken.map_err(|error| progress.read(|evidence| evidence.scene().handshake(error)))?;
+        let (_, session) = stream.get_ref();
+        let alpn = match session.alpn_protocol() {
+            Some(b"h2") => Alpn::H2,
+            Some(_) => Alpn::Http1,
+            None => Alpn::Nothing,
+        };
+        if notes.read().certificate_requested {
+            credentials.request();
+        }
+        let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && notes.read().certificate_requested;
+        progress.note(|seen| {
+            // A verifier that was brought along takes no notes.
+            if let (Some(chain), Some(handshake)) =
+                (session.peer_certificates(), &mut seen.handshake)
+            {
+                handshake.server_chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+            }
+            seen.session = Some(agreed(session));
+        });
+        Ok(Dialled { stream: Box::new(stream), alpn, awaits_verdict })
+    }
+
+    /// The server, or the proxy before it.
+    async fn connect(&self, progress: &Arc<Progress>) -> Result<TcpStream, FailureKind> {
+        progress.reach(Stage::Connecting);
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(Arc::clone(progress)));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE / 6));
+        tcp.set_keepalive_retries(Some(3));
+        // Divided by the number of addresses, so that a dead one does not take all of it.
+        tcp.set_connect_timeout(Some(self.connect_timeout));
+        // No keepalive is sent while data is unacknowledged.
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        tcp.set_tcp_user_timeout(Some(self.user_timeout));
+        let dialled = self.proxy.as_ref().map_or(&self.address, |proxy| &proxy.uri);
+        let stream = tcp.call(dialled.clone()).await;
+        stream.map(TokioIo::into_inner).map_err(|error| self.unconnected(&error))
+    }
+
+    /// Why there is no TCP connection.
+    fn unconnected(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
+        let mut cause = Some(error);
+        let mut found = None;
+        let mut is_resolution = false;
+        while let Some(error) = cause {
+            if let Some(ResolveError(source)) = error.downcast_ref() {
+                (found, is_resolution) = (Some(copy(source)), true);
+                break;
+            }
+            if let Some(source) = error.downcast_ref::<io::Error>() {
+                found = Some(copy(source));
+                break;
+            }
+            cause = error.source();
+        }
+        let source = found.unwrap_or_else(|| io::Error::other(error.to_string()));
+        match &self.proxy {
+            Some(proxy) => {
+                FailureKind::ProxyUnreachable { proxy: proxy.to_string(), source: source.into() }
+            }
+            None if is_resolution => FailureKind::Resolve { source: source.into() },
+            // Of one address, where there are several.
+            None if source.kind() == io::ErrorKind::TimedOut => {
+                FailureKind::ConnectTimeout { after: self.connect_timeout }
+            }
+            None => FailureKind::connect(source),
+        }
+    }
+}
+
+fn agreed(session: &ClientConnection) -> Session {
+    Session {
+        version: session.protocol_version(),
+        cipher_suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
+        key_exchange: session.negotiated_key_exchange_group().map(|group| group.name()),
+        alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+    }
+}
+
+/// The same error again, for `io::Error` is not `Clone`.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// The system's resolver, which tells the dial that it is done. It is not called for IP addresses.
+#[derive(Clone, Debug)]
+struct Resolver(Arc<Progress>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct ResolveError(io::Error);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = ResolveError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        self.0.reach(Stage::Resolving);
+        let progress = Arc::clone(&self.0);
+        Box::pin(async move {
+            // The connector puts the port in.
+            let resolve = move || (name.as_str(), 0).to_socket_addrs();
+            let addresses = blocking(resolve).await.and_then(|addresses| addresses);
+            progress.reach(Stage::Connecting);
+            addresses.map_err(ResolveError)
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! Requests and what arrives in answer to them.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant as StdInstant};
+
+use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+use super::evidence::{Evidence, NetError};
+
+/// One request, which can be sent more than once.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: PathAndQuery,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The most that is read of the response's body, in bytes.
+    pub(crate) max_response: usize,
+}
+
+/// What has arrived of a response.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) end: End,
+    /// Of the connection on which it arrived.
+    pub(crate) evidence: Arc<Evidence>,
+}
+
+/// How a response's body ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    Complete,
+    /// The connection or the stream ended first, or the time did.
+    BrokenOff(Box<NetError>),
+    /// It was longer than what is read.
+    TooLong,
+}
+
+/// A body that arrives in pieces.
+pub(super) trait Pieces {
+    type Error;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Self::Error>>>;
+}
+
+/// A piece of a body.
+pub(super) enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// A body as far as it was read.
+pub(super) struct Body<E> {
+    pub(super) bytes: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) end: BodyEnd<E>,
+}
+
+pub(super) enum BodyEnd<E> {
+    Complete,
+    Failed(E),
+    OutOfTime(Over),
+    TooLong,
+}
+
+/// Reads a body into one buffer, in however many pieces it comes: at most `max` bytes, and until the
+/// deadline.
+pub(super) async fn collect<P: Pieces>(
+    mut pieces: P,
+    max: usize,
+    deadline: &Deadline,
+) -> Body<P::Error> {
+    let (mut bytes, mut trailers) = (BytesMut::new(), None);
+    let end = loop {
+        match deadline.bound(poll_fn(|cx| pieces.poll_next(cx))).await {
+            Ok(None) => break BodyEnd::Complete,
+            Ok(Some(Ok(Piece::Data(data)))) if data.len() > max - bytes.len() => {
+                bytes.clear();
+                break BodyEnd::TooLong;
+            }
+            Ok(Some(Ok(Piece::Data(data)))) => bytes.extend_from_slice(&data),
+            Ok(Some(Ok(Piece::Trailers(found)))) => trailers = Some(found),
+            Ok(Some(Err(error))) => break BodyEnd::Failed(error),
+            Err(over) => break BodyEnd::OutOfTime(over),
+        }
+    };
+    Body { bytes: bytes.freeze(), trailers, end }
+}
+
+/// The end of a request's time: its timeout, or an instant that whoever shuts down names later.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline {
+    timeout: Option<Duration>,
+    ends: Option<Instant>,
+    drain: watch::Receiver<Option<StdInstant>>,
+}
+
+/// Why the time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    TimedOut(Duration),
+    ShuttingDown,
+}
+
+impl Deadline {
+    /// `None` is no limit, and so is what no clock can tell.
+    pub(crate) fn new(
+        begun: Instant,
+        timeout: Option<Duration>,
+        drain: watch::Receiver<Option<StdInstant>>,
+    ) -> Self {
+        let ends = timeout.and_then(|timeout| begun.checked_add(timeout));
+        Self { timeout, ends, drain }
+    }
+
+    /// How long the request was given from its begin.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// When it ends, as far as that is known now.
+    pub(crate) fn ends(&self) -> Option<Instant> {
+        let drained = self.drain.borrow().map(Instant::from);
+        self.ends.into_iter().chain(drained).min()
+    }
+
+    /// Runs a future until it is done or the time is over.
+    ///
+    /// Whoever gives up looks once more at what has arrived: a process that was stopped hears its timer
+    /// before its socket, whose bytes still have to pass through the connection's task.
+    pub(crate) async fn bound<T>(&self, future: impl Future<Output = T>) -> Result<T, Over> {
+        let mut future = pin!(future);
+        let over = tokio::select! {
+            biased;
+            done = future.as_mut() => return Ok(done),
+            over = self.passed() => over,
+        };
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                done = future.as_mut() => return Ok(done),
+                () = yield_now() => {}
+            }
+        }
+        Err(over)
+    }
+
+    async fn passed(&self) -> Over {
+        let mut drain = self.drain.clone();
+        loop {
+            let drained = drain.borrow_and_update().map(Instant::from);
+            let (ends, over) = match (self.ends, drained) {
+                (Some(ends), Some(drained)) if ends <= drained => (Some(ends), self.timed_out()),
+                (_, Some(drained)) => (Some(drained), Over::ShuttingDown),
+                (ends, None) => (ends, self.timed_out()),
+            };
+            let passed = async {
+                match ends {
+                    Some(ends) => sleep_until(ends).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = passed => return over,
+                // Where nobody can shut down any more, only the timeout is left.
+                Ok(()) = drain.changed() => {}
+            }
+        }
+    }
+
+    fn timed_out(&self) -> Over {
+        Over::TimedOut(self.timeout.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// What happens to a process that is stopped and goes on: when it looks again, its timer has run out
+    /// and its answer has arrived, which still has to pass through another task.
+    #[tokio::test]
+    async fn who_was_stopped_looks_at_what_has_arrived() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut stream = std::net::TcpStream::connect(addr).unwrap();
+            receive.recv().unwrap();
+            std::io::Write::write_all(&mut stream, b"answer").unwrap();
+            // Open until the test is over.
+            let _ = receive.recv();
+        });
+        let (stream, _) = listener.accept().await.unwrap();
+        let (passed_on, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            stream.readable().await.unwrap();
+            let _ = passed_on.send(());
+        });
+        let (_drain, drain) = watch::channel(None);
+        let deadline = Deadline::new(Instant::now(), Some(Duration::from_millis(50)), drain);
+        let stopped = async {
+            // Whatever else waits has been polled once.
+            yield_now().await;
+            send.send(()).unwrap();
+            // Blocks the runtime until long after the deadline.
+            thread::sleep(Duration::from_millis(200));
+            answer.await
+        };
+        deadline.bound(stopped).await.expect("the answer has arrived").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_is_named_later_holds() {
+        let (drain, drained) = watch::channel(None);
+        let deadline = Deadline::new(Instant::now(), None, drained);
+        let bound = deadline.bound(std::future::pending::<()>());
+        let name = async {
+            yield_now().await;
+            drain.send_replace(Some(StdInstant::now()));
+        };
+        let (over, ()) = tokio::join!(bound, name);
+        assert_eq!(over, Err(Over::ShuttingDown));
+        assert!(deadline.ends().is_some());
+    }
+}
