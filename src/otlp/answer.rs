@@ -107,7 +107,10 @@ pub(crate) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
         Protocol::HttpProtobuf | Protocol::HttpJson => super::http::judge(answer, request),
         // Settings of a protocol that is not compiled in do not resolve.
         #[allow(unreachable_patterns)]
-        _ => unreadable("is in a protocol that is not compiled in"),
+        _ => {
+            let _ = answer;
+            unreadable("is in a protocol that is not compiled in")
+        }
     }
 }
 
