@@ -1,11 +1,11 @@
 //! Export of one batch of 512 spans, ours beside hand-wired opentelemetry-otlp.
 //!
 //! ```sh
-//! cargo bench --manifest-path benches/export/Cargo.toml               # criterion, then the ratios
-//! cargo bench --manifest-path benches/export/Cargo.toml -- --ratios   # the ratios alone
-//! cargo bench --manifest-path benches/export/Cargo.toml -- --shutdown # how long a shutdown takes
-//! cargo bench --manifest-path benches/export/Cargo.toml -- --rotation # what rotation costs, and takes
-//! cargo bench --manifest-path benches/export/Cargo.toml -- --lane grpc/mtls/ours 1000   # to profile
+//! cargo bench --manifest-path benches/export/Cargo.toml --bench export               # criterion, then the ratios
+//! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --ratios   # the ratios alone
+//! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --shutdown # how long a shutdown takes
+//! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --rotation # what rotation costs, and takes
+//! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --lane grpc/mtls/ours 1000   # to profile
 //! ```
 //!
 //! The collector is a sink in a process of its own, so that the CPU figures are the exporter's alone.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::wire::{Malformed, Reader, Value, Writer};
+use super::super::wire::{LONG, Malformed, Reader, Value, Writer};
 
 fn written(content: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
@@ -104,7 +104,7 @@ fn samples() -> impl Strategy<Value = Sample> {
 proptest! {
     /// Whatever room was kept.
     #[test]
-    fn prost_writes_the_same(sample in samples(), room in 0_usize..=4) {
+    fn prost_writes_the_same(sample in samples(), room in 0..=LONG) {
         let bytes = written(|writer| sample.write(writer, room));
         prop_assert_eq!(bytes, sample.encode_to_vec());
     }
