@@ -118,7 +118,7 @@ fn compressed_batches_too() {
 fn what_was_refused_is_known_until_the_connection_ends() {
     for protocol in TRANSPORTS {
         let (collector, refused) = limited(100_000, too_large(protocol));
-        let exporters = once(plaintext_builder(&collector, protocol)).build().unwrap();
+        let exporters = plaintext_builder(&collector, protocol).build().unwrap();
         let exporter = exporters.span_exporter().unwrap();
         let refused_by = |spans| {
             let before = refused.load(Ordering::Relaxed);
