@@ -11,6 +11,24 @@
 //! }
 //! ```
 //!
+//! # Dependencies
+//!
+//! ```toml
+//! [dependencies]
+//! otlp-mtls = "0.1"
+//! ```
+//!
+//! [`opentelemetry`] and [`opentelemetry_sdk`] are re-exported. In another minor version beside ours, `opentelemetry` has
+//! globals of its own: what is recorded by those goes nowhere, without an error. `cargo tree --invert opentelemetry`
+//! fails where there are several, and names them.
+//!
+//! A service on rustls with ring adds this crate without its default features, which bring aws-lc-rs: of two providers
+//! rustls chooses none, and the service's own `ClientConfig::builder()` panics. The exporters work with both.
+//!
+//! ```toml
+//! otlp-mtls = { version = "0.1", default-features = false, features = ["base", "ring"] }
+//! ```
+//!
 //! # Configuration
 //!
 //! [`init`] reads the environment alone. [`Exporters::builder`] has a setter for each variable, and
@@ -68,6 +86,7 @@
 //!
 //! # Features
 //!
+//! - `base`: the default features without a provider of cryptography
 //! - `grpc`, `http` (default), `http-json`: the protocols
 //! - `trace`, `metrics`, `logs` (default): the signals
 //! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
@@ -142,6 +161,8 @@ pub use failure::{
     ServerCertificateProblem, Side,
 };
 pub use observation::Spoken;
+pub use opentelemetry;
+pub use opentelemetry_sdk;
 pub use rustls;
 pub use signal::Signal;
 pub use status::{CredentialStatus, ExportStatus, Refusal, Status};
