@@ -17,6 +17,7 @@ use crate::exporters::{Exporters, Probe};
 use crate::failure::{Failure, FailureKind};
 use crate::net::{Runtime, blocking};
 use crate::observation::{Observation, Session};
+use crate::origin::Origin;
 use crate::tls::CertificateFacts;
 
 pub use report::{Finding, Outcome, Report, SignalReport, Topic};
@@ -90,9 +91,11 @@ impl Exporters {
         let switches = self.switches();
         let odd = self.warnings().iter().chain(self.sdk_warnings()).map(ToString::to_string);
         let console = switches.check_console(cfg!(feature = "console")).err();
-        let elsewhere = switches
-            .elsewhere()
-            .map(|(signal, variable)| format!("{signal} are not exported by OTLP: see {variable}"));
+        // What code switches off is off on purpose.
+        let elsewhere = switches.elsewhere().filter_map(|(signal, origin)| match origin {
+            Origin::Variable(_) => Some(format!("{signal} are not exported by OTLP: see {origin}")),
+            Origin::Builder(_) | Origin::Default => None,
+        });
         let warnings = odd.chain(console.map(|error| error.to_string())).chain(elsewhere);
         Report { warnings: warnings.collect(), signals }
     }

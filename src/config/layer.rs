@@ -23,6 +23,8 @@ use crate::signal::Signal;
 /// defaults that code gives. `None` leaves a setting to the next place.
 #[derive(Clone, Default)]
 pub(crate) struct Layer {
+    /// The environment has it in [`Switches`](super::Switches).
+    pub(crate) enabled: Option<Sourced<bool>>,
     pub(crate) endpoint: Option<Sourced<EndpointText>>,
     pub(crate) protocol: Option<Sourced<Protocol>>,
     pub(crate) insecure: Option<Sourced<bool>>,
@@ -67,6 +69,7 @@ impl Layer {
     /// What is set here, and else what is set below.
     pub(crate) fn or(self, below: Self) -> Self {
         Self {
+            enabled: self.enabled.or(below.enabled),
             endpoint: self.endpoint.or(below.endpoint),
             protocol: self.protocol.or(below.protocol),
             insecure: self.insecure.or(below.insecure),

@@ -33,7 +33,7 @@ pub(crate) use settings::{Settings, TlsSettings};
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;
 pub(crate) use switches::{Output, Switches};
-pub(crate) use variables::{Variable, exporter_variable};
+pub(crate) use variables::Variable;
 pub(crate) use warning::Warning;
 
 pub use crate::origin::Origin;

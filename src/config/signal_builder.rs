@@ -18,6 +18,16 @@ use crate::protocol::{Compression, Protocol};
 pub struct SignalBuilder(pub(crate) Layer);
 
 impl SignalBuilder {
+    /// Sets whether the signal is exported. One that is off has no exporter, no provider, no thread and no connection,
+    /// and its settings are not read.
+    ///
+    /// In code, `true` beats `none` in `OTEL_TRACES_EXPORTER` and its like, and `OTEL_SDK_DISABLED`: to leave the last
+    /// word to them, set it within [`with_defaults`](crate::ExportersBuilder::with_defaults).
+    pub fn with_enabled(mut self, enabled: bool) -> Self {
+        self.0.enabled = Some(Sourced::builder("with_enabled", enabled));
+        self
+    }
+
     /// Sets the endpoint, for OTLP/HTTP with its whole path.
     pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
         // As in the environment: white space around it does not count, and empty is unset.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use tracing::level_filters::LevelFilter;
 
 use super::env::Env;
+use super::layer::{Layers, Rank};
 use super::variables::{LOG_LEVEL, PROPAGATORS, SDK_DISABLED, exporter_variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;
-use crate::origin::Sourced;
+use crate::origin::{Origin, Sourced};
 use crate::signal::Signal;
 
 /// Where a signal goes.
@@ -31,52 +32,43 @@ pub(crate) enum Propagator {
     B3Multi,
 }
 
-/// The [general variables of the specification][spec] that are not the SDK's own to read.
+/// The [general variables of the specification][spec] that are not the SDK's own to read, and what code says in
+/// their place.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
 #[derive(Clone, Debug)]
 pub(crate) struct Switches {
     disabled: bool,
-    /// Empty where all is disabled.
+    /// Of every signal. Nowhere, if it is off.
     outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
     propagators: Vec<Propagator>,
     log_level: Option<LevelFilter>,
 }
 
 impl Switches {
-    pub(crate) fn resolve(env: &Env, warnings: &mut Vec<Warning>) -> Result<Self, Error> {
-        let disabled = match env.text(SDK_DISABLED)? {
-            // All that is not `true` is `false`, as the specification has it.
-            Some(found) => accept(found, warnings).is_some_and(|found| found.value),
-            None => false,
-        };
-        let log_level = env.lenient(LOG_LEVEL, warnings);
+    pub(crate) fn resolve(layers: &Layers, warnings: &mut Vec<Warning>) -> Result<Self, Error> {
+        let disabled: Option<Sourced<bool>> =
+            layers.env.text(SDK_DISABLED)?.and_then(|found| accept(found, warnings));
+        let enabled = disabled.map(|disabled| disabled.map(|disabled| !disabled));
+        let log_level = layers.env.lenient(LOG_LEVEL, warnings);
         let log_level = log_level.and_then(|found| accept(found, warnings));
         let mut outputs = BTreeMap::new();
-        for signal in Signal::ALL.into_iter().filter(|_| !disabled) {
-            let variable = exporter_variable(signal);
-            let expected = "otlp, console or none";
-            let found = list(
-                env,
-                variable,
-                ("otlp", &[Output::Otlp]),
-                expected,
-                warnings,
-                |name| match name.to_ascii_lowercase().as_str() {
-                    "otlp" => Some(Output::Otlp),
-                    "console" => Some(Output::Console),
-                    _ => None,
-                },
-            )?;
-            outputs.insert(signal, found);
+        for signal in Signal::ALL {
+            outputs.insert(signal, self::outputs(signal, layers, enabled.as_ref(), warnings)?);
         }
-        let default = [Propagator::TraceContext, Propagator::Baggage];
-        let default = ("tracecontext,baggage", default.as_slice());
+        let says = |rank: &Rank| rank.all.enabled.as_ref().map(|enabled| **enabled);
+        let enabled =
+            says(&layers.code).or(enabled.map(|set| set.value)).or(says(&layers.defaults));
+        let nothing = outputs.values().all(|outputs| outputs.is_empty());
+        let disabled = enabled == Some(false) && nothing;
+
+        let default = vec![Propagator::TraceContext, Propagator::Baggage];
+        let default = ("tracecontext,baggage", Sourced::default(default));
         let expected = match cfg!(feature = "b3") {
             true => "tracecontext, baggage, b3, b3multi or none",
             false => "tracecontext, baggage or none (b3 and b3multi with the feature `b3`)",
         };
-        let propagators = list(env, PROPAGATORS, default, expected, warnings, |name| {
+        let propagators = list(&layers.env, PROPAGATORS, default, expected, warnings, |name| {
             match name.to_ascii_lowercase().as_str() {
                 "tracecontext" => Some(Propagator::TraceContext),
                 "baggage" => Some(Propagator::Baggage),
@@ -102,17 +94,19 @@ impl Switches {
 
     /// Where a signal goes; nowhere, if it is off.
     pub(crate) fn outputs(&self, signal: Signal) -> &[Output] {
-        self.outputs.get(&signal).map_or(&[], |outputs| &outputs.value)
+        &self.outputs[&signal].value
     }
 
-    /// The signals that do not go to a collector, and the variable that says so of each.
-    pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (Signal, &'static str)> {
+    /// What says where a signal goes.
+    pub(crate) fn origin(&self, signal: Signal) -> &Origin {
+        &self.outputs[&signal].origin
+    }
+
+    /// The signals that do not go to a collector, and what says so of each.
+    pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (Signal, &Origin)> {
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
         let elsewhere = compiled.filter(|signal| !self.outputs(*signal).contains(&Output::Otlp));
-        elsewhere.map(|signal| match self.disabled {
-            true => (signal, SDK_DISABLED),
-            false => (signal, exporter_variable(signal)),
-        })
+        elsewhere.map(|signal| (signal, self.origin(signal)))
     }
 
     /// What of itself the SDK, and this crate, is to say.
@@ -136,6 +130,38 @@ impl Switches {
     }
 }
 
+/// Where one signal goes: what code says, then the variables, then the defaults of code. `enabled` is what
+/// `OTEL_SDK_DISABLED` says, which beats the variable of one signal.
+fn outputs(
+    signal: Signal,
+    layers: &Layers,
+    enabled: Option<&Sourced<bool>>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Sourced<Vec<Output>>, Error> {
+    let on = || Sourced::default(vec![Output::Otlp]);
+    let off =
+        |enabled: &Sourced<bool>| Sourced { value: Vec::new(), origin: enabled.origin.clone() };
+    let code = layers.code.of(signal).enabled;
+    let enabled = code.as_ref().or(enabled);
+    if let Some(enabled) = enabled.filter(|enabled| !***enabled) {
+        return Ok(off(enabled));
+    }
+    let default = match layers.defaults.of(signal).enabled {
+        Some(default) if !*default && enabled.is_none() => ("none", off(&default)),
+        _ => ("otlp", on()),
+    };
+    let (variable, expected) = (exporter_variable(signal), "otlp, console or none");
+    let outputs = list(&layers.env, variable, default, expected, warnings, |name| {
+        match name.to_ascii_lowercase().as_str() {
+            "otlp" => Some(Output::Otlp),
+            "console" => Some(Output::Console),
+            _ => None,
+        }
+    })?;
+    // Code beats `none`.
+    Ok(if outputs.is_empty() && code.is_some() { on() } else { outputs })
+}
+
 /// The values of a comma-separated list, each once. One that is not understood is [warned of and
 /// ignored][enum], and so is the variable if none of them is.
 ///
@@ -146,13 +172,13 @@ impl Switches {
 fn list<T: Copy + PartialEq>(
     env: &Env,
     variable: &str,
-    default: (&str, &[T]),
+    default: (&str, Sourced<Vec<T>>),
     expected: &'static str,
     warnings: &mut Vec<Warning>,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Sourced<Vec<T>>, Error> {
     let Some(Sourced { value, origin }) = env.text(variable)? else {
-        return Ok(Sourced::default(default.1.to_vec()));
+        return Ok(default.1);
     };
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
     let (none, names): (Vec<_>, Vec<_>) = names.partition(|name| name.eq_ignore_ascii_case("none"));
@@ -184,13 +210,14 @@ fn list<T: Copy + PartialEq>(
         return Ok(Sourced { value: Vec::new(), origin });
     }
     if values.is_empty() {
-        return Ok(Sourced::default(default.1.to_vec()));
+        return Ok(default.1);
     }
     Ok(Sourced { value: values, origin })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::layer::Layer;
     use super::*;
 
     const TRACES: &str = "OTEL_TRACES_EXPORTER";
@@ -201,9 +228,70 @@ mod tests {
         let env = Env::new(move |name| {
             vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into())
         });
+        resolve_layers(&Layers { code: Rank::default(), env, defaults: Rank::default() })
+    }
+
+    fn resolve_layers(layers: &Layers) -> (Switches, Vec<String>) {
         let mut warnings = Vec::new();
-        let switches = Switches::resolve(&env, &mut warnings).unwrap();
+        let switches = Switches::resolve(layers, &mut warnings).unwrap();
         (switches, warnings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn code_then_variables_then_defaults_of_code() {
+        const OFF: &str = "OTEL_SDK_DISABLED";
+        let rank = |all: Option<bool>, traces: Option<bool>| {
+            let layer = |enabled: Option<bool>| Layer {
+                enabled: enabled.map(|enabled| Sourced::builder("with_enabled", enabled)),
+                ..Layer::default()
+            };
+            Rank { all: layer(all), own: [(Signal::Traces, layer(traces))].into() }
+        };
+        let unset = (None, None);
+        type Said = (Option<bool>, Option<bool>);
+        /// Code for all and for traces, variables, defaults of code; where traces and logs go, whether all is off,
+        /// and who says so of traces.
+        type Row<'a> = (Said, &'a [(&'a str, &'a str)], Said, [&'a [Output]; 2], bool, &'a str);
+        let otlp: &[Output] = &[Output::Otlp];
+        let rows: &[Row<'_>] = &[
+            (unset, &[], unset, [otlp, otlp], false, "the default"),
+            ((None, Some(false)), &[], unset, [&[], otlp], false, "with_enabled()"),
+            ((Some(false), None), &[], unset, [&[], &[]], true, "with_enabled()"),
+            ((Some(false), Some(true)), &[], unset, [otlp, &[]], false, "the default"),
+            ((None, Some(false)), &[(TRACES, "otlp")], unset, [&[], otlp], false, "with_enabled()"),
+            ((None, Some(true)), &[(TRACES, "none")], unset, [otlp, otlp], false, "the default"),
+            (
+                (None, Some(true)),
+                &[(TRACES, "console")],
+                unset,
+                [&[Output::Console], otlp],
+                false,
+                TRACES,
+            ),
+            ((None, Some(true)), &[(OFF, "true")], unset, [otlp, &[]], false, "the default"),
+            ((Some(true), None), &[(OFF, "true")], unset, [otlp, otlp], false, "the default"),
+            (unset, &[(OFF, "true"), (TRACES, "otlp")], unset, [&[], &[]], true, OFF),
+            (unset, &[], (None, Some(false)), [&[], otlp], false, "with_enabled()"),
+            (unset, &[], (Some(false), None), [&[], &[]], true, "with_enabled()"),
+            (unset, &[(TRACES, "otlp")], (Some(false), None), [otlp, &[]], false, TRACES),
+            (unset, &[(TRACES, "zipkin")], (Some(false), None), [&[], &[]], true, "with_enabled()"),
+            (unset, &[(OFF, "false")], (Some(false), None), [otlp, otlp], false, "the default"),
+            (unset, &[(OFF, "true")], (Some(true), None), [&[], &[]], true, OFF),
+        ];
+        for (code, vars, defaults, [traces, logs], disabled, origin) in rows {
+            let case = format!("{code:?} {vars:?} {defaults:?}");
+            let vars: Vec<_> =
+                vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            let env = Env::new(move |name| {
+                vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into())
+            });
+            let (code, defaults) = (rank(code.0, code.1), rank(defaults.0, defaults.1));
+            let (switches, _) = resolve_layers(&Layers { code, env, defaults });
+            assert_eq!(switches.outputs(Signal::Traces), *traces, "{case}");
+            assert_eq!(switches.outputs(Signal::Logs), *logs, "{case}");
+            assert_eq!(switches.is_disabled(), *disabled, "{case}");
+            assert_eq!(switches.origin(Signal::Traces).to_string(), *origin, "{case}");
+        }
     }
 
     #[test]

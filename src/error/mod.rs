@@ -163,12 +163,12 @@ pub enum Error {
         name: String,
     },
 
-    /// There is no exporter of a signal that the environment does not send by OTLP.
+    /// There is no exporter of a signal that is not sent by OTLP.
     NotExported {
         /// The signal.
         signal: Signal,
-        /// The variable that says so.
-        variable: &'static str,
+        /// What says so.
+        origin: Origin,
     },
 
     /// The thread that does all I/O could not be started.
@@ -281,8 +281,8 @@ impl fmt::Display for Error {
                 "{origin}: `{name}` is neither a DNS name nor an IP address that a certificate \
                  could hold"
             ),
-            Self::NotExported { signal, variable } => {
-                write!(f, "{variable}: {signal} are not exported by OTLP")
+            Self::NotExported { signal, origin } => {
+                write!(f, "{origin}: {signal} are not exported by OTLP")
             }
             Self::StartThread { .. } => f.write_str("the I/O thread could not be started"),
             Self::AlreadyInstalled => f.write_str(

@@ -50,6 +50,26 @@ pub struct ExportersBuilder {
 }
 
 impl ExportersBuilder {
+    /// Sets whether anything is exported, as `OTEL_SDK_DISABLED` does; propagators work in any case. With
+    /// [`with_signal`](Self::with_signal) it is for one signal:
+    ///
+    /// ```
+    /// use otlp_mtls::{Exporters, Signal};
+    ///
+    /// let exporters = Exporters::builder()
+    ///     .with_endpoint("http://collector:4318")
+    ///     .with_signal(Signal::Logs, |logs| logs.with_enabled(false))
+    ///     .build()?;
+    /// # assert!(exporters.log_exporter().is_err());
+    /// # Ok::<(), otlp_mtls::Error>(())
+    /// ```
+    ///
+    /// In code, `true` beats `OTEL_SDK_DISABLED`, and `none` in `OTEL_TRACES_EXPORTER` and its like: to leave the last word
+    /// to them, set it within [`with_defaults`](Self::with_defaults).
+    pub fn with_enabled(self, enabled: bool) -> Self {
+        self.with_all(|all| all.with_enabled(enabled))
+    }
+
     /// Sets the endpoint of all signals.
     ///
     /// Over OTLP/HTTP each signal appends its own path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -392,7 +412,7 @@ impl ExportersBuilder {
 
     /// Reads the environment and every file, and checks all of it. Nothing is dialled.
     ///
-    /// Of a signal that the environment does not send by OTLP (`OTEL_SDK_DISABLED`,
+    /// Of a signal that is not sent by OTLP ([`with_enabled`](Self::with_enabled), `OTEL_SDK_DISABLED`,
     /// `OTEL_TRACES_EXPORTER` and so on), nothing is read, and there is no exporter.
     ///
     /// # Errors
@@ -404,7 +424,7 @@ impl ExportersBuilder {
         env.config_file(false)?;
         let layers = Layers { code: self.code, env, defaults: self.defaults };
         let mut warnings = Vec::new();
-        let switches = Switches::resolve(&layers.env, &mut warnings)?;
+        let switches = Switches::resolve(&layers, &mut warnings)?;
         switches.log_level().into_iter().for_each(stderr::set_level);
         let identity = Given {
             provider: self.provider,

@@ -14,9 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 
-use crate::config::{
-    HistogramAggregation, Retry, Sdk, Settings, Switches, Warning, exporter_variable,
-};
+use crate::config::{HistogramAggregation, Retry, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
 use crate::export::{Counts, Drain, ExportStats, Lane};
 use crate::failure::{Failure, FailureKind};
@@ -132,7 +130,7 @@ impl Exporters {
     ///
     /// # Errors
     ///
-    /// [`Error::NotExported`] if the environment does not send the signal by OTLP, and
+    /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "trace")]
     pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
@@ -143,7 +141,7 @@ impl Exporters {
     ///
     /// # Errors
     ///
-    /// [`Error::NotExported`] if the environment does not send the signal by OTLP, and
+    /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "metrics")]
     pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
@@ -154,7 +152,7 @@ impl Exporters {
     ///
     /// # Errors
     ///
-    /// [`Error::NotExported`] if the environment does not send the signal by OTLP, and
+    /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "logs")]
     pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
@@ -354,13 +352,11 @@ impl Exporters {
         self.0.lines.values().map(|line| &*line.settings)
     }
 
-    /// A signal's way out. Every signal whose feature is on has one, unless the environment sends it
-    /// elsewhere.
+    /// A signal's way out. Every signal whose feature is on has one, unless it is off or goes elsewhere.
     fn line(&self, signal: Signal) -> Result<&Line, Error> {
-        self.0.lines.get(&signal).ok_or_else(|| {
-            let elsewhere = self.0.switches.elsewhere().find(|(off, _)| *off == signal);
-            let variable = elsewhere.map_or(exporter_variable(signal), |(_, variable)| variable);
-            Error::NotExported { signal, variable }
+        self.0.lines.get(&signal).ok_or_else(|| Error::NotExported {
+            signal,
+            origin: self.0.switches.origin(signal).clone(),
         })
     }
 

@@ -176,7 +176,8 @@ impl Exporters {
 }
 
 impl Telemetry {
-    /// The exporters behind it; `None` if `OTEL_SDK_DISABLED` is `true`.
+    /// The exporters behind it; `None` if all is off by `OTEL_SDK_DISABLED` or
+    /// [`with_enabled`](crate::ExportersBuilder::with_enabled).
     pub fn exporters(&self) -> Option<&Exporters> {
         (!self.exporters.switches().is_disabled()).then_some(&self.exporters)
     }

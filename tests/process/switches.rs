@@ -9,7 +9,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue, global};
 use otlp_mtls::testing::Collector;
-use otlp_mtls::{Error, Exporters, Signal, Telemetry};
+use otlp_mtls::{Error, Exporters, Pem, Signal, Telemetry};
 
 use crate::init::work;
 use crate::{SOON, in_a_process, is_child, print_in_a_process};
@@ -83,6 +83,46 @@ fn a_disabled_sdk_costs_nothing() {
 #[cfg(target_os = "linux")]
 fn signals_that_are_off_cost_nothing() {
     costs_nothing("switches::signals_that_are_off_cost_nothing", &all("none"), true);
+}
+
+/// Code has the same: no provider, exporter, connection or thread, and no word of it.
+#[test]
+#[cfg(target_os = "linux")]
+fn code_switches_signals_off() {
+    in_a_process("switches::code_switches_signals_off", &[], || {
+        let collector = Collector::builder().start().unwrap();
+        let before = threads();
+        // What only logs would read is not read.
+        let exporters = Exporters::builder().with_endpoint(collector.endpoint());
+        let exporters = exporters.with_signal(Signal::Logs, |logs| {
+            let broken = Pem::file("/nowhere/ca.crt");
+            logs.with_enabled(false).with_endpoint("https://localhost").with_ca_certificate(broken)
+        });
+        let exporters = exporters.build().unwrap();
+        let report = exporters.check_blocking();
+        assert!(report.is_delivered(), "{report}");
+        assert!(!report.to_string().contains("logs"), "{report}");
+        let status = exporters.status();
+        assert!(status.exports.iter().all(|exports| exports.signal != Signal::Logs));
+        assert!(status.credentials.is_empty());
+        let error = exporters.log_exporter().unwrap_err();
+        assert_eq!(error.to_string(), "with_enabled(): logs are not exported by OTLP");
+        let telemetry = exporters.install().unwrap();
+        assert_eq!(on(&telemetry), [true, true, false]);
+        assert_eq!(delivered(&telemetry, &collector), [1, 1, 0]);
+        // The I/O thread, and the SDK's for spans and metrics.
+        assert_eq!(threads(), before + 3);
+        telemetry.shutdown(SOON).unwrap();
+
+        let before = threads();
+        let exporters = Exporters::builder().with_enabled(false);
+        let exporters = exporters.with_ca_certificate(Pem::file("/nowhere/ca.crt"));
+        let telemetry = exporters.with_endpoint("https://localhost").build().unwrap().install();
+        let telemetry = telemetry.unwrap();
+        assert_eq!((on(&telemetry), threads()), ([false; 3], before));
+        assert!(telemetry.exporters().is_none());
+        telemetry.shutdown(SOON).unwrap();
+    });
 }
 
 #[test]
