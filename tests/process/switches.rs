@@ -289,8 +289,8 @@ fn propagators() {
         ("Baggage, tracecontext, baggage", both),
         ("none", ""),
         ("none,baggage", ""),
-        ("b3", both),
-        ("b3,baggage", "baggage"),
+        ("xray", both),
+        ("xray,baggage", "baggage"),
     ] {
         // They do not ask whether there is telemetry.
         for rest in [&[][..], &[DISABLED], &all("none")] {
