@@ -194,7 +194,7 @@ fn what_is_odd_about_the_configuration_is_printed() {
         ("OTEL_TRACES_EXPORTER", "zipkin"),
         ("OTEL_METRICS_EXPORTER", "none"),
         ("OTEL_LOGS_EXPORTER", "none"),
-        ("OTEL_PROPAGATORS", "none,b3"),
+        ("OTEL_PROPAGATORS", "none,jaeger"),
     ];
     let printed = print_in_a_process(name, &vars, || {
         let _telemetry = otlp_mtls::init_tracing().unwrap();
@@ -202,7 +202,7 @@ fn what_is_odd_about_the_configuration_is_printed() {
     if let Some(printed) = printed {
         for expected in [
             "OTEL_TRACES_EXPORTER: `zipkin` is ignored, expected otlp, console or none",
-            "OTEL_PROPAGATORS: `b3` is ignored, expected tracecontext, baggage or none",
+            "OTEL_PROPAGATORS: `jaeger` is ignored, expected tracecontext, baggage, b3, b3multi or none",
         ] {
             assert_eq!(printed.matches(expected).count(), 1, "{expected}: {printed}");
         }
