@@ -43,6 +43,9 @@ impl Endpoint {
         // OTLP/gRPC has no place for a prefix: its path is the method's.
         match uri.path_and_query().map_or("/", |path| path.as_str()) {
             "" | "/" => Ok(Self { path: PathAndQuery::from_static(signal.grpc_path()), ..parsed }),
+            path if path.starts_with("/?") || path.starts_with('?') => {
+                Err(problem(&endpoint, EndpointProblem::QueryOverGrpc))
+            }
             _ => {
                 // With an `@` in it, it may be the rest of a password.
                 let path = match endpoint.value.contains('@') {
@@ -330,7 +333,8 @@ mod tests {
             ("a port has 16 bits", true, "https://c:70000", "port"),
             ("secrets belong in headers", false, "https://u:pw@c", "user information"),
             ("a query is no path either", true, "https://c/p?token", "the path `/…`"),
-            ("a query over gRPC", true, "https://c?token", "the path `/`"),
+            ("a query over gRPC", true, "https://c?token", "because of its query"),
+            ("and behind the root", true, "c:4317/?token", "because of its query"),
             ("a password with a `?` in it", false, "https://u:pw?x@c", ""),
             ("a password with a `/` in it", true, "http:/u:pw@4318/otlp/", ""),
             ("a scheme has no `@`", false, "pw@https://c", "has no scheme"),

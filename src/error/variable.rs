@@ -46,6 +46,12 @@ pub enum EndpointProblem {
         /// The path.
         path: String,
     },
+    /// It has a query, which OTLP/gRPC has no place for.
+    #[error(
+        "cannot be used over gRPC because of its query: remove `?` and what follows, or use the \
+         protocol http/protobuf"
+    )]
+    QueryOverGrpc,
     /// It is no URL.
     #[error("is not a valid URL")]
     Invalid {

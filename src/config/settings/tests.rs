@@ -242,6 +242,8 @@ fn headers() {
         ("white space around", &[(HEADERS, " a = 1 , b=2 ,")], &[("a", "1"), ("b", "2")]),
         ("values are percent-encoded", &[(HEADERS, "a=x%20y%3Dz%2C")], &[("a", "x y=z,")]),
         ("a value may have an equals sign", &[(HEADERS, "a=b==")], &[("a", "b==")]),
+        ("and what would be metadata", &[(HEADERS, "a=b;c=d")], &[("a", "b;c=d")]),
+        ("of duplicates the last wins", &[(HEADERS, "a=1,A=2")], &[("a", "2")]),
         ("names are not case-sensitive", &[(HEADERS, "Api-Key=v")], &[("api-key", "v")]),
         (
             "a signal's replace all others",
@@ -519,9 +521,11 @@ fn every_signal_has_variables_of_its_own() {
         let layers = layers(&vars, none(), none());
         Settings::resolve(signal, &layers, false, &mut Vec::new()).unwrap()
     };
-    for (signal, name) in
-        [(Signal::Traces, "TRACES"), (Signal::Metrics, "METRICS"), (Signal::Logs, "LOGS")]
-    {
+    for (signal, name, export_timeout) in [
+        (Signal::Traces, "TRACES", BSP_TIMEOUT),
+        (Signal::Metrics, "METRICS", "OTEL_METRIC_EXPORT_TIMEOUT"),
+        (Signal::Logs, "LOGS", "OTEL_BLRP_EXPORT_TIMEOUT"),
+    ] {
         let vars = || {
             [
                 ("ENDPOINT", "own:1"),
@@ -541,6 +545,8 @@ fn every_signal_has_variables_of_its_own() {
         assert_eq!(paths(&settings), [Some("ca"), Some("crt"), Some("key")], "{name}");
         assert_eq!(settings.headers["own"], "1", "{name}");
         assert_eq!(*settings.timeout, Some(Duration::from_millis(7)), "{name}");
+        let shorter = [vars(), vec![(export_timeout.to_owned(), "3")]].concat();
+        assert_eq!(*resolve(signal, shorter).timeout, Some(Duration::from_millis(3)), "{name}");
         let insecure = (format!("OTEL_EXPORTER_OTLP_{name}_INSECURE"), "true");
         assert!(!resolve(signal, [vars(), vec![insecure]].concat()).endpoint.secure, "{name}");
 
