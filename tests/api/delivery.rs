@@ -1,5 +1,7 @@
 //! What `Telemetry` delivers, and what it says of the rest.
 
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};
@@ -50,6 +52,40 @@ fn a_shutdown_delivers_everything() {
         }
         assert_eq!(collector.resource_attribute("service.name").as_deref(), Some("the-service"));
         assert_eq!((collector.connections(), collector.handshakes()), (1, 1));
+    }
+}
+
+/// The specification wants both to be safe to call concurrently.
+#[test]
+fn flushes_and_shutdowns_at_once_lose_nothing() {
+    const FLUSHES: usize = 4;
+    const SPANS: usize = 250;
+    let _alone = alone();
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let telemetry =
+            mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
+        let provider = telemetry.tracer_provider().unwrap().clone();
+        let metrics = telemetry.meter_provider().unwrap().clone();
+        let has_flushed = Barrier::new(FLUSHES + 1);
+        thread::scope(|scope| {
+            for _ in 0..FLUSHES {
+                scope.spawn(|| {
+                    for _ in 0..SPANS {
+                        provider.tracer("test").start("a span").end();
+                    }
+                    provider.force_flush().unwrap();
+                    has_flushed.wait();
+                    // Beside the shutdowns: whether it comes too late, it does not say here.
+                    drop(provider.force_flush());
+                    drop(metrics.force_flush());
+                });
+            }
+            has_flushed.wait();
+            scope.spawn(|| drop(provider.shutdown_with_timeout(SOON)));
+            telemetry.shutdown(SOON).unwrap();
+        });
+        assert_eq!(collector.spans().len(), FLUSHES * SPANS, "{protocol}");
     }
 }
 

@@ -359,6 +359,14 @@ fn the_resource_tells_of_the_process() {
         assert_eq!(attribute("telemetry.distro.name").as_deref(), Some("otlp-mtls"));
         let version = attribute("telemetry.distro.version");
         assert_eq!(version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        for signal in Signal::ALL {
+            let requests = collector.requests();
+            let request = requests.iter().find(|request| request.signal == signal).unwrap();
+            for expected in ["https://opentelemetry.io/schemas/", "process.pid", "telemetry.sdk.name"] {
+                let mut parts = request.body.windows(expected.len());
+                assert!(parts.any(|part| part == expected.as_bytes()), "{signal}: {expected}");
+            }
+        }
     });
 }
 
