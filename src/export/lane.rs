@@ -22,8 +22,7 @@ use crate::otlp::{Empty, Encoding, Items, Payload};
 use crate::transport::{Call, Pace, Transport};
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
-const AGENT: &str =
-    concat!("otlp-mtls/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33");
+const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
 /// The instant by which all exports must end, once there is one.
 #[derive(Debug)]

@@ -180,8 +180,8 @@ fn headers_compression_and_the_user_agent() {
             for request in collector.requests() {
                 assert_eq!(request.headers["api-key"], "k");
                 assert_eq!(request.headers["x-both"], request.signal.to_string());
-                let agent = request.headers["user-agent"].to_str().unwrap();
-                assert!(agent.contains("OTel-OTLP-Exporter-Rust/"), "{agent}");
+                let agent = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+                assert_eq!(request.headers["user-agent"], agent);
                 let expected = compression.map(|compression| compression.to_string());
                 assert_eq!(request.encoding, expected, "{protocol}");
             }

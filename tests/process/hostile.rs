@@ -88,8 +88,8 @@ fn nothing_of_it_is_on_the_wire() {
                     assert_eq!(request.headers["content-type"], content_type);
                     assert_eq!(request.headers["x-mine"], "1");
                     assert!(!request.headers.contains_key("x-hostile"));
-                    let agent = request.headers["user-agent"].to_str().unwrap();
-                    assert!(agent.starts_with("otlp-mtls/"), "{agent}");
+                    let agent = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+                    assert_eq!(request.headers["user-agent"], agent);
                     assert_eq!(request.encoding, compression.map(|wanted| wanted.to_string()));
                 }
                 let metrics = exporters.metric_exporter().unwrap();
