@@ -183,7 +183,7 @@ pub enum Error {
     /// `tracing` has a global subscriber already.
     SubscriberAlreadySet,
 
-    /// Shutting down was asked for on the thread whose work it would have to wait for.
+    /// A shutdown or a flush was asked for on the thread whose work it would have to wait for.
     ShutdownOnIoThread,
 
     /// Telemetry was set up in another process, of which this one is a forked child: the threads that
@@ -193,6 +193,12 @@ pub enum Error {
     /// Shutting down did not deliver everything.
     Shutdown {
         /// What was lost, a row per signal.
+        lost: Vec<Lost>,
+    },
+
+    /// A flush did not deliver everything.
+    Flush {
+        /// What was lost, or is not acknowledged yet, a row per signal.
         lost: Vec<Lost>,
     },
 }
@@ -294,7 +300,7 @@ impl fmt::Display for Error {
                  init() before it, and add Telemetry::tracing_layer() to it",
             ),
             Self::ShutdownOnIoThread => f.write_str(
-                "shutdown was called on the I/O thread, which cannot wait for itself: it goes on in \
+                "shutdown or flush was called on the I/O thread, which cannot wait for itself: it goes on in \
                  the background, and nobody sees its result",
             ),
             Self::Forked => f.write_str(
@@ -303,6 +309,10 @@ impl fmt::Display for Error {
             ),
             Self::Shutdown { lost } => {
                 f.write_str("shutdown lost telemetry:")?;
+                lost.iter().try_for_each(|lost| write!(f, "\n  {lost}"))
+            }
+            Self::Flush { lost } => {
+                f.write_str("flush did not deliver everything:")?;
                 lost.iter().try_for_each(|lost| write!(f, "\n  {lost}"))
             }
         }
@@ -324,7 +334,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// What one signal lost in a shutdown.
+/// What one signal lost in a shutdown, or a flush did not deliver of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Lost {
@@ -335,7 +345,7 @@ pub struct Lost {
     /// Those of them that no export was begun of: the SDK's queue was not empty when time ran out. What
     /// it had no room for before is among them. Metrics have no queue.
     pub queued: u64,
-    /// Whether the SDK was still at work when the time given to the shutdown was over.
+    /// Whether the SDK was still at work when the time given was over, and that time.
     pub unfinished_after: Option<Duration>,
     /// Why the last export failed.
     pub failure: Option<Failure>,

@@ -1,7 +1,7 @@
 //! Logs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -9,7 +9,7 @@ use opentelemetry_sdk::logs::{
 };
 
 use super::counting::Counting;
-use super::{Provider, Setup, Telemetry};
+use super::{Provider, Setup, Telemetry, flush_until};
 use crate::config::{BatchSettings, Output};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -65,6 +65,10 @@ impl Provider for SdkLoggerProvider {
 
     /// There is none.
     fn set_global(&self) {}
+
+    fn flush(&self, end: Instant) -> OTelSdkResult {
+        flush_until(end, || self.force_flush())
+    }
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {
         self.shutdown_with_timeout(timeout)

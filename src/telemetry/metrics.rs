@@ -1,7 +1,7 @@
 //! Metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::global;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -90,6 +90,10 @@ impl Provider for SdkMeterProvider {
 
     fn set_global(&self) {
         global::set_meter_provider(self.clone());
+    }
+
+    fn flush(&self, _end: Instant) -> OTelSdkResult {
+        self.force_flush()
     }
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {

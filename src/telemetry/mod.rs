@@ -76,6 +76,9 @@ trait Provider: Any + Send + Sync {
     /// Makes it OpenTelemetry's global one.
     fn set_global(&self);
 
+    /// Exports what there is so far, by an instant.
+    fn flush(&self, end: Instant) -> OTelSdkResult;
+
     /// Exports what is left, and ends.
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult;
 }
@@ -195,6 +198,31 @@ impl Telemetry {
         self.finish(timeout)
     }
 
+    /// Exports what there is so far, of all signals side by side, by one instant: what a function calls
+    /// before it is frozen. It blocks the thread for as long, on any runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Flush`] if anything of it was not acknowledged by the collector by then. What is still on
+    /// its way goes on. [`Error::ShutdownOnIoThread`] and [`Error::Forked`] as for
+    /// [`shutdown`](Self::shutdown).
+    pub fn flush(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.claim.is_of_this_process() {
+            return Err(Error::Forked);
+        }
+        let timeout = timeout.min(MAX_TIMEOUT);
+        let end = Instant::now() + timeout;
+        let lost_before = self.lost_so_far(&self.providers);
+        let mut results = side_by_side(&self.providers, end, move |provider| provider.flush(end))?;
+        let lost: Vec<Lost> = lost_before
+            .into_iter()
+            .filter_map(|(signal, before)| {
+                self.not_flushed(signal, before, results.remove(&signal), timeout)
+            })
+            .collect();
+        if lost.is_empty() { Ok(()) } else { Err(Error::Flush { lost }) }
+    }
+
     fn set_globals(&self) {
         // That they are set is told to whoever subscribes, and no telemetry.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
@@ -215,45 +243,50 @@ impl Telemetry {
             std::mem::forget(providers);
             return Err(Error::Forked);
         }
-        let lost_before: Vec<u64> = providers
-            .iter()
-            .map(|provider| self.exporters.counts(provider.signal()).lost())
-            .collect();
+        let lost_before = self.lost_so_far(&providers);
         let timeout = timeout.min(MAX_TIMEOUT);
         let end = Instant::now() + timeout;
         self.drain.by(end);
-
-        let (report, reports) = mpsc::channel();
-        for provider in &providers {
-            let (provider, report) = (Arc::clone(provider), report.clone());
-            let shut_down = move || {
-                let _suppressed = Context::enter_telemetry_suppressed_scope();
-                // Nobody listens once time has run out.
-                let _ = report.send((provider.signal(), provider.shut_down(timeout)));
-            };
-            // One that does not start is a signal that is not done in time.
-            let _ = thread::Builder::new().name("otlp-mtls-shutdown".to_owned()).spawn(shut_down);
-        }
-        drop(report);
-        if Runtime::is_current() {
-            return Err(Error::ShutdownOnIoThread);
-        }
-
-        let mut results = BTreeMap::new();
-        while let Ok((signal, result)) =
-            reports.recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            results.insert(signal, result);
-        }
-        let lost: Vec<Lost> = providers
-            .iter()
-            .zip(lost_before)
-            .filter_map(|(provider, before)| {
-                let signal = provider.signal();
+        let mut results =
+            side_by_side(&providers, end, move |provider| provider.shut_down(timeout))?;
+        let lost: Vec<Lost> = lost_before
+            .into_iter()
+            .filter_map(|(signal, before)| {
                 self.lost(signal, before, results.remove(&signal), timeout)
             })
             .collect();
         if lost.is_empty() { Ok(()) } else { Err(Error::Shutdown { lost }) }
+    }
+
+    /// How many items of each signal are lost already.
+    fn lost_so_far(&self, providers: &[Arc<dyn Provider>]) -> Vec<(Signal, u64)> {
+        let signals = providers.iter().map(|provider| provider.signal());
+        signals.map(|signal| (signal, self.exporters.counts(signal).lost())).collect()
+    }
+
+    /// What of one signal a flush did not deliver. What came since it began may be on its way when it ends.
+    fn not_flushed(
+        &self,
+        signal: Signal,
+        lost_before: u64,
+        result: Option<OTelSdkResult>,
+        timeout: Duration,
+    ) -> Option<Lost> {
+        let counts = self.exporters.counts(signal);
+        let lost = counts.lost() - lost_before;
+        let (in_flight, queued) = match &result {
+            None => (counts.in_flight, counts.queued),
+            Some(_) => (0, 0),
+        };
+        let items = lost + in_flight + queued;
+        let failed = !matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
+        (items > 0 || failed).then(|| Lost {
+            signal,
+            items,
+            queued,
+            unfinished_after: result.is_none().then_some(timeout),
+            failure: counts.current_failure().cloned(),
+        })
     }
 
     /// What one signal lost, by our own count and by what the SDK says.
@@ -295,6 +328,50 @@ impl Telemetry {
             unfinished_after: unfinished.then_some(timeout),
             failure,
         })
+    }
+}
+
+/// Has each provider do something, on a thread of its own, and takes the results that there are by an instant.
+fn side_by_side(
+    providers: &[Arc<dyn Provider>],
+    end: Instant,
+    act: impl Fn(&dyn Provider) -> OTelSdkResult + Copy + Send + 'static,
+) -> Result<BTreeMap<Signal, OTelSdkResult>, Error> {
+    let (report, reports) = mpsc::channel();
+    for provider in providers {
+        let (provider, report) = (Arc::clone(provider), report.clone());
+        let act = move || {
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            // Nobody listens once time has run out.
+            let _ = report.send((provider.signal(), act(&*provider)));
+        };
+        // One that does not start is a signal that is not done in time.
+        let _ = thread::Builder::new().name("otlp-mtls-flush".to_owned()).spawn(act);
+    }
+    drop(report);
+    if Runtime::is_current() {
+        return Err(Error::ShutdownOnIoThread);
+    }
+    let mut results = BTreeMap::new();
+    while let Ok((signal, result)) =
+        reports.recv_timeout(end.saturating_duration_since(Instant::now()))
+    {
+        results.insert(signal, result);
+    }
+    Ok(results)
+}
+
+/// Flushes again where the SDK has only stopped waiting, which it does after a time of its own, however long an
+/// export may take.
+#[cfg(any(feature = "logs", feature = "trace"))]
+fn flush_until(end: Instant, flush: impl Fn() -> OTelSdkResult) -> OTelSdkResult {
+    const SDK_WAITS: Duration = Duration::from_secs(5);
+    loop {
+        let begun = Instant::now();
+        let result = flush();
+        if result.is_ok() || begun.elapsed() < SDK_WAITS || end <= Instant::now() {
+            return result;
+        }
     }
 }
 

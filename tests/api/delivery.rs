@@ -9,7 +9,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
 use otlp_mtls::testing::Reply;
-use otlp_mtls::{Error, Lost, Signal, Telemetry};
+use otlp_mtls::{Error, Lost, Protocol, Signal, Telemetry};
 
 use crate::support::{
     NOBODY, PROTOCOLS, SOON, TRANSPORTS, alone, builder, items, lost_items, mtls_builder,
@@ -55,6 +55,70 @@ fn a_shutdown_delivers_everything() {
     }
 }
 
+#[test]
+fn a_flush_delivers_what_there_is_so_far() {
+    let _alone = alone();
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let telemetry =
+            mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
+        for times in 1..=2 {
+            emit(&telemetry);
+            telemetry.flush(SOON).unwrap();
+            for signal in Signal::ALL {
+                assert_eq!(items(&collector, signal), times, "{protocol} {signal}");
+            }
+        }
+        collector.set_reply(|_| Reply::Http { status: 400, headers: Vec::new() });
+        emit(&telemetry);
+        let error = telemetry.flush(SOON).unwrap_err();
+        let Error::Flush { lost } = &error else { panic!("{error}") };
+        assert_eq!(lost_items(lost), EACH_ONE, "{error}");
+        assert!(error.to_string().contains("HTTP status 400"), "{error}");
+        // What is lost is no concern of the next.
+        collector.set_reply(|_| Reply::Accept);
+        emit(&telemetry);
+        telemetry.flush(SOON).unwrap();
+    }
+}
+
+#[test]
+fn a_flush_ends_at_the_end_of_the_time_given_and_what_is_on_its_way_goes_on() {
+    let _alone = alone();
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        collector.set_reply(|_| Reply::Hold);
+        let builder = mtls_builder(&pki, &collector, protocol).with_timeout(SOON);
+        let telemetry = builder.build().unwrap().install().unwrap();
+        emit(&telemetry);
+        let (begun, time) = (Instant::now(), Duration::from_secs(1));
+        let error = telemetry.flush(time).unwrap_err();
+        assert!(begun.elapsed() >= time, "{:?}", begun.elapsed());
+        let Error::Flush { lost } = &error else { panic!("{error}") };
+        assert_eq!(lost_items(lost), EACH_ONE, "{error}");
+        assert!(lost.iter().all(|lost| lost.unfinished_after == Some(time)), "{error}");
+        collector.set_reply(|_| Reply::Accept);
+        collector.release();
+        telemetry.flush(SOON).unwrap();
+        for signal in [Signal::Traces, Signal::Logs] {
+            assert_eq!(items(&collector, signal), 1, "{protocol} {signal}");
+        }
+    }
+}
+
+/// Longer than the SDK waits.
+#[test]
+fn a_flush_waits_for_as_long_as_it_was_told() {
+    let _alone = alone();
+    let (pki, collector) = mtls_collector();
+    collector.set_reply(|_| Reply::After(Duration::from_secs(6), Box::new(Reply::Accept)));
+    let builder = mtls_builder(&pki, &collector, Protocol::Grpc).with_timeout(SOON);
+    let telemetry = builder.build().unwrap().install().unwrap();
+    emit(&telemetry);
+    telemetry.flush(SOON).unwrap();
+    assert_eq!(items(&collector, Signal::Traces), 1);
+}
+
 /// The specification wants both to be safe to call concurrently.
 #[test]
 fn flushes_and_shutdowns_at_once_lose_nothing() {
@@ -93,7 +157,7 @@ fn flushes_and_shutdowns_at_once_lose_nothing() {
 fn dropping_the_guard_delivers_everything() {
     let _alone = alone();
     let (pki, collector) = mtls_collector();
-    let exporters = mtls_builder(&pki, &collector, otlp_mtls::Protocol::Grpc).build().unwrap();
+    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc).build().unwrap();
     let telemetry = exporters.install().unwrap();
     emit(&telemetry);
     drop(telemetry);
