@@ -9,7 +9,7 @@ use opentelemetry_sdk::logs::LogBatch;
 use super::lane::Lane;
 use crate::otlp::Logs;
 
-/// Exports log records, for a log processor of the SDK.
+/// Exports log records, for a log processor of the SDK. Several exports may run at once.
 #[derive(Debug)]
 pub struct LogExporter {
     lane: Lane,

@@ -10,7 +10,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use super::lane::Lane;
 use crate::otlp::Metrics;
 
-/// Exports metrics, for a periodic reader of the SDK.
+/// Exports metrics, for a periodic reader of the SDK. Several exports may run at once.
 #[derive(Debug)]
 pub struct MetricExporter {
     lane: Lane,

@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::lane::Lane;
 use crate::otlp::Spans;
 
-/// Exports spans, for a span processor of the SDK.
+/// Exports spans, for a span processor of the SDK. Several exports may run at once.
 #[derive(Debug)]
 pub struct SpanExporter {
     lane: Lane,

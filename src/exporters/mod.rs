@@ -137,7 +137,8 @@ impl Exporters {
         self.span_exporter_for(&Drain::new())
     }
 
-    /// The exporter of metrics.
+    /// The exporter of metrics. How histograms are aggregated is the meter provider's to say:
+    /// [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) has no effect here.
     ///
     /// # Errors
     ///

@@ -362,7 +362,9 @@ fn the_resource_tells_of_the_process() {
         for signal in Signal::ALL {
             let requests = collector.requests();
             let request = requests.iter().find(|request| request.signal == signal).unwrap();
-            for expected in ["https://opentelemetry.io/schemas/", "process.pid", "telemetry.sdk.name"] {
+            for expected in
+                ["https://opentelemetry.io/schemas/", "process.pid", "telemetry.sdk.name"]
+            {
                 let mut parts = request.body.windows(expected.len());
                 assert!(parts.any(|part| part == expected.as_bytes()), "{signal}: {expected}");
             }

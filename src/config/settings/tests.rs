@@ -325,6 +325,18 @@ fn compression() {
     }
 }
 
+/// The specification's defaults, and no variables.
+#[test]
+fn sizes() {
+    let sizes = |settings: &Settings| (settings.max_request_size, settings.max_response_size);
+    assert_eq!(sizes(&resolve(&[]).0), (64 << 20, 4 << 20));
+    let all = SignalBuilder::default().with_max_request_size(1).with_max_response_size(2);
+    let own = SignalBuilder::default().with_max_request_size(3).with_max_response_size(4);
+    let of = |own, all| sizes(&resolve_with(&[], own, all).0.unwrap());
+    assert_eq!(of(SignalBuilder::default(), all.clone()), (1, 2));
+    assert_eq!(of(own, all), (3, 4));
+}
+
 #[test]
 fn an_unknown_protocol_is_ignored_with_a_warning() {
     let (settings, warnings) = resolve(&[(PROTOCOL, "grpc"), (TRACES_PROTOCOL, "thrift")]);
