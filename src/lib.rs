@@ -123,7 +123,6 @@ mod exporters;
 mod failure;
 mod lock;
 mod net;
-mod observation;
 mod origin;
 mod otlp;
 mod process;
@@ -135,7 +134,6 @@ mod stderr;
 mod telemetry;
 mod text;
 mod tls;
-mod transport;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -158,9 +156,8 @@ pub use export::SpanExporter;
 pub use exporters::{Exporters, ExportersBuilder};
 pub use failure::{
     ClientCertificateProblem, Failure, FailureKind, Incompatibility, Said, ServerCertificate,
-    ServerCertificateProblem, Side,
+    ServerCertificateProblem, Side, Spoken,
 };
-pub use observation::Spoken;
 pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use rustls;

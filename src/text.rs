@@ -33,6 +33,11 @@ pub(crate) fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Whether a text is in a page, whatever its case.
+pub(crate) fn contains(page: &[u8], text: &[u8]) -> bool {
+    page.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text))
+}
+
 /// An instant by RFC 3339.
 #[cfg(feature = "serde")]
 pub(crate) fn serialize_utc<S: Serializer>(

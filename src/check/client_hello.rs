@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::observation::{Greeting, Spoken};
+use crate::failure::{Greeting, Spoken};
 use crate::tls::crypto_provider;
 
 /// How long the server may take to answer.

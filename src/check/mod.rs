@@ -14,9 +14,8 @@ use tokio::time::timeout;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::exporters::{Exporters, Probe};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Evidence, Failure, FailureKind, Session};
 use crate::net::{Runtime, blocking};
-use crate::observation::{Observation, Session};
 use crate::origin::Origin;
 use crate::tls::CertificateFacts;
 
@@ -114,7 +113,7 @@ impl Exporters {
 struct Live {
     /// `None` if nobody asked.
     dns: Option<Result<String, String>>,
-    seen: Observation,
+    seen: Arc<Evidence>,
     /// With what the collector remarked, if it accepted the export.
     answer: Result<Option<Failure>, Failure>,
 }
@@ -135,7 +134,7 @@ impl Live {
     /// The runtime is gone, or it panicked.
     fn lost(probe: &Probe, task: &tokio::task::JoinError) -> Self {
         let failure = Failure::new(FailureKind::lost(task), &probe.settings, None);
-        Self { dns: None, seen: Observation::default(), answer: Err(failure) }
+        Self { dns: None, seen: Arc::default(), answer: Err(failure) }
     }
 
     fn report(self, probe: &Probe) -> SignalReport {
@@ -258,7 +257,7 @@ impl Live {
 }
 
 /// A server that we spoke plaintext to, and that said nothing.
-fn silent_plaintext(settings: &Settings, seen: &Observation) -> Option<SocketAddr> {
+fn silent_plaintext(settings: &Settings, seen: &Evidence) -> Option<SocketAddr> {
     let is_plaintext = settings.tls.is_none() && settings.proxy.is_none();
     seen.peer.filter(|_| is_plaintext && seen.greeting.is_empty())
 }

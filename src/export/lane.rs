@@ -13,13 +13,14 @@ use opentelemetry::context::FutureExt;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use tokio::sync::watch;
 
+use super::pace::Pace;
 use super::stats::ExportStats;
+use super::transport::{Call, Transport};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::NetError;
 use crate::otlp::{Empty, Encoding, Items, Payload};
-use crate::transport::{Call, Pace, Transport};
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));

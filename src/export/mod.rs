@@ -1,4 +1,4 @@
-//! The SDK's exporters.
+//! The SDK's exporters: from its data to the collector, with headers, retries and counts.
 
 mod lane;
 #[cfg(feature = "logs")]
@@ -6,9 +6,12 @@ mod logs;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod notify;
+mod pace;
+mod retry;
 #[cfg(feature = "trace")]
 mod spans;
 mod stats;
+mod transport;
 
 pub(crate) use lane::{Drain, Lane};
 #[cfg(feature = "logs")]
@@ -16,6 +19,8 @@ pub use logs::LogExporter;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricExporter;
 pub(crate) use notify::{FailureHandler, FailureNotifier};
+pub(crate) use pace::Pace;
 #[cfg(feature = "trace")]
 pub use spans::SpanExporter;
 pub(crate) use stats::{Counts, ExportStats};
+pub(crate) use transport::{HeaderProvider, Policy, Transport};

@@ -23,12 +23,11 @@ use crate::config::{
     Retry, Sdk, Settings, SignalBuilder, Sourced, Switches, TlsVersion,
 };
 use crate::error::Error;
-use crate::export::{ExportStats, FailureHandler, FailureNotifier};
+use crate::export::{ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
 use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::stderr;
 use crate::tls::{CredentialSource, Given, Store};
-use crate::transport::HeaderProvider;
 
 /// Configures [`Exporters`].
 ///

@@ -16,14 +16,13 @@ use rustls::ClientConfig;
 
 use crate::config::{HistogramAggregation, Retry, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
-use crate::export::{Counts, Drain, ExportStats, Lane};
+use crate::export::{Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, Transport};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::Runtime;
 use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
-use crate::transport::{HeaderProvider, Pace, Policy, Transport};
 
 #[cfg(feature = "metrics")]
 pub(crate) use books::{SignalBooks, StoreBooks};

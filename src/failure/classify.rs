@@ -9,23 +9,15 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
+use super::evidence::{Evidence, Spoken, is_page_of_tls};
 use super::fault::{Chain, Fault};
 use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 use crate::config::shown_path;
-use crate::observation::{Handshake, Observation, Spoken, contains, is_page_of_tls};
-use crate::text::printable;
-use crate::tls::{CertificateDetails, CertificateFacts, RefusedIssuer, Snapshot};
-
-/// What a failure is judged by.
-#[derive(Clone, Copy)]
-pub(crate) struct Scene<'a> {
-    pub(crate) seen: &'a Observation,
-    /// `None` over plaintext.
-    pub(crate) credentials: Option<&'a Snapshot>,
-}
+use crate::text::{contains, printable};
+use crate::tls::{CertificateDetails, CertificateFacts, Handshake, RefusedIssuer, Snapshot};
 
 impl FailureKind {
     /// A task of ours that did not come to its end.
@@ -72,15 +64,15 @@ fn place(location: &str) -> Option<String> {
     })
 }
 
-impl Scene<'_> {
+impl Evidence {
     /// A handshake that failed.
-    pub(crate) fn handshake(self, error: io::Error) -> FailureKind {
-        if let Some(found) = self.seen.greeting.plaintext() {
+    pub(crate) fn handshake_failed(&self, error: io::Error) -> FailureKind {
+        if let Some(found) = self.greeting.plaintext() {
             return FailureKind::NotTls { found: Some(found) };
         }
         match tls_error(&error) {
             Some(error) => self.tls(error),
-            None if self.seen.greeting.is_empty() => FailureKind::NotTls { found: None },
+            None if self.greeting.is_empty() => FailureKind::NotTls { found: None },
             None => self.asked_and_gone().unwrap_or_else(|| FailureKind::Connection {
                 source: Arc::new(error),
                 was_silent: false,
@@ -90,7 +82,7 @@ impl Scene<'_> {
 
     /// A connection that failed while HTTP was spoken on it.
     pub(crate) fn exchange(
-        self,
+        &self,
         error: &io::Error,
         was_silent: bool,
         over_http2: bool,
@@ -103,7 +95,7 @@ impl Scene<'_> {
 
     /// A connection that ended, for any reason: with an error of HTTP's, for one.
     pub(crate) fn closed(
-        self,
+        &self,
         error: &(dyn StdError + 'static),
         was_silent: bool,
         over_http2: bool,
@@ -119,7 +111,7 @@ impl Scene<'_> {
     /// handshake: a server of HTTP/2 begins with its SETTINGS ([RFC 9113, section
     /// 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). One that has answered before closes
     /// connections when it ends.
-    fn may_expect_tls(self, error: &(dyn StdError + 'static)) -> bool {
+    fn may_expect_tls(&self, error: &(dyn StdError + 'static)) -> bool {
         use io::ErrorKind as Kind;
         let is_closed = io_error(error).is_none_or(|error| {
             matches!(
@@ -130,7 +122,7 @@ impl Scene<'_> {
                     | Kind::UnexpectedEof
             )
         });
-        self.credentials.is_none() && !self.seen.has_answered && is_closed
+        self.credentials.is_none() && !self.has_answered && is_closed
     }
 
     /// The server asked who we are, had its answer, and went without a word: gRPC's C core, Java
@@ -138,19 +130,19 @@ impl Scene<'_> {
     ///
     /// Not where the server has accepted these credentials: over TLS 1.2 by completing the handshake,
     /// otherwise by answering a request before.
-    fn asked_and_gone(self) -> Option<FailureKind> {
-        let version = self.seen.session.as_ref().and_then(|session| session.version);
+    fn asked_and_gone(&self) -> Option<FailureKind> {
+        let version = self.session.as_ref().and_then(|session| session.version);
         let has_accepted = version == Some(ProtocolVersion::TLSv1_2)
-            || self.credentials.is_some_and(Snapshot::is_accepted);
+            || self.credentials.as_ref().is_some_and(Snapshot::is_accepted);
         (self.requested() && !has_accepted).then(|| self.unsaid(Said::Nothing))
     }
 
     /// HTTP that could not be read, or was not said, over plaintext.
-    pub(crate) fn misunderstood(self, over_http2: bool) -> Option<FailureKind> {
+    pub(crate) fn misunderstood(&self, over_http2: bool) -> Option<FailureKind> {
         if self.credentials.is_some() {
             return None;
         }
-        match (self.seen.greeting.spoken()?, over_http2) {
+        match (self.greeting.spoken()?, over_http2) {
             (Spoken::Tls, _) => Some(FailureKind::NeedsTls),
             (Spoken::Http1, true) => {
                 Some(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: false })
@@ -163,7 +155,7 @@ impl Scene<'_> {
     /// What a server means by an HTTP status of 400 and a page, if it is about TLS: nginx has no
     /// alert for a client certificate that it misses or does not accept, and it and Go none for
     /// plaintext.
-    pub(crate) fn page(self, page: &[u8]) -> Option<FailureKind> {
+    pub(crate) fn page(&self, page: &[u8]) -> Option<FailureKind> {
         if self.credentials.is_none() {
             return is_page_of_tls(page).then_some(FailureKind::NeedsTls);
         }
@@ -172,7 +164,7 @@ impl Scene<'_> {
     }
 
     /// A refusal of our certificate without a word of why.
-    fn unsaid(self, said: Said) -> FailureKind {
+    fn unsaid(&self, said: Said) -> FailureKind {
         let problem = match self.own() {
             Some(own) => own.fault().unwrap_or(ClientCertificateProblem::Unexplained),
             None => ClientCertificateProblem::Required,
@@ -180,7 +172,7 @@ impl Scene<'_> {
         self.client_certificate(problem, said)
     }
 
-    fn tls(self, source: rustls::Error) -> FailureKind {
+    fn tls(&self, source: rustls::Error) -> FailureKind {
         match source {
             rustls::Error::AlertReceived(alert) => self.alert(alert),
             rustls::Error::NoApplicationProtocol => {
@@ -218,7 +210,7 @@ impl Scene<'_> {
 
     /// What the server refused us for, by its alert ([RFC 8446, section
     /// 6.2](https://www.rfc-editor.org/rfc/rfc8446#section-6.2)) and by what we know ourselves.
-    fn alert(self, alert: AlertDescription) -> FailureKind {
+    fn alert(&self, alert: AlertDescription) -> FailureKind {
         use AlertDescription as Alert;
         use ClientCertificateProblem as Problem;
         let source = rustls::Error::AlertReceived(alert);
@@ -270,10 +262,11 @@ impl Scene<'_> {
         self.client_certificate(problem, Said::Alert(alert))
     }
 
-    fn client_certificate(self, problem: ClientCertificateProblem, said: Said) -> FailureKind {
-        let handshake = self.seen.handshake.clone().unwrap_or_default();
+    fn client_certificate(&self, problem: ClientCertificateProblem, said: Said) -> FailureKind {
+        let handshake = self.handshake.clone().unwrap_or_default();
         let acceptable_issuers = handshake.acceptable_issuers;
-        let chain = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        let chain =
+            self.credentials.as_ref().and_then(|credentials| credentials.validated.as_ref());
         let chain = chain.map_or(&[][..], |validated| &validated.chain);
         let problem = match problem {
             ClientCertificateProblem::Unexplained if !is_acceptable(chain, &acceptable_issuers) => {
@@ -284,13 +277,13 @@ impl Scene<'_> {
         FailureKind::ClientCertificate { problem, said, acceptable_issuers }
     }
 
-    fn requested(self) -> bool {
-        self.seen.handshake.as_ref().is_some_and(|handshake| handshake.certificate_requested)
+    fn requested(&self) -> bool {
+        self.handshake.as_ref().is_some_and(|handshake| handshake.certificate_requested)
     }
 
     /// Our own certificate.
-    fn own(self) -> Option<Own> {
-        let credentials = self.credentials?;
+    fn own(&self) -> Option<Own> {
+        let credentials = self.credentials.as_ref()?;
         match &credentials.validated {
             Some(validated) => validated.chain.first().cloned().map(Box::new).map(Own::Known),
             None => credentials
@@ -302,22 +295,23 @@ impl Scene<'_> {
     }
 
     /// The issuer that our verifier refuses.
-    fn issuer(self, error: &CertificateError) -> Option<Fault> {
+    fn issuer(&self, error: &CertificateError) -> Option<Fault> {
         let CertificateError::Other(OtherError(error)) = error else {
             return None;
         };
         let RefusedIssuer { der, problem, place } = error.downcast_ref()?;
-        let provider = self.credentials?.config.crypto_provider();
+        let provider = self.credentials.as_ref()?.config.crypto_provider();
         let certificate = CertificateFacts::parse(der, provider).ok()?;
         let (certificate, problem) = (Box::new(certificate), problem.clone());
         Some(Fault::Issuer { certificate, problem, place: *place })
     }
 
     /// The server's chain, for the question which certificate of it is the reason.
-    fn chain(self) -> Chain {
-        let handshake = self.seen.handshake.as_ref();
+    fn chain(&self) -> Chain {
+        let handshake = self.handshake.as_ref();
         let presented = handshake.map_or(&[][..], |handshake| &handshake.server_chain);
-        let validated = self.credentials.and_then(|credentials| credentials.validated.as_ref());
+        let validated =
+            self.credentials.as_ref().and_then(|credentials| credentials.validated.as_ref());
         Chain::new(
             presented.iter().filter_map(CertificateDetails::parse).collect(),
             validated.map_or_else(Vec::new, |validated| validated.anchor_details()),
@@ -325,9 +319,9 @@ impl Scene<'_> {
         )
     }
 
-    fn server_chain(self) -> Vec<CertificateFacts> {
+    fn server_chain(&self) -> Vec<CertificateFacts> {
         let (Some(credentials), Some(Handshake { server_chain, .. })) =
-            (self.credentials, &self.seen.handshake)
+            (&self.credentials, &self.handshake)
         else {
             return Vec::new();
         };
@@ -347,7 +341,7 @@ enum Own {
 
 impl Own {
     /// What we can see ourselves that is wrong with it.
-    fn fault(self) -> Option<ClientCertificateProblem> {
+    fn fault(&self) -> Option<ClientCertificateProblem> {
         let Self::Known(own) = self else {
             return None;
         };
@@ -502,7 +496,7 @@ mod tests {
             (b"\x15\x03\x03", None),
             (b"", None),
         ] {
-            let seen = Observation::default();
+            let seen = Evidence::default();
             seen.greeting.hear(heard);
             assert_eq!(seen.greeting.plaintext(), found, "{heard:?}");
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::AlertDescription;
 
 use super::fault::Fault;
-use crate::observation::Spoken;
+use crate::failure::Spoken;
 use crate::tls::CertificateFacts;
 
 /// What kind of failure it was.

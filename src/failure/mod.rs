@@ -1,6 +1,7 @@
 //! What went wrong with one export: in kind, for programs, and in words, for people.
 
 mod classify;
+mod evidence;
 mod fault;
 mod kind;
 mod words;
@@ -13,9 +14,10 @@ use crate::config::Settings;
 use crate::signal::Signal;
 use crate::tls::Snapshot;
 
-pub(crate) use classify::Scene;
+pub(crate) use evidence::{Evidence, Greeting, Session, Stage};
 pub(crate) use kind::Cure;
 
+pub use evidence::Spoken;
 pub use kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side,

@@ -10,11 +10,12 @@ use tokio::time::{Instant, sleep_until};
 use super::connection::{Connection, How, Lost};
 use super::credentials::Credentials;
 use super::dial::{Family, Target};
-use super::evidence::{Evidence, NetError, Progress, Sent};
+use super::error::{NetError, Sent};
 use super::link::{Ending, JITTER, Link, LinkFailure, Next, Patience, Renewal};
 use super::message::{Deadline, Over, Request, Response};
+use super::progress::Progress;
 use super::runtime::{Runtime, spawn};
-use crate::failure::{Cure, FailureKind};
+use crate::failure::{Cure, Evidence, FailureKind};
 use crate::lock::lock;
 use crate::tls::{Snapshot, Store};
 
@@ -417,7 +418,10 @@ impl Client {
         let evidence = progress.evidence();
         if let Some(credentials) = &self.credentials {
             let failure = opened.as_ref().err().map(FailureKind::name);
-            credentials.store().note_handshake(&evidence.seen, failure);
+            if let Some(handshake) = &evidence.handshake {
+                let is_done = evidence.session.is_some();
+                credentials.store().note_handshake(handshake, is_done, failure);
+            }
             // The one of us who refuses the other may do so because we are not up to date. All who
             // wait for the dial wait for that look too.
             if opened.as_ref().is_err_and(|kind| kind.cure() != Cure::Nothing) {

@@ -16,14 +16,15 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::dial::{Alpn, Dialled, Family, Target};
-use super::evidence::{Evidence, NetError, Progress, Sent, Stage};
+use super::error::{NetError, Sent};
 use super::http1::{self, Http1};
 use super::http2::{self, Http2};
 use super::link::{Connected, Ending};
 use super::message::{Body, BodyEnd, Deadline, End, Over, Request, Response};
+use super::progress::Progress;
 use super::runtime::{Alive, spawn};
 use super::stream::{Tap, Tapped};
-use crate::failure::{FailureKind, Side};
+use crate::failure::{Evidence, FailureKind, Side, Stage};
 use crate::tls::Snapshot;
 
 /// How long a connection that nobody uses any more may take to say goodbye.
@@ -126,13 +127,13 @@ impl Connection {
         let (open, closing) = oneshot::channel();
         let (sender, driver) = if is_http2 {
             let (http2, connection) = Http2::begin(stream).await.map_err(|error| {
-                progress.read(|evidence| evidence.scene().closed(&error, true, is_http2))
+                progress.read(|evidence| evidence.closed(&error, true, is_http2))
             })?;
             let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
             (Sender::Http2(http2), driver)
         } else {
             let (http1, connection) = Http1::begin(stream).await.map_err(|error| {
-                progress.read(|evidence| evidence.scene().closed(&error, true, is_http2))
+                progress.read(|evidence| evidence.closed(&error, true, is_http2))
             })?;
             let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
             (Sender::Http1(http1), driver)
@@ -169,7 +170,7 @@ impl Connection {
             None if self.tap.received() > 0 => Ok(()),
             None => {
                 let end = io::Error::from(ErrorKind::UnexpectedEof);
-                Err(self.evidence.scene().closed(&end, true, true))
+                Err(self.evidence.closed(&end, true, true))
             }
         }
     }
@@ -405,13 +406,13 @@ impl Connection {
     /// Why HTTP failed: the stream's reason, if it has one.
     fn failure(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
         let closed =
-            || self.evidence.scene().closed(error, self.tap.received() == 0, self.is_multiplexed());
+            || self.evidence.closed(error, self.tap.received() == 0, self.is_multiplexed());
         self.last_word().unwrap_or_else(closed)
     }
 
     /// The failure of the stream, or what it shows of why HTTP failed.
     fn last_word(&self) -> Option<FailureKind> {
-        let scene = self.evidence.scene();
+        let scene = &self.evidence;
         // Who has answered speaks what we do.
         let misunderstood = match self.has_answered() {
             true => None,
@@ -429,7 +430,7 @@ impl Connection {
     /// What a server says of TLS by an HTTP status of 400 and a page.
     pub(super) fn refused_by_page(&self, response: &Response) -> Option<FailureKind> {
         let is_page = response.status == StatusCode::BAD_REQUEST;
-        is_page.then(|| self.evidence.scene().page(&response.body)).flatten()
+        is_page.then(|| self.evidence.page(&response.body)).flatten()
     }
 }
 

@@ -19,14 +19,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::evidence::{Progress, Stage};
+use super::progress::Progress;
 use super::runtime::blocking;
 use super::stream::{Greeted, Stream};
 use super::tunnel;
 use crate::config::Proxy;
-use crate::failure::FailureKind;
-use crate::observation::{Handshake, Notes, Session};
-use crate::tls::Snapshot;
+use crate::failure::{FailureKind, Session, Stage};
+use crate::tls::{Handshake, Notes, Snapshot};
 
 /// How often the kernel asks an idle peer whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -91,7 +90,7 @@ impl Target {
             }
             None => (tcp, Bytes::new()),
         };
-        let greeting = progress.read(|evidence| evidence.seen.greeting.clone());
+        let greeting = progress.read(|evidence| evidence.greeting.clone());
         let tcp = Greeted::new(tcp, ahead, greeting);
         let (Some(server_name), Some(credentials)) = (&self.server_name, credentials) else {
             return Ok(Dialled {
@@ -112,7 +111,7 @@ impl Target {
         let shaken = connector.connect(server_name.clone(), tcp).await;
         progress.note(|seen| seen.handshake = Some(notes.read()));
         let stream =
-            shaken.map_err(|error| progress.read(|evidence| evidence.scene().handshake(error)))?;
+            shaken.map_err(|error| progress.read(|evidence| evidence.handshake_failed(error)))?;
         let (_, session) = stream.get_ref();
         let alpn = match session.alpn_protocol() {
             Some(b"h2") => Alpn::H2,

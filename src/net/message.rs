@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::evidence::{Evidence, NetError};
+use super::error::NetError;
+use crate::failure::Evidence;
 
 /// One request, which can be sent more than once.
 #[derive(Clone, Debug)]

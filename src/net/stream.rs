@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::failure::Greeting;
 use crate::lock::lock;
-use crate::observation::Greeting;
 
 /// What is written goes out at least this often.
 const WRITE_BUFFER: usize = 64 * 1024;

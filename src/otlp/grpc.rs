@@ -19,7 +19,7 @@ use super::compression::{Problem, decompress, named};
 use super::payload::{Payload, encoding_header};
 use crate::config::Compression;
 use crate::failure::FailureKind;
-use crate::observation::contains;
+use crate::text::contains;
 
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");

@@ -13,7 +13,7 @@ use super::http_body::{again, decoded, refusal};
 use super::payload::{Payload, encoding_header};
 use crate::config::Protocol;
 use crate::failure::FailureKind;
-use crate::observation::contains;
+use crate::text::contains;
 
 pub(super) fn request(payload: &Payload) -> Request<Bytes> {
     let mut request = Request::new(payload.body.clone());

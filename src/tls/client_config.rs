@@ -10,9 +10,9 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 
 use super::certificate::distinguished_name;
+use super::notes::Notes;
 use super::verifier::ServerVerifier;
 use crate::config::TlsVersion;
-use crate::observation::Notes;
 
 /// A configuration that verifies the server by `verifier` and presents `identity` where asked.
 pub(super) fn client_config(

@@ -18,6 +18,7 @@ use super::certificate::CertificateFacts;
 use super::client_config::{client_config, noting, unresumed};
 use super::credentials::{Credentials, Validated};
 use super::expiry::Expiry;
+use super::notes::{Handshake, Notes};
 use super::platform;
 use super::source::Files;
 use super::status::{CredentialStatus, Refusal};
@@ -25,7 +26,6 @@ use super::verifier::ServerVerifier;
 use crate::config::{Settings, TlsSettings, TlsVersion, Variable};
 use crate::error::{Error, located};
 use crate::lock::lock;
-use crate::observation::{Notes, Observation};
 use crate::stderr;
 use crate::text::utc;
 
@@ -298,17 +298,19 @@ impl Store {
     }
 
     /// Notes a dial that came to a handshake, and by which name it failed.
-    pub(crate) fn note_handshake(&self, seen: &Observation, failure: Option<&'static str>) {
-        let Some(handshake) = &seen.handshake else {
-            return;
-        };
+    pub(crate) fn note_handshake(
+        &self,
+        handshake: &Handshake,
+        is_done: bool,
+        failure: Option<&'static str>,
+    ) {
         let current = self.current();
         let facts = |der: &CertificateDer<'_>| {
             // What cannot be parsed has no date to show.
             CertificateFacts::parse(der, current.config.crypto_provider()).ok()
         };
         // Of whom we trust: nobody else's dates matter.
-        let leaf = seen.session.as_ref().and_then(|_| handshake.server_chain.first());
+        let leaf = handshake.server_chain.first().filter(|_| is_done);
         let leaf = leaf.and_then(facts);
         let named = current.validated.iter().flat_map(|validated| &validated.trust_anchors);
         let anchor = handshake.anchor.as_ref().and_then(facts);

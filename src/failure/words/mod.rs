@@ -10,7 +10,7 @@ use rustls::AlertDescription;
 
 use super::kind::{FailureKind, Incompatibility, Side};
 use crate::config::{Origin, Settings, Variable};
-use crate::observation::Spoken;
+use crate::failure::Spoken;
 use crate::text::printable;
 use crate::tls::Snapshot;
 

@@ -8,7 +8,7 @@ use rustls::AlertDescription;
 use super::{Context, is_forbidden};
 use crate::config::{Origin, Variable};
 use crate::failure::FailureKind;
-use crate::observation::Spoken;
+use crate::failure::Spoken;
 use crate::text::named;
 
 /// [RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7).

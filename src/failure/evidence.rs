@@ -1,18 +1,36 @@
-//! What a dial saw of the other side: plain data, from which failures and reports are worded.
+//! What a dial saw of the other side, and with which credentials it was made: plain data, by which
+//! failures are judged and worded, whatever is current later.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rustls::pki_types::CertificateDer;
-
 use crate::lock::lock;
+use crate::text::contains;
+use crate::tls::{Handshake, Snapshot};
 
 /// How much of what a peer says first is kept.
 const GREETING: usize = 512;
 
+/// How far a dial has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    #[default]
+    Resolving,
+    Connecting,
+    /// A proxy is asked to connect us.
+    Tunnelling,
+    Handshaking,
+    /// The server has yet to begin HTTP/2, or to refuse our certificate.
+    AwaitingSettings,
+    Ready,
+}
+
 /// What a connection saw while it was made.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Observation {
+pub(crate) struct Evidence {
+    /// What it was made with; `None` over plaintext.
+    pub(crate) credentials: Option<Snapshot>,
+    pub(crate) stage: Stage,
     /// Whether the server has answered a request on an earlier connection.
     pub(crate) has_answered: bool,
     /// Whom TCP connected to: the collector, or the proxy before it.
@@ -25,19 +43,6 @@ pub(crate) struct Observation {
     pub(crate) session: Option<Session>,
 }
 
-/// What a handshake showed, whether or not it came to an end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Handshake {
-    /// What the server presented, leaf first. Empty if it came to none.
-    pub(crate) server_chain: Vec<CertificateDer<'static>>,
-    /// The trust anchor to which that leads, once we accepted it.
-    pub(crate) anchor: Option<CertificateDer<'static>>,
-    /// Whether the server asked for a client certificate.
-    pub(crate) certificate_requested: bool,
-    /// Whose certificates the server says that it takes, as distinguished names.
-    pub(crate) acceptable_issuers: Vec<String>,
-}
-
 /// What a completed handshake agreed on.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
@@ -45,31 +50,6 @@ pub(crate) struct Session {
     pub(crate) cipher_suite: Option<rustls::CipherSuite>,
     pub(crate) key_exchange: Option<rustls::NamedGroup>,
     pub(crate) alpn: Option<Vec<u8>>,
-}
-
-/// What one handshake shows our verifier and resolver. Clones are the same one.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Notes(Arc<Mutex<Handshake>>);
-
-impl Notes {
-    pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
-        lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
-    }
-
-    pub(crate) fn verified(&self, anchor: &CertificateDer<'_>) {
-        lock(&self.0).anchor = Some(anchor.clone().into_owned());
-    }
-
-    pub(crate) fn requested(&self, acceptable_issuers: Vec<String>) {
-        let mut handshake = lock(&self.0);
-        handshake.certificate_requested = true;
-        handshake.acceptable_issuers = acceptable_issuers;
-    }
-
-    /// What the handshake has shown so far.
-    pub(crate) fn read(&self) -> Handshake {
-        lock(&self.0).clone()
-    }
 }
 
 /// The first bytes of a peer. Clones are the same one.
@@ -134,9 +114,4 @@ impl Greeting {
 pub(crate) fn is_page_of_tls(page: &[u8]) -> bool {
     contains(page, b"sent an HTTP request to an HTTPS server")
         || contains(page, b"plain HTTP request was sent to HTTPS port")
-}
-
-/// Whether a text is in a page, whatever its case.
-pub(crate) fn contains(page: &[u8], text: &[u8]) -> bool {
-    page.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text))
 }

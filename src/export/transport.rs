@@ -1,8 +1,5 @@
 //! Encoded bytes to one collector: headers, retries and deadlines.
 
-mod pace;
-mod retry;
-
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -14,16 +11,14 @@ use http::{HeaderMap, Uri};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::retry::Backoff;
+use super::pace::Pace;
+use super::retry::{self, Backoff};
 use crate::config::{Protocol, Retry, Settings, is_reserved};
-use crate::failure::FailureKind;
+use crate::failure::{Evidence, FailureKind};
 use crate::net::{self, Client, Deadline, End, Family, NetError, Over, Runtime, Target, blocking};
-use crate::observation::Observation;
 use crate::otlp::{self, Again, Answer, Payload, Refusal, RequestFacts, Verdict, judge};
 use crate::signal::Signal;
 use crate::tls::Store;
-
-pub(crate) use pace::Pace;
 
 /// How long a dead connection stays unnoticed by the kernel where an export has no limit, and at least.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,8 +132,8 @@ impl Transport {
     }
 
     /// What the last dial saw.
-    pub(crate) fn observed(&self) -> Observation {
-        self.client.observed().seen.clone()
+    pub(crate) fn observed(&self) -> Arc<Evidence> {
+        self.client.observed()
     }
 
     /// When a dial may begin next, if that is not now.

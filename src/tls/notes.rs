@@ -1,0 +1,45 @@
+//! What one handshake shows, as the verifier and the resolver of its dial see it.
+
+use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::CertificateDer;
+
+use crate::lock::lock;
+
+/// What a handshake showed, whether or not it came to an end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handshake {
+    /// What the server presented, leaf first. Empty if it came to none.
+    pub(crate) server_chain: Vec<CertificateDer<'static>>,
+    /// The trust anchor to which that leads, once we accepted it.
+    pub(crate) anchor: Option<CertificateDer<'static>>,
+    /// Whether the server asked for a client certificate.
+    pub(crate) certificate_requested: bool,
+    /// Whose certificates the server says that it takes, as distinguished names.
+    pub(crate) acceptable_issuers: Vec<String>,
+}
+
+/// What one handshake shows our verifier and resolver. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes(Arc<Mutex<Handshake>>);
+
+impl Notes {
+    pub(crate) fn presented<'a>(&self, chain: impl Iterator<Item = &'a CertificateDer<'a>>) {
+        lock(&self.0).server_chain = chain.map(|der| der.clone().into_owned()).collect();
+    }
+
+    pub(crate) fn verified(&self, anchor: &CertificateDer<'_>) {
+        lock(&self.0).anchor = Some(anchor.clone().into_owned());
+    }
+
+    pub(crate) fn requested(&self, acceptable_issuers: Vec<String>) {
+        let mut handshake = lock(&self.0);
+        handshake.certificate_requested = true;
+        handshake.acceptable_issuers = acceptable_issuers;
+    }
+
+    /// What the handshake has shown so far.
+    pub(crate) fn read(&self) -> Handshake {
+        lock(&self.0).clone()
+    }
+}
