@@ -1,6 +1,8 @@
 //! One connection to a server, HTTP/1.1 or HTTP/2: how it is opened, what a request on it meets, and how
 //! it ends.
 
+mod loss;
+
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
@@ -10,22 +12,25 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use http::uri::{Authority, Parts, Scheme};
-use http::{Request as HttpRequest, StatusCode, Uri};
+use http::{Request as HttpRequest, Uri};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use self::loss::{silent, unsent};
 use super::dial::{Alpn, Dialled, Family, Target};
 use super::error::{NetError, Sent};
 use super::http1::{self, Http1};
 use super::http2::{self, Http2};
-use super::link::{Connected, Ending};
+use super::link::Connected;
 use super::message::{Body, BodyEnd, Deadline, End, Over, Request, Response};
 use super::progress::Progress;
 use super::runtime::{Alive, spawn};
 use super::stream::{Tap, Tapped};
 use crate::failure::{Evidence, FailureKind, Side, Stage};
 use crate::tls::Snapshot;
+
+pub(super) use self::loss::{How, Lost};
 
 /// How long a connection that nobody uses any more may take to say goodbye.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -65,27 +70,6 @@ pub(super) struct Connection {
 enum Sender {
     Http2(Http2),
     Http1(Http1),
-}
-
-/// Why a request has no answer, and what that says of the connection.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) kind: FailureKind,
-    pub(super) how: How,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
-    /// The connection ended, and the server has not acted on the request.
-    Unsent(Ending),
-    /// The connection broke, and the server may have acted on the request.
-    Broken,
-    /// The server gave the request back, and the connection goes on.
-    Refused,
-    /// The server wants HTTP/1.1.
-    WantsHttp1,
-    /// The path carries nothing any more.
-    Silent,
 }
 
 impl Connection {
@@ -338,100 +322,6 @@ impl Connection {
         let evidence = Arc::clone(&self.evidence);
         NetError { kind, evidence, sent, next_attempt: None }
     }
-
-    /// What an error of h2's means for a request that was begun ([RFC 9113, section
-    /// 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
-    fn lost(&self, error: &h2::Error) -> Lost {
-        if let Some(after) = self.silent.get() {
-            return silent(*after);
-        }
-        let by_stream = error.reason().filter(|_| error.is_remote());
-        // A GOAWAY does not fail the requests that it says the server may have acted on: their stream
-        // only ends.
-        let Some(reason) = by_stream.or_else(|| self.goaway()) else {
-            return Lost { kind: self.failure(error), how: How::Broken };
-        };
-        let is_connection = by_stream.is_none() || error.is_go_away();
-        let how = match reason {
-            h2::Reason::HTTP_1_1_REQUIRED => How::WantsHttp1,
-            h2::Reason::REFUSED_STREAM | h2::Reason::ENHANCE_YOUR_CALM => How::Refused,
-            // nginx ends each connection so after `keepalive_requests`.
-            h2::Reason::NO_ERROR if error.is_go_away() => How::Unsent(Ending::Announced),
-            _ if error.is_go_away() => How::Unsent(Ending::Broken),
-            _ => How::Broken,
-        };
-        let kind = match reason {
-            h2::Reason::NO_ERROR => self.failure(error),
-            reason => FailureKind::Http2 {
-                error: format!("{reason:?}"),
-                code: reason.into(),
-                is_connection,
-            },
-        };
-        Lost { kind, how }
-    }
-
-    /// The error with which the server has ended the connection.
-    fn goaway(&self) -> Option<h2::Reason> {
-        let Sender::Http2(http2) = &self.sender else {
-            return None;
-        };
-        http2.end().filter(|end| end.is_remote() && end.is_go_away())?.reason()
-    }
-
-    /// Why it has ended, for who finds it so.
-    pub(super) fn end(&self) -> Lost {
-        match &self.sender {
-            Sender::Http2(http2) => match http2.end() {
-                Some(error) => self.unsent(&error),
-                None => self.closed(),
-            },
-            Sender::Http1(_) => self.closed(),
-        }
-    }
-
-    fn closed(&self) -> Lost {
-        let end = io::Error::from(ErrorKind::UnexpectedEof);
-        unsent(self.failure(&end))
-    }
-
-    /// What it means that the connection had ended before a request.
-    fn unsent(&self, error: &h2::Error) -> Lost {
-        match self.lost(error) {
-            Lost { kind, how: How::Broken } => unsent(kind),
-            lost => lost,
-        }
-    }
-
-    /// Why HTTP failed: the stream's reason, if it has one.
-    fn failure(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
-        let closed =
-            || self.evidence.closed(error, self.tap.received() == 0, self.is_multiplexed());
-        self.last_word().unwrap_or_else(closed)
-    }
-
-    /// The failure of the stream, or what it shows of why HTTP failed.
-    fn last_word(&self) -> Option<FailureKind> {
-        let scene = &self.evidence;
-        // Who has answered speaks what we do.
-        let misunderstood = match self.has_answered() {
-            true => None,
-            false => scene.misunderstood(self.is_multiplexed()),
-        };
-        let was_silent = self.tap.received() == 0;
-        misunderstood.or_else(|| {
-            self.tap.failure(|error| match error.kind() {
-                ErrorKind::TimedOut => FailureKind::Silent { after: self.user_timeout },
-                _ => scene.exchange(error, was_silent, self.is_multiplexed()),
-            })
-        })
-    }
-
-    /// What a server says of TLS by an HTTP status of 400 and a page.
-    pub(super) fn refused_by_page(&self, response: &Response) -> Option<FailureKind> {
-        let is_page = response.status == StatusCode::BAD_REQUEST;
-        is_page.then(|| self.evidence.page(&response.body)).flatten()
-    }
 }
 
 impl Connected for Arc<Connection> {
@@ -458,16 +348,6 @@ impl Connected for Arc<Connection> {
     fn is_same(&self, other: &Self) -> bool {
         Self::ptr_eq(self, other)
     }
-}
-
-/// Another connection would end like this one, if the server has refused us for good.
-fn unsent(kind: FailureKind) -> Lost {
-    let how = if kind.is_permanent() { How::Broken } else { How::Unsent(Ending::Broken) };
-    Lost { kind, how }
-}
-
-fn silent(after: Duration) -> Lost {
-    Lost { kind: FailureKind::Silent { after }, how: How::Silent }
 }
 
 /// An exchange of HTTP/1.1. Unless it is finished, the connection is of no further use, and is closed:

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::message::{Body, Deadline, Piece, Pieces, collect};
+use super::message::{Body, BodyEnd, Deadline, Piece, Pieces, collect};
 use super::stream::Tapped;
 
 /// How long after an early answer a connection may take to be ready for the next request.
@@ -74,7 +74,8 @@ impl Http1 {
         let (head, body) = response.into_parts();
         let body = collect(body, max_response, deadline).await;
         // A server may answer before it has read the request, and never read the rest of it.
-        let is_reusable = timeout(SETTLING, send.ready()).await.is_ok_and(|ready| ready.is_ok());
+        let is_reusable = matches!(body.end, BodyEnd::Complete)
+            && timeout(SETTLING, send.ready()).await.is_ok_and(|ready| ready.is_ok());
         Ok(Answered { status: head.status, headers: head.headers, body, is_reusable })
     }
 }
