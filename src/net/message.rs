@@ -84,19 +84,21 @@ pub(super) async fn collect<P: Pieces>(
     deadline: &Deadline,
 ) -> Body<P::Error> {
     let (mut bytes, mut trailers) = (BytesMut::new(), None);
-    let end = loop {
-        match deadline.bound(poll_fn(|cx| pieces.poll_next(cx))).await {
-            Ok(None) => break BodyEnd::Complete,
-            Ok(Some(Ok(Piece::Data(data)))) if data.len() > max - bytes.len() => {
-                bytes.clear();
-                break BodyEnd::TooLong;
+    let read = async {
+        loop {
+            match poll_fn(|cx| pieces.poll_next(cx)).await {
+                None => return BodyEnd::Complete,
+                Some(Ok(Piece::Data(data))) if data.len() > max - bytes.len() => {
+                    bytes.clear();
+                    return BodyEnd::TooLong;
+                }
+                Some(Ok(Piece::Data(data))) => bytes.extend_from_slice(&data),
+                Some(Ok(Piece::Trailers(found))) => trailers = Some(found),
+                Some(Err(error)) => return BodyEnd::Failed(error),
             }
-            Ok(Some(Ok(Piece::Data(data)))) => bytes.extend_from_slice(&data),
-            Ok(Some(Ok(Piece::Trailers(found)))) => trailers = Some(found),
-            Ok(Some(Err(error))) => break BodyEnd::Failed(error),
-            Err(over) => break BodyEnd::OutOfTime(over),
         }
     };
+    let end = deadline.bound(read).await.unwrap_or_else(BodyEnd::OutOfTime);
     Body { bytes: bytes.freeze(), trailers, end }
 }
 
