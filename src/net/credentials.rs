@@ -14,8 +14,9 @@ use crate::tls::{Snapshot, Store};
 /// How long a request waits for a look: a file system may hang.
 const LOOKING: Duration = Duration::from_secs(1);
 
-/// How often a failure may force a look: a source may issue new credentials whenever it is asked.
-const FORCED: Duration = Duration::from_secs(1);
+/// How often a failure may force a look, which is less than once a second: a source may issue new
+/// credentials whenever it is asked.
+const FORCED: Duration = Duration::from_millis(1_250);
 
 /// The credentials of a server's connections.
 #[derive(Debug)]
