@@ -6,7 +6,7 @@ mod report;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
@@ -96,7 +96,7 @@ impl Exporters {
             Origin::Builder(_) | Origin::Default => None,
         });
         let warnings = odd.chain(console.map(|error| error.to_string())).chain(elsewhere);
-        Report { warnings: warnings.collect(), signals }
+        Report { at: SystemTime::now(), warnings: warnings.collect(), signals }
     }
 
     /// The report where there is nothing to check with.

@@ -39,6 +39,11 @@ pub(super) fn findings(
             findings.push(Finding::good(Topic::TrustAnchors, words));
         }
     }
+    findings.extend(store.status().refusal.map(|refusal| {
+        let reason = refusal.reason.replace("\n  because: ", ", because: ");
+        let words = format!("these stay in use, because newer ones cannot be used: {reason}");
+        Finding::doubtful(Topic::Rotation, words)
+    }));
     findings
 }
 

@@ -1,18 +1,22 @@
 //! What a check found: for people as text, for machines with the feature `serde`.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use crate::config::{Protocol, Settings};
 use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
 
-/// What [`Exporters::check`](crate::Exporters::check) found. `Display` is for people; with the feature
-/// `serde` it can be serialised.
+/// What [`Exporters::check`](crate::Exporters::check) found. `Display` is for people, and with `{:#}` in the colours
+/// of a terminal; with the feature `serde` it can be serialised.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
+    /// When it was made.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
+    pub at: SystemTime,
     /// What is odd about the configuration, and which signals it does not send by OTLP.
     pub warnings: Vec<String>,
     /// One entry per signal.
@@ -26,7 +30,7 @@ impl Report {
     }
 }
 
-/// What a check found of one signal.
+/// What a check found of one signal; `Display` is as that of [`Report`].
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -111,6 +115,8 @@ pub enum Topic {
     ClientKey,
     /// Whether our certificate leads to a CA that we trust, and may be used by clients.
     ClientChain,
+    /// Whether newer credentials than those in use cannot be used.
+    Rotation,
     /// The host's addresses.
     Dns,
     /// The proxy on the way.
@@ -136,6 +142,7 @@ impl Topic {
             Self::ClientCertificate => "client certificate",
             Self::ClientKey => "client key",
             Self::ClientChain => "client chain",
+            Self::Rotation => "rotation",
             Self::Dns => "DNS",
             Self::Proxy => "proxy",
             Self::Tcp => "TCP",
@@ -162,20 +169,41 @@ pub enum Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Good => "ok",
-            Self::Doubtful => "warn",
-            Self::Failed => "FAIL",
-        })
+        let (word, color) = match self {
+            Self::Good => ("ok", "32"),
+            Self::Doubtful => ("warn", "33"),
+            Self::Failed => ("FAIL", "31"),
+        };
+        if !f.alternate() {
+            return f.pad(word);
+        }
+        write!(f, "\x1b[{color}m")?;
+        f.pad(word)?;
+        f.write_str("\x1b[0m")
+    }
+}
+
+/// One line of a report, in colours where they are asked for.
+fn line(f: &mut fmt::Formatter<'_>, outcome: Outcome, topic: &str, words: &str) -> fmt::Result {
+    match f.alternate() {
+        true => write!(f, "\n  {outcome:<#5}{topic}{words}"),
+        false => write!(f, "\n  {outcome:<5}{topic}{words}"),
+    }
+}
+
+/// The first line of what a report says of one thing.
+fn heading(f: &mut fmt::Formatter<'_>, words: fmt::Arguments<'_>) -> fmt::Result {
+    match f.alternate() {
+        true => write!(f, "\x1b[1m{words}\x1b[0m"),
+        false => f.write_fmt(words),
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.warnings.is_empty() {
-            f.write_str("configuration")?;
-            let warn = Outcome::Doubtful;
-            self.warnings.iter().try_for_each(|words| write!(f, "\n  {warn:<5}{words}"))?;
+            heading(f, format_args!("configuration"))?;
+            self.warnings.iter().try_for_each(|words| line(f, Outcome::Doubtful, "", words))?;
             f.write_str("\n\n")?;
         }
         if self.signals.is_empty() {
@@ -195,9 +223,9 @@ impl fmt::Display for SignalReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, endpoint, protocol, findings, failure, .. } = self;
         let verdict = if self.delivered { "would be" } else { "would NOT be" };
-        write!(f, "{signal} {verdict} delivered to {endpoint} by {protocol}")?;
+        heading(f, format_args!("{signal} {verdict} delivered to {endpoint} by {protocol}"))?;
         for Finding { topic, outcome, words } in findings {
-            write!(f, "\n  {outcome:<5}{:<20}{words}", topic.words())?;
+            line(f, *outcome, &format!("{:<20}", topic.words()), words)?;
         }
         let Some(failure) = failure else {
             return Ok(());

@@ -12,6 +12,7 @@ mod check;
 mod credentials;
 mod deadlines;
 mod delivery;
+mod doctor;
 mod files;
 mod http_proxy;
 mod pacing;

@@ -153,7 +153,7 @@ fn run(case: &Case, protocol: Protocol) -> String {
 }
 
 /// Ports, directories and dates are others each time, and each system has words of its own.
-fn normalised(words: &str, directory: &Path, port: u16) -> String {
+pub(crate) fn normalised(words: &str, directory: &Path, port: u16) -> String {
     let (first, rest) = words.split_once('\n').unwrap_or((words, ""));
     let first = match first.split_once("cannot be resolved: ") {
         Some((before, _)) => format!("{before}cannot be resolved: <the system's word>"),
@@ -166,14 +166,13 @@ fn normalised(words: &str, directory: &Path, port: u16) -> String {
     let words = [first.as_str()].into_iter().chain(rest).collect::<Vec<_>>().join("\n");
     let words = words.replace(directory.to_str().unwrap(), "/etc/otel/certs");
     let words = words.replace(&format!(":{port}"), ":4317");
-    let words: Vec<&str> = words
+    let words: String = words
         .split_inclusive(|character: char| !character.is_ascii_hexdigit())
-        .map(|word| match word.len() {
-            65 => "<sha-256> ",
-            _ => word,
+        .map(|word| match word.char_indices().last() {
+            Some((64, end)) => format!("<sha-256>{end}"),
+            _ => word.to_owned(),
         })
         .collect();
-    let words = words.concat();
     let mut rest = words.as_str();
     let mut normal = String::new();
     while let Some(start) = rest.find("20") {
