@@ -70,7 +70,7 @@ def markdown(traffic, services, built, left_out, what):
     parts = [
         "# Ours beside others",
         f"Written by `benches/peers/run`: {what}.",
-        "![CPU per span, peak memory and time to the first acknowledged span](results.svg)",
+        "![CPU per span, peak memory and time to the first acknowledged span](benchmarks.svg)",
         *(f"**Left out:** {message}" for message in left_out),
         "Medians, and in parentheses quartiles. Everything is over mutual TLS where it does not "
         "say plaintext.",
