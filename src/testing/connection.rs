@@ -127,6 +127,7 @@ async fn serve(
     };
 
     let shared = connection.shared.clone();
+    let provider = tls.crypto_provider().clone();
     let stream = match TlsAcceptor::from(tls).accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -137,7 +138,7 @@ async fn serve(
     let (_, session) = stream.get_ref();
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     let leaf = session.peer_certificates().and_then(<[_]>::first);
-    let certificate = leaf.and_then(ClientCertificate::parse);
+    let certificate = leaf.and_then(|leaf| ClientCertificate::parse(leaf, &provider));
     if let Some(certificate) = certificate.clone() {
         // Nobody else sets it.
         let _ = connection.client_certificate.set(certificate);

@@ -6,14 +6,12 @@ use std::{fmt, fs, io};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose,
 };
 use time::{Duration, OffsetDateTime};
-use x509_parser::parse_x509_certificate;
 
-use super::Identity;
-use super::v1;
+use super::key::{Key, KeyType};
+use super::{Identity, v1};
 
 /// What is right or wrong with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,20 +62,6 @@ impl Fixture {
     ];
 }
 
-/// The kind of a private key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum KeyType {
-    /// ECDSA on P-256, what every other key here is.
-    EcdsaP256,
-    /// ECDSA on P-384.
-    EcdsaP384,
-    /// Ed25519.
-    Ed25519,
-    /// RSA with 2048 bits, which takes the longest to make.
-    Rsa2048,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Server,
@@ -107,7 +91,7 @@ impl Side {
     }
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+type Authority = CertifiedIssuer<'static, Key>;
 
 /// Two CAs that have nothing to do with each other, and the certificates they issue.
 ///
@@ -124,17 +108,14 @@ impl Pki {
     /// Makes the CAs.
     #[allow(clippy::new_without_default, reason = "a default that generates keys would surprise")]
     pub fn new() -> Self {
-        let ca = sound(CertifiedIssuer::self_signed(
-            authority("otlp-mtls test ca"),
-            key(KeyType::EcdsaP256),
-        ));
-        let other_ca = sound(CertifiedIssuer::self_signed(
-            authority("otlp-mtls other test ca"),
-            key(KeyType::EcdsaP256),
-        ));
-        let mut params = authority("otlp-mtls test intermediate");
+        let [ca, other_ca] = ["otlp-mtls test ca", "otlp-mtls other test ca"].map(|name| {
+            let key = Key::generate(KeyType::EcdsaP256);
+            sound(CertifiedIssuer::self_signed(authority(name, &key), key))
+        });
+        let key = Key::generate(KeyType::EcdsaP256);
+        let mut params = authority("otlp-mtls test intermediate", &key);
         params.use_authority_key_identifier_extension = true;
-        let intermediate = sound(CertifiedIssuer::signed_by(params, key(KeyType::EcdsaP256), &ca));
+        let intermediate = sound(CertifiedIssuer::signed_by(params, key, &ca));
         Self { ca_pem: ca.pem(), ca, other_ca_pem: other_ca.pem(), other_ca, intermediate }
     }
 
@@ -186,11 +167,7 @@ impl Pki {
         common_name: &str,
         key_type: KeyType,
     ) -> Identity {
-        let key = key(key_type);
-        if fixture == Fixture::V1 {
-            return self.issue_v1(common_name, &key);
-        }
-
+        let key = Key::generate(key_type);
         let (mut common_name, mut names) = (
             common_name,
             match side {
@@ -216,6 +193,7 @@ impl Pki {
         }
 
         let mut params = sound(CertificateParams::new(names));
+        identify(&mut params, &key);
         params.distinguished_name = distinguished_name(common_name);
         (params.not_before, params.not_after) = (not_before, not_after);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -233,20 +211,16 @@ impl Pki {
             }
             _ => params.signed_by(&key, &self.ca),
         });
-        let mut chain = vec![certificate.der().clone()];
+        let mut chain = vec![match fixture {
+            // invariant: rcgen has just written it
+            Fixture::V1 => v1::without_extensions(certificate.der(), self.ca.key())
+                .expect("a certificate without its extensions"),
+            _ => certificate.der().clone(),
+        }];
         if fixture == Fixture::Intermediate {
             chain.push(self.intermediate.der().clone());
         }
-        Identity::new(chain, key.serialize_der().into())
-    }
-
-    fn issue_v1(&self, common_name: &str, key: &KeyPair) -> Identity {
-        // invariant: rcgen has just written this certificate
-        let (_, ca) = parse_x509_certificate(self.ca.der()).expect("the ca's certificate parses");
-        let (not_before, not_after) = validity();
-        let certificate = v1::Certificate { common_name, not_before, not_after, key };
-        let der = sound(certificate.signed_by(ca.subject().as_raw(), self.ca.key()));
-        Identity::new(vec![der], key.serialize_der().into())
+        Identity::new(chain, key.pkcs8())
     }
 }
 
@@ -256,22 +230,23 @@ impl fmt::Debug for Pki {
     }
 }
 
-fn key(key_type: KeyType) -> KeyPair {
-    sound(KeyPair::generate_for(match key_type {
-        KeyType::EcdsaP256 => &PKCS_ECDSA_P256_SHA256,
-        KeyType::EcdsaP384 => &PKCS_ECDSA_P384_SHA384,
-        KeyType::Ed25519 => &PKCS_ED25519,
-        KeyType::Rsa2048 => &PKCS_RSA_SHA256,
-    }))
-}
-
-fn authority(common_name: &str) -> CertificateParams {
+fn authority(common_name: &str, key: &Key) -> CertificateParams {
     let mut params = CertificateParams::default();
+    identify(&mut params, key);
     params.distinguished_name = distinguished_name(common_name);
     (params.not_before, params.not_after) = validity();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
+}
+
+/// Sets what rcgen derives from the key only where it has cryptography of its own.
+fn identify(params: &mut CertificateParams, key: &Key) {
+    let mut serial = key.identifier();
+    // Positive, and never zero.
+    serial[0] = serial[0] & 0x3f | 0x40;
+    params.serial_number = Some(serial.to_vec().into());
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key.identifier().to_vec());
 }
 
 fn distinguished_name(common_name: &str) -> DistinguishedName {
@@ -291,8 +266,7 @@ fn validity() -> (OffsetDateTime, OffsetDateTime) {
 
 /// What rcgen made of parameters that are constants of this file.
 ///
-/// Invariant: rcgen fails on names that are no ASCII, algorithms that are not compiled in and a random
-/// number generator that fails; the first two cannot occur here and nobody can go on after the third.
+/// Invariant: rcgen fails on names that are no ASCII and on a key that does not sign, of which there are none here.
 fn sound<T>(made: Result<T, rcgen::Error>) -> T {
     made.expect("rcgen signs what it is given")
 }

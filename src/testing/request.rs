@@ -1,16 +1,16 @@
 //! What clients sent.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use x509_parser::parse_x509_certificate;
 
 use super::decode::Export;
-use crate::Signal;
+use crate::tls::SignedCertificate;
+use crate::{CertificateFacts, Signal};
 
 /// An export request that the [`Collector`](super::Collector) received.
 #[derive(Clone)]
@@ -64,26 +64,23 @@ impl fmt::Debug for Request {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     der: CertificateDer<'static>,
-    subject: String,
+    facts: CertificateFacts,
     common_name: Option<String>,
 }
 
 impl ClientCertificate {
     /// Parses `der`; the verifier has done so before.
-    pub(super) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = parse_x509_certificate(der).ok()?;
-        let subject = certificate.subject();
-        let common_name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+    pub(super) fn parse(der: &CertificateDer<'_>, provider: &CryptoProvider) -> Option<Self> {
         Some(Self {
-            subject: subject.to_string(),
-            common_name: common_name.map(str::to_owned),
+            facts: CertificateFacts::parse(der, provider).ok()?,
+            common_name: SignedCertificate::parse(der).ok()?.content.common_name(),
             der: der.clone().into_owned(),
         })
     }
 
     /// Its subject, such as `CN=test-client`.
     pub fn subject(&self) -> &str {
-        &self.subject
+        &self.facts.subject
     }
 
     /// The first common name of its subject.
@@ -98,19 +95,14 @@ impl ClientCertificate {
 
     /// The SHA-256 digest of [`der`](Self::der) in lower-case hexadecimal.
     pub fn fingerprint(&self) -> String {
-        // invariant: the suite is one of TLS 1.3 by its name
-        let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("a suite of tls 1.3");
-        let digest = suite.common.hash_provider.hash(&self.der);
-        digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        self.facts.fingerprint.clone()
     }
 }
 
 impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientCertificate").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("ClientCertificate")
+            .field("subject", &self.facts.subject)
+            .finish_non_exhaustive()
     }
 }

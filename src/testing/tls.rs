@@ -2,11 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime,
+};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -14,11 +17,11 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
     SignatureScheme, SupportedProtocolVersion,
 };
-use x509_parser::certificate::X509Certificate;
-use x509_parser::parse_x509_certificate;
-use x509_parser::x509::X509Version;
+use webpki::RawPublicKeyEntity;
 
 use super::Identity;
+use crate::Error as BuildError;
+use crate::tls::{SignedCertificate, compiled_provider};
 
 /// What stays as it is when [`set_tls`](super::Collector::set_tls) changes the certificates.
 #[derive(Clone, Debug)]
@@ -44,8 +47,11 @@ impl Options {
         identity: &Identity,
         client_ca: Option<&str>,
     ) -> io::Result<Arc<ServerConfig>> {
-        // Never the process default: that one is the application's to choose.
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        // The process default comes last: it is the application's, and may be what a test is about.
+        let provider = compiled_provider()
+            .or_else(|| CryptoProvider::get_default().cloned())
+            .ok_or(BuildError::NoCryptoProvider)
+            .map_err(invalid)?;
         let key = provider.key_provider.load_private_key(identity.key_der()).map_err(invalid)?;
         // `with_single_cert` would refuse a certificate of version 1.
         let certified = CertifiedKey::new(identity.certificate_ders().to_vec(), key);
@@ -100,36 +106,37 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn verify_v1(&self, leaf: &X509Certificate<'_>, now: UnixTime) -> Result<(), CertificateError> {
-        let authority = |authority: &&CertificateDer<'_>| {
-            parse_x509_certificate(authority).is_ok_and(|(_, authority)| {
-                authority.subject().as_raw() == leaf.issuer().as_raw()
-                    && verifies(
-                        self.algorithms.all,
-                        &authority,
-                        leaf.tbs_certificate.as_ref(),
-                        &leaf.signature_value.data,
-                    )
+    fn verify_v1(
+        &self,
+        leaf: &SignedCertificate<'_>,
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
+        let has_issued = |authority: &CertificateDer<'_>| {
+            SignedCertificate::parse(authority).is_ok_and(|authority| {
+                authority.content.subject_der() == leaf.content.issuer_der()
+                    && verifies(self.algorithms.all, &authority, &leaf.message, &leaf.signature)
             })
         };
-        self.authorities.iter().find(authority).ok_or(CertificateError::UnknownIssuer)?;
+        if !self.authorities.iter().any(has_issued) {
+            return Err(CertificateError::UnknownIssuer);
+        }
 
-        // A time that does not fit is as far away as one can be.
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if now < leaf.validity().not_before.timestamp() {
-            return Err(CertificateError::NotValidYet);
+        let now = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(now.as_secs()));
+        match (leaf.content.not_before(), now, leaf.content.not_after()) {
+            (Some(not_before), Some(now), _) if now < not_before => {
+                Err(CertificateError::NotValidYet)
+            }
+            (Some(_), Some(now), Some(not_after)) if now <= not_after => Ok(()),
+            (Some(_), Some(_), Some(_)) => Err(CertificateError::Expired),
+            _ => Err(CertificateError::BadEncoding),
         }
-        if now > leaf.validity().not_after.timestamp() {
-            return Err(CertificateError::Expired);
-        }
-        Ok(())
     }
 
     /// Whether the owner of the version 1 certificate `leaf` made the signature.
     fn verify_v1_signature(
         &self,
         message: &[u8],
-        leaf: &X509Certificate<'_>,
+        leaf: &SignedCertificate<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let mapped = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
@@ -200,19 +207,22 @@ impl ClientCertVerifier for Verifier {
 }
 
 /// The certificate if its version is 1.
-fn v1<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
-    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
-    (certificate.version() == X509Version::V1).then_some(certificate)
+fn v1<'a>(certificate: &'a CertificateDer<'_>) -> Option<SignedCertificate<'a>> {
+    SignedCertificate::parse(certificate).ok().filter(|it| it.content.version() == 1)
 }
 
 /// Whether `signature` is the signer's over `message`, by any of `algorithms`: one for another kind of
 /// key fails as a wrong signature does.
 fn verifies(
     algorithms: &[&dyn SignatureVerificationAlgorithm],
-    signer: &X509Certificate<'_>,
+    signer: &SignedCertificate<'_>,
     message: &[u8],
     signature: &[u8],
 ) -> bool {
-    let key = &signer.public_key().subject_public_key.data;
-    algorithms.iter().any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
+    let Ok(key) = signer.content.public_key().map(SubjectPublicKeyInfoDer::from) else {
+        return false;
+    };
+    RawPublicKeyEntity::try_from(&key).is_ok_and(|key| {
+        algorithms.iter().any(|it| key.verify_signature(*it, message, signature).is_ok())
+    })
 }

@@ -22,9 +22,13 @@ pub(crate) use anchor::IssuerProblem;
 pub(crate) use credentials::Validated;
 pub(crate) use details::{CertificateDetails, GeneralName, algorithm_name};
 pub(crate) use notes::{Handshake, Notes};
+#[cfg(feature = "testing")]
+pub(crate) use provider::compiled_provider;
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Given, Snapshot, Store};
 pub(crate) use verifier::{IssuerPlace, RefusedIssuer};
+#[cfg(feature = "testing")]
+pub(crate) use x509::SignedCertificate;
 
 pub use certificate::CertificateFacts;
 pub use credentials::Credentials;

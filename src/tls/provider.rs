@@ -14,21 +14,22 @@ pub(crate) fn crypto_provider(
     explicit
         .or(CryptoProvider::get_default())
         .cloned()
-        .or_else(compiled)
+        .or_else(compiled_provider)
         .ok_or(Error::NoCryptoProvider)
 }
 
+/// The provider that is compiled in.
 #[cfg(feature = "aws-lc-rs")]
-fn compiled() -> Option<Arc<CryptoProvider>> {
+pub(crate) fn compiled_provider() -> Option<Arc<CryptoProvider>> {
     Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
 }
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
-fn compiled() -> Option<Arc<CryptoProvider>> {
+pub(crate) fn compiled_provider() -> Option<Arc<CryptoProvider>> {
     Some(Arc::new(rustls::crypto::ring::default_provider()))
 }
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
-fn compiled() -> Option<Arc<CryptoProvider>> {
+pub(crate) fn compiled_provider() -> Option<Arc<CryptoProvider>> {
     None
 }

@@ -13,6 +13,8 @@ use der::{Decode, Encode, Sequence, Tag, TagNumber, Tagged, ValueOrd};
 use super::time::instant;
 use crate::text::hex;
 
+#[cfg(feature = "testing")]
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 pub(super) const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 pub(super) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -92,8 +94,28 @@ struct Certificate<'a> {
     signature: BitStringRef<'a>,
 }
 
+/// A certificate with its signature and what that is of.
+#[cfg(feature = "testing")]
+pub(crate) struct SignedCertificate<'a> {
+    pub(crate) content: ToBeSigned<'a>,
+    pub(crate) message: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
+#[cfg(feature = "testing")]
+impl<'a> SignedCertificate<'a> {
+    pub(crate) fn parse(der: &'a [u8]) -> der::Result<Self> {
+        let certificate = Certificate::from_der(der)?;
+        Ok(Self {
+            message: certificate.to_be_signed.to_der()?,
+            signature: certificate.signature.raw_bytes().to_vec(),
+            content: certificate.to_be_signed,
+        })
+    }
+}
+
 #[derive(Sequence)]
-pub(super) struct ToBeSigned<'a> {
+pub(crate) struct ToBeSigned<'a> {
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT", default = "Default::default")]
     version: u32,
     serial_number: AnyRef<'a>,
@@ -143,7 +165,7 @@ impl<'a> ToBeSigned<'a> {
     }
 
     /// 1, 2 or 3.
-    pub(super) fn version(&self) -> u32 {
+    pub(crate) fn version(&self) -> u32 {
         self.version.saturating_add(1)
     }
 
@@ -155,27 +177,36 @@ impl<'a> ToBeSigned<'a> {
         name(self.issuer).unwrap_or_else(|_| UNREADABLE.to_owned())
     }
 
+    /// The first common name of the subject.
+    #[cfg(feature = "testing")]
+    pub(crate) fn common_name(&self) -> Option<String> {
+        let relative: Vec<SetOfVec<Attribute<'_>>> = self.subject.decode_as().ok()?;
+        let mut attributes = relative.iter().flat_map(SetOfVec::iter);
+        let first = attributes.find(|it| it.id.value() == COMMON_NAME.as_bytes())?;
+        Some(text(first.value))
+    }
+
     /// The subject, without its tag and length.
-    pub(super) fn subject_der(&self) -> &'a [u8] {
+    pub(crate) fn subject_der(&self) -> &'a [u8] {
         self.subject.value()
     }
 
     /// The issuer, likewise.
-    pub(super) fn issuer_der(&self) -> &'a [u8] {
+    pub(crate) fn issuer_der(&self) -> &'a [u8] {
         self.issuer.value()
     }
 
     /// `None` if it cannot be read, as with [`not_after`](Self::not_after).
-    pub(super) fn not_before(&self) -> Option<SystemTime> {
+    pub(crate) fn not_before(&self) -> Option<SystemTime> {
         instant(self.validity.not_before)
     }
 
-    pub(super) fn not_after(&self) -> Option<SystemTime> {
+    pub(crate) fn not_after(&self) -> Option<SystemTime> {
         instant(self.validity.not_after)
     }
 
     /// The `SubjectPublicKeyInfo` in DER.
-    pub(super) fn public_key(&self) -> der::Result<Vec<u8>> {
+    pub(crate) fn public_key(&self) -> der::Result<Vec<u8>> {
         self.public_key.to_der()
     }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use der::Decode;
+use der::asn1::AnyRef;
 use otlp_mtls::testing::{Collector, Fixture, Identity, KeyType, Pki};
 use otlp_mtls::{CredentialProblem, Error, Exporters, Pem, Protocol, Signal, TlsVersion};
 use rustls::crypto::CryptoProvider;
@@ -34,13 +36,12 @@ fn present(
 
 /// The key within PKCS#8: PKCS#1 for RSA, SEC1 for elliptic curves.
 fn inner_key(identity: &Identity) -> Vec<u8> {
-    use x509_parser::der_parser::asn1_rs::{Any, FromDer, OctetString, Sequence};
     let der = identity.key_der();
-    let (_, pkcs8) = Sequence::from_der(der.secret_der()).unwrap();
-    let (rest, _version) = Any::from_der(&pkcs8.content).unwrap();
-    let (rest, _algorithm) = Any::from_der(rest).unwrap();
-    let (_, key) = OctetString::from_der(rest).unwrap();
-    key.as_ref().to_vec()
+    let [_version, _algorithm, key, ..] = *Vec::<AnyRef<'_>>::from_der(der.secret_der()).unwrap()
+    else {
+        panic!("no PKCS#8: {der:?}");
+    };
+    key.value().to_vec()
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

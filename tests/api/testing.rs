@@ -1,4 +1,4 @@
-//! `otlp_mtls::testing` over real sockets, and its certificates by other eyes.
+//! `otlp_mtls::testing` over real sockets, and its certificates as exporters and OpenSSL read them.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Request;
@@ -19,8 +19,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use otlp_mtls::Signal;
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, KeyType, Pki, Reply};
+use otlp_mtls::{CertificateFacts, Exporters, Pem, Signal};
 use prost::Message;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
@@ -28,7 +28,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsConnector;
-use x509_parser::prelude::*;
 
 use crate::support::tls_client;
 
@@ -52,28 +51,35 @@ fn is_verified_by_openssl(pki: &Pki, identity: &Identity) -> Option<bool> {
     Some(openssl.output().ok()?.status.success())
 }
 
+/// What exporters read of the leaf.
+fn facts(pki: &Pki, identity: &Identity) -> CertificateFacts {
+    let exporters = Exporters::builder()
+        .with_env(|_| None)
+        .with_endpoint("https://localhost")
+        .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+        .with_client_identity(
+            Pem::bytes(identity.certificate_pem()),
+            Pem::bytes(identity.key_pem()),
+        )
+        .build()
+        .unwrap();
+    exporters.status().credentials.remove(0).chain.remove(0)
+}
+
 #[test]
 fn every_certificate_is_what_its_fixture_says() {
     let pki = Pki::new();
     for &fixture in Fixture::ALL {
         for (identity, server) in [(pki.server(fixture), true), (pki.client(fixture), false)] {
-            let (_, leaf) = parse_x509_certificate(&identity.certificate_ders()[0]).unwrap();
-            let subject = leaf.subject().to_string();
-            let issuer = leaf.issuer().to_string();
-            let names = leaf
-                .subject_alternative_name()
-                .unwrap()
-                .map_or(0, |names| names.value.general_names.len());
-            let usage = leaf
-                .extended_key_usage()
-                .unwrap()
-                .map(|usage| (usage.value.server_auth, usage.value.client_auth));
+            let leaf = facts(&pki, &identity);
+            let (subject, issuer) = (leaf.subject, leaf.issuer);
+            let usages: Vec<_> = leaf.usages.iter().map(String::as_str).collect();
 
-            let expired = fixture == Fixture::Expired;
-            let not_yet_valid = fixture == Fixture::NotYetValid;
-            assert_eq!(leaf.validity().is_valid(), !expired && !not_yet_valid, "{fixture:?}");
-            assert_eq!(leaf.validity().not_after < ASN1Time::now(), expired, "{fixture:?}");
-            assert_eq!(leaf.version() == X509Version::V1, fixture == Fixture::V1);
+            let now = SystemTime::now();
+            assert_eq!(leaf.not_after.unwrap() < now, fixture == Fixture::Expired, "{fixture:?}");
+            assert_eq!(leaf.not_before.unwrap() > now, fixture == Fixture::NotYetValid);
+            assert_eq!(leaf.version == 1, fixture == Fixture::V1);
+            assert_eq!(leaf.is_ca, fixture == Fixture::CaUsedAsEndEntity);
             assert_eq!(
                 identity.certificate_ders().len(),
                 if fixture == Fixture::Intermediate { 2 } else { 1 }
@@ -97,7 +103,7 @@ fn every_certificate_is_what_its_fixture_says() {
                 }
             );
             assert_eq!(
-                names,
+                leaf.names.len(),
                 match (fixture, server) {
                     (Fixture::NoSan | Fixture::V1, _) | (_, false) => 0,
                     (Fixture::WrongName, _) => 1,
@@ -106,11 +112,11 @@ fn every_certificate_is_what_its_fixture_says() {
                 "{fixture:?}"
             );
             assert_eq!(
-                usage,
+                usages,
                 match fixture {
-                    Fixture::V1 => None,
-                    Fixture::WrongUsage => Some((!server, server)),
-                    _ => Some((server, !server)),
+                    Fixture::V1 => vec![],
+                    _ if server != (fixture == Fixture::WrongUsage) => vec!["serverAuth"],
+                    _ => vec!["clientAuth"],
                 }
             );
 

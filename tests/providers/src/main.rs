@@ -1,15 +1,11 @@
-//! Builds exporters for a TLS endpoint with the providers that are compiled in, and none installed; and none
-//! where a configuration file is named.
+//! Builds exporters for a TLS endpoint with the providers that are compiled in, and none installed, and reaches a
+//! collector of `testing` with them. A configuration file that is named is refused: other builds of ours read it.
 
 use otlp_mtls::rustls::crypto::CryptoProvider;
-use otlp_mtls::{Error, Exporters, Protocol, Signal};
+use otlp_mtls::{Error, Exporters, ExportersBuilder, Protocol, Signal};
 
 fn main() {
-    let built = Exporters::builder()
-        .with_env(|_| None)
-        .with_endpoint("https://localhost")
-        .with_protocol(Protocol::Grpc)
-        .build();
+    let built = builder().with_endpoint("https://localhost").build();
     if cfg!(any(feature = "aws-lc-rs", feature = "ring")) {
         let config = built.expect("a provider is compiled in").client_config(Signal::Traces);
         let groups = format!("{:?}", config.expect("TLS").crypto_provider().kx_groups);
@@ -19,9 +15,43 @@ fn main() {
         let error = built.expect_err("no provider is there");
         assert!(matches!(error, Error::NoCryptoProvider), "{error}");
     }
-    // Nor have they a build without this feature.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    reach_a_collector();
+
     let file = |name: &str| (name == "OTEL_CONFIG_FILE").then(|| "/etc/otel.yaml".into());
     let error = Exporters::builder().with_env(file).build().expect_err("the file is not read");
     assert!(matches!(error, Error::ConfigFileNotCompiled), "{error}");
     assert!(CryptoProvider::get_default().is_none(), "none is installed behind one's back");
+}
+
+fn builder() -> ExportersBuilder {
+    Exporters::builder().with_env(|_| None).with_protocol(Protocol::Grpc)
+}
+
+/// With a client certificate that rustls verifies, and with one that `testing` verifies itself.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+fn reach_a_collector() {
+    use otlp_mtls::Pem;
+    use otlp_mtls::testing::{Collector, Fixture, Pki};
+
+    let pki = Pki::new();
+    let collector = Collector::builder()
+        .with_tls(pki.server(Fixture::Good))
+        .with_client_ca(pki.ca_pem())
+        .start()
+        .expect("the collector starts");
+    for fixture in [Fixture::Good, Fixture::V1] {
+        let client = pki.client(fixture);
+        let exporters = builder()
+            .with_endpoint(collector.endpoint())
+            .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+            .with_client_identity(
+                Pem::bytes(client.certificate_pem()),
+                Pem::bytes(client.key_pem()),
+            )
+            .build()
+            .expect("exporters");
+        let report = exporters.check_blocking();
+        assert!(report.is_delivered(), "{report}");
+    }
 }
