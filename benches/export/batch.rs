@@ -8,13 +8,10 @@ use opentelemetry::trace::{
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-/// The SDK's default for `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
-const SPANS: u64 = 512;
-
-/// One full batch of an HTTP server's spans, with eight attributes each.
-pub(crate) fn spans() -> Vec<SpanData> {
+/// Spans of an HTTP server, with eight attributes each.
+pub(crate) fn spans(count: u64) -> Vec<SpanData> {
     let scope = InstrumentationScope::builder("checkout").with_version("1.4.2").build();
-    (1..=SPANS).map(|number| span(number, &scope)).collect()
+    (1..=count).map(|number| span(number, &scope)).collect()
 }
 
 fn span(number: u64, scope: &InstrumentationScope) -> SpanData {

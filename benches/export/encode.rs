@@ -8,9 +8,7 @@
 mod batch;
 mod otlp;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -23,38 +21,13 @@ use prost::Message;
 use crate::otlp::common::Items;
 use crate::otlp::traces::Spans;
 
-/// Counts what is allocated.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: it passes everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
 fn main() {
     let resource = Resource::builder_empty()
         .with_attributes([KeyValue::new("service.name", "checkout")])
         .build();
     println!("{:>6} {:>8} | {:>20} | {:>20}", "spans", "bytes", "ours", "upstream");
     for count in [1, 8, 64, 512, 4096, 8192] {
-        let spans: Vec<SpanData> = batch::spans().into_iter().cycle().take(count).collect();
+        let spans = batch::spans(count as u64);
         let size = ours(&resource, &spans, 0).len();
         let ours = measure(&spans, |spans| {
             ours(&resource, &spans, size);
@@ -81,11 +54,14 @@ fn measure(spans: &[SpanData], encode: impl Fn(Vec<SpanData>) -> Vec<SpanData>) 
     let rounds = 200.max(20_000 / spans.len());
     let all = (0..rounds).map(|_| {
         let spans = spans.to_vec();
-        let (allocations, start) = (ALLOCATIONS.load(Ordering::Relaxed), Instant::now());
-        let left = encode(spans);
-        let measured = (start.elapsed(), ALLOCATIONS.load(Ordering::Relaxed) - allocations);
+        let (mut left, mut time) = (Vec::new(), Duration::ZERO);
+        let allocations = allocation_counter::measure(|| {
+            let start = Instant::now();
+            left = encode(spans);
+            time = start.elapsed();
+        });
         drop(left);
-        measured
+        (time, allocations.count_total)
     });
     all.reduce(|least, one| (least.0.min(one.0), least.1.min(one.1))).unwrap_or_default()
 }

@@ -4,38 +4,36 @@
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench export               # criterion, then the ratios
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --ratios   # the ratios alone
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --shutdown # how long a shutdown takes
-//! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --rotation # what rotation costs, and takes
+//! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --rotation # what watching files costs, and how soon new ones count
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --lane grpc/mtls/ours 1000   # to profile
 //! ```
 //!
 //! The collector is a sink in a process of its own, so that the CPU figures are the exporter's alone.
 
 mod batch;
+mod exporters;
 mod lanes;
 mod ratios;
 mod rotation;
 mod shutdown;
-mod sink;
+mod sink_process;
 
 use criterion::{BatchSize, Criterion, SamplingMode};
 
-use crate::lanes::Lane;
-use crate::sink::Sink;
+use crate::lanes::{Lane, SPANS};
+use crate::sink_process::Sink;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let arguments: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
-    if arguments.first() == Some(&sink::ARGUMENT) {
-        return sink::run();
-    }
+    // Cargo adds `--bench`.
+    let arguments = arguments.iter().skip(1).map(String::as_str).filter(|word| *word != "--bench");
 
     let sink = Sink::start();
     // As a service has it.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let lanes = lanes::all(&sink, runtime.handle());
 
-    // Cargo adds `--bench`.
-    match *arguments.iter().copied().filter(|word| *word != "--bench").collect::<Vec<_>>() {
+    match *arguments.collect::<Vec<_>>() {
         ["--ratios"] => ratios::print(&lanes),
         ["--shutdown"] => shutdown::print(),
         ["--rotation"] => rotation::print(&sink, runtime.handle()),
@@ -56,7 +54,11 @@ fn wall(lanes: &[Lane]) {
         // All samples of the same length: an export is long enough.
         group.sampling_mode(SamplingMode::Flat);
         group.bench_function(lane.side.name(), |bencher| {
-            bencher.iter_batched(batch::spans, |spans| lane.export(spans), BatchSize::LargeInput);
+            bencher.iter_batched(
+                || batch::spans(SPANS),
+                |spans| lane.export(spans),
+                BatchSize::LargeInput,
+            );
         });
         group.finish();
     }
@@ -67,6 +69,6 @@ fn repeat(lanes: &[Lane], name: &str, count: usize) {
     let lane = lanes.iter().find(|lane| format!("{}/{}", lane.case, lane.side.name()) == name);
     let lane = lane.expect("the name of a lane, as criterion prints it");
     for _ in 0..count {
-        lane.export(batch::spans());
+        lane.export(batch::spans(SPANS));
     }
 }

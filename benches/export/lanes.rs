@@ -1,12 +1,14 @@
 //! The exporters that run against each other.
 
-use opentelemetry_otlp::{WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use otlp_mtls::{Exporters, Pem, Protocol};
+use otlp_mtls::Protocol;
 use tokio::runtime::Handle;
-use tonic::transport::ClientTlsConfig;
 
-use crate::sink::Sink;
+use crate::exporters;
+use crate::sink_process::Sink;
+
+/// Of one export: the SDK's default for `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
+pub(crate) const SPANS: u64 = 512;
 
 pub(crate) struct Lane {
     pub(crate) case: &'static str,
@@ -20,12 +22,12 @@ pub(crate) enum Side {
     HandWired,
     /// Without reqwest's HTTP/2, which opentelemetry-otlp's own features leave out.
     HandWiredHttp1,
-    /// With a rustls configuration, so that there are no credentials to look at.
-    NoLook,
+    /// With a rustls configuration: no files to read.
+    NoFiles,
     /// With files, at the default reload interval.
-    Look,
-    /// With files that are looked at with each export.
-    LookAlways,
+    Files,
+    /// With files that are read with each export.
+    FilesEachExport,
 }
 
 impl Side {
@@ -34,9 +36,9 @@ impl Side {
             Self::Ours => "ours",
             Self::HandWired => "hand-wired",
             Self::HandWiredHttp1 => "hand-wired-http1",
-            Self::NoLook => "no-look",
-            Self::Look => "look-10s",
-            Self::LookAlways => "look-always",
+            Self::NoFiles => "no-files",
+            Self::Files => "files-10s",
+            Self::FilesEachExport => "files-each-export",
         }
     }
 }
@@ -63,76 +65,22 @@ impl Lane {
 pub(crate) fn all(sink: &Sink, runtime: &Handle) -> Vec<Lane> {
     // tonic's channel and reqwest's client look for the runtime when they are made.
     let _context = runtime.enter();
-    let plaintext = ("http", sink.plaintext_port, false);
-    let mtls = ("https", sink.mtls_port, true);
     let mut lanes = Vec::new();
-    for (grpc, http, server) in
-        [("grpc/plaintext", "http/plaintext", plaintext), ("grpc/mtls", "http/mtls", mtls)]
+    for (grpc, http, mtls) in
+        [("grpc/plaintext", "http/plaintext", false), ("grpc/mtls", "http/mtls", true)]
     {
-        let (scheme, port, is_mtls) = server;
-        let endpoint = format!("{scheme}://localhost:{port}");
-        let ours = |protocol| ours(sink, endpoint.clone(), protocol, is_mtls);
+        let ours =
+            |protocol| exporters::ours(sink, protocol, mtls).span_exporter().expect("an exporter");
+        let reqwest = |http1| exporters::reqwest(sink, mtls, http1);
         lanes.extend([
             Lane::new((grpc, Side::Ours), runtime, ours(Protocol::Grpc)),
-            Lane::new((grpc, Side::HandWired), runtime, tonic(sink, &endpoint, is_mtls)),
+            Lane::new((grpc, Side::HandWired), runtime, exporters::tonic(sink, mtls)),
             Lane::new((http, Side::Ours), runtime, ours(Protocol::HttpProtobuf)),
-            Lane::new((http, Side::HandWired), runtime, reqwest(sink, &endpoint, is_mtls, false)),
+            Lane::new((http, Side::HandWired), runtime, reqwest(false)),
         ]);
-        if is_mtls {
-            let exporter = reqwest(sink, &endpoint, is_mtls, true);
-            lanes.push(Lane::new((http, Side::HandWiredHttp1), runtime, exporter));
+        if mtls {
+            lanes.push(Lane::new((http, Side::HandWiredHttp1), runtime, reqwest(true)));
         }
     }
     lanes
-}
-
-fn ours(sink: &Sink, endpoint: String, protocol: Protocol, mtls: bool) -> otlp_mtls::SpanExporter {
-    let mut builder =
-        Exporters::builder().with_env(|_| None).with_endpoint(endpoint).with_protocol(protocol);
-    if mtls {
-        builder =
-            builder.with_ca_certificate(Pem::bytes(sink.ca_pem.as_str())).with_client_identity(
-                Pem::bytes(sink.client.certificate_pem()),
-                Pem::bytes(sink.client.key_pem()),
-            );
-    }
-    builder.build().and_then(|exporters| exporters.span_exporter()).expect("an exporter")
-}
-
-fn tonic(sink: &Sink, endpoint: &str, mtls: bool) -> impl SpanExporter + use<> {
-    let mut builder =
-        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint);
-    if mtls {
-        let identity = tonic::transport::Identity::from_pem(
-            sink.client.certificate_pem(),
-            sink.client.key_pem(),
-        );
-        builder = builder.with_tls_config(
-            ClientTlsConfig::new()
-                .ca_certificate(tonic::transport::Certificate::from_pem(&sink.ca_pem))
-                .identity(identity),
-        );
-    }
-    builder.build().expect("an exporter")
-}
-
-fn reqwest(sink: &Sink, endpoint: &str, mtls: bool, http1: bool) -> impl SpanExporter + use<> {
-    let mut client = reqwest::Client::builder();
-    if mtls {
-        let ca = reqwest::Certificate::from_pem(sink.ca_pem.as_bytes()).expect("a certificate");
-        let identity = format!("{}{}", sink.client.key_pem(), sink.client.certificate_pem());
-        let identity = reqwest::Identity::from_pem(identity.as_bytes()).expect("an identity");
-        client = client.tls_certs_only([ca]).identity(identity);
-    }
-    if http1 {
-        client = client.http1_only();
-    }
-    opentelemetry_otlp::SpanExporter::builder()
-        .with_http()
-        .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-        // Taken as it stands, unlike the variable of the same meaning.
-        .with_endpoint(format!("{endpoint}/v1/traces"))
-        .with_http_client(client.build().expect("a client"))
-        .build()
-        .expect("an exporter")
 }

@@ -6,7 +6,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use crate::batch;
-use crate::lanes::{Lane, Side};
+use crate::lanes::{Lane, SPANS, Side};
 
 const ROUNDS: usize = 21;
 
@@ -66,7 +66,7 @@ pub(crate) fn interleaved(lanes: &[Lane], rounds: usize) -> Vec<Vec<Cost>> {
 
 /// The batches are made before, and so cost nothing here; an export consumes and frees its own.
 fn run(lane: &Lane) -> Cost {
-    let batches: Vec<_> = (0..EXPORTS).map(|_| batch::spans()).collect();
+    let batches: Vec<_> = (0..EXPORTS).map(|_| batch::spans(SPANS)).collect();
     let (began, used) = (Instant::now(), cpu());
     for batch in batches {
         lane.export(batch);
@@ -84,8 +84,8 @@ fn cpu() -> Duration {
 }
 
 pub(crate) fn print_medians(lanes: &[Lane], costs: &[Vec<Cost>]) {
-    let (spans, runs) = (batch::spans().len(), costs[0].len());
-    println!("\nµs per export of {spans} spans, medians of {runs} runs");
+    let runs = costs[0].len();
+    println!("\nµs per export of {SPANS} spans, medians of {runs} runs");
     println!("{:<34}{:>9}{:>9}", "", "wall", "CPU");
     for (lane, costs) in lanes.iter().zip(costs) {
         let name = format!("{} {}", lane.case, lane.side.name());

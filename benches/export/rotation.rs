@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
 use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol, Signal};
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::batch;
 use crate::lanes::{Lane, Side};
 use crate::ratios::{interleaved, median, print_medians, print_ratio, print_ratio_heading};
-use crate::sink::Sink;
+use crate::sink_process::Sink;
 
 /// More than elsewhere, for the difference is small.
 const ROUNDS: usize = 61;
@@ -29,20 +29,22 @@ pub(crate) fn print(sink: &Sink, runtime: &Handle) {
 
 /// Exports with files that do not change.
 fn cost(sink: &Sink, runtime: &Handle) {
-    let files = Files::new(&sink.ca_pem, &sink.client);
-    // What has just been written is read again, which is not what happens from day to day.
-    files.age();
     let mut lanes = Vec::new();
     for (case, protocol) in TRANSPORTS {
-        let endpoint = format!("https://localhost:{}", sink.mtls_port);
-        let look = || files.builder(&endpoint, protocol);
-        let exporters = look().build().expect("exporters");
+        let endpoint = sink.endpoint(true);
+        let (certificate, key) = sink.client();
+        let files = || {
+            builder(&endpoint, protocol)
+                .with_ca_certificate(Pem::file(sink.ca()))
+                .with_client_identity(Pem::file(&certificate), Pem::file(&key))
+        };
+        let exporters = files().build().expect("exporters");
         let config = exporters.client_config(Signal::Traces).expect("a configuration of TLS");
-        let no_look = builder(&endpoint, protocol).with_rustls_config(config);
+        let no_files = builder(&endpoint, protocol).with_rustls_config(config);
         for (side, builder) in [
-            (Side::NoLook, no_look),
-            (Side::Look, look()),
-            (Side::LookAlways, look().with_reload_interval(Duration::ZERO)),
+            (Side::NoFiles, no_files),
+            (Side::Files, files()),
+            (Side::FilesEachExport, files().with_reload_interval(Duration::ZERO)),
         ] {
             let exporters = builder.build().expect("exporters");
             let exporter = exporters.span_exporter().expect("an exporter");
@@ -54,7 +56,7 @@ fn cost(sink: &Sink, runtime: &Handle) {
     print_ratio_heading(ROUNDS);
     for (lanes, costs) in lanes.chunks(3).zip(costs.chunks(3)) {
         for (lane, cost) in lanes.iter().zip(costs).skip(1) {
-            let name = format!("{} {} / no-look", lane.case, lane.side.name());
+            let name = format!("{} {} / no-files", lane.case, lane.side.name());
             print_ratio(&name, cost, &costs[0]);
         }
     }
@@ -75,10 +77,9 @@ fn delay(runtime: &Handle) {
         let builder = files.builder(&collector.endpoint(), protocol);
         let exporters = builder.with_reload_interval(Duration::ZERO).build().expect("exporters");
         let exporter = exporters.span_exporter().expect("an exporter");
-        let lane = Lane::new((case, Side::LookAlways), runtime, exporter);
+        let lane = Lane::new((case, Side::FilesEachExport), runtime, exporter);
         let export = || {
-            let mut batch = batch::spans();
-            batch.truncate(1);
+            let batch = batch::spans(1);
             let began = Instant::now();
             lane.export(batch);
             began.elapsed().as_secs_f64() * 1e3
@@ -126,15 +127,6 @@ impl Files {
         builder(endpoint, protocol)
             .with_ca_certificate(Pem::file(&self.ca))
             .with_client_identity(Pem::file(&self.certificate), Pem::file(&self.key))
-    }
-
-    /// As if they had been there for an hour.
-    fn age(&self) {
-        for path in [&self.ca, &self.certificate, &self.key] {
-            let file = fs::File::options().write(true).open(path).expect("a file of ours");
-            let time = SystemTime::now() - Duration::from_secs(3600);
-            file.set_modified(time).expect("a file of ours");
-        }
     }
 
     fn replace(&self, client: &Identity) {

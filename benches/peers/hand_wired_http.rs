@@ -1,33 +1,47 @@
 //! opentelemetry-otlp on reqwest's blocking client, which is its default, wired as its documentation
-//! says; with the argument `http1`, without HTTP/2.
+//! says; with the last argument `http1`, without HTTP/2.
 
 mod work;
 
 use std::error::Error;
 use std::fs;
 
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use reqwest::blocking::Client;
 use reqwest::{Certificate, Identity};
+use work::{Signal, Work};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // As a service has it.
     let _runtime = tokio::runtime::Runtime::new()?;
+    let work = Work::from_arguments();
+    let client = client()?;
+    match work.signal {
+        Signal::Traces => work.traces(with(client, SpanExporter::builder().with_http()).build()?),
+        Signal::Logs => work.logs(with(client, LogExporter::builder().with_http()).build()?),
+        Signal::Metrics => {
+            work.metrics(with(client, MetricExporter::builder().with_http()).build()?);
+        }
+    }
+    Ok(())
+}
+
+/// It reads endpoint, timeout and compression from the environment, and of certificates nothing.
+fn with<B: WithExportConfig + WithHttpConfig>(client: Client, builder: B) -> B {
+    builder.with_protocol(Protocol::HttpBinary).with_http_client(client)
+}
+
+fn client() -> Result<Client, Box<dyn Error>> {
     let mut client = Client::builder();
     if let Some((ca, identity)) = tls()? {
         client = client.tls_certs_only([ca]).identity(identity);
     }
-    if std::env::args().nth(1).as_deref() == Some("http1") {
+    if std::env::args().next_back().as_deref() == Some("http1") {
         client = client.http1_only();
     }
-    // It reads endpoint and timeout from the environment, and of certificates nothing.
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_http_client(client.build()?)
-        .build()?;
-    work::run(exporter);
-    Ok(())
+    Ok(client.build()?)
 }
 
 fn tls() -> Result<Option<(Certificate, Identity)>, Box<dyn Error>> {

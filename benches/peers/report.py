@@ -1,107 +1,178 @@
-"""What `run` has measured, as a table and as a plot."""
+"""What `run` has measured, as tables."""
 
-import math
+import re
+from dataclasses import dataclass
 
-PEERS = ["ours", "hand-wired", "Node", "Python"]
-
-
-def quartiles(values):
-    values = sorted(values)
-    return [values[round((len(values) - 1) * share)] for share in (0.25, 0.5, 0.75)]
+from figures import column, median, ratios, spread, table
+from lanes import LANGUAGES
 
 
-def spread(values, scale=1.0, digits=1):
-    low, middle, high = (f"{value * scale:,.{digits}f}" for value in quartiles(values))
-    return f"{middle} ({low}–{high})" if low != high else middle
+@dataclass
+class Measured:
+    """Runs by lane (traffic: spans, by every peer; signals: the others, by the Rust peers), builds by service."""
+
+    traffic: dict
+    signals: dict
+    services: dict
+    built: dict
+    # The table of the bench `allocations`
+    allocations: str
+    left_out: list
 
 
-def column(runs, key):
-    return [run[key] for run in runs]
+@dataclass
+class Goal:
+    words: str
+    # Ratios, or figures in the unit that `words` names
+    values: list
+    limit: float
+    # What explains the value where it is over the limit
+    because: str = ""
+
+    @property
+    def holds(self):
+        return median(self.values) <= self.limit
+
+    def row(self):
+        digits = 0 if self.limit > 100 else 3
+        verdict = "holds" if self.holds else "**does not hold**"
+        because = f", because {self.because}" if self.because and not self.holds else ""
+        limit = f"≤ {self.limit:,.0f}" if self.limit > 100 else f"≤ {self.limit:.3g}"
+        return [self.words, spread(self.values, digits=digits), limit, verdict + because]
 
 
-def ratios(ours, theirs, key):
-    """Round by round: what else the machine does changes from round to round, less within one."""
-    return [a / b for a, b in zip(column(ours, key), column(theirs, key), strict=True)]
-
-
-def table(heading, rows):
-    lines = [heading, ["---"] + ["---:"] * (len(heading) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def find(results, peer, protocol, mtls=True, keeps_heap=False):
+def find(results, peer, protocol, mtls=True, keeps_heap=False, signal="traces"):
     for lane, runs in results.items():
-        way = (lane.peer, lane.protocol, lane.mtls, lane.keeps_heap)
-        if way == (peer, protocol, mtls, keeps_heap):
+        way = (lane.peer, lane.protocol, lane.mtls, lane.keeps_heap, lane.signal)
+        if way == (peer, protocol, mtls, keeps_heap, signal):
             return runs
     return None
 
 
-def goals(traffic, services, built):
-    """Each as words, ratios, and the limit."""
-    for protocol in ["grpc", "http"]:
-        ours = find(traffic, "ours", protocol)
-        mtls = find(traffic, "hand-wired", protocol)
+def goals(measured):
+    traffic = measured.traffic
+    for protocol, limit in [("grpc", 0.40), ("http", 0.50)]:
+        ours, floor = find(traffic, "ours", protocol), find(traffic, "floor", protocol)
+        hand_wired = find(traffic, "hand-wired", protocol)
         plaintext = find(traffic, "hand-wired", protocol, mtls=False)
-        if not (ours and mtls and plaintext):
+        if not (ours and floor and hand_wired and plaintext):
             continue
-        yield f"CPU per span, {protocol}", ratios(ours, mtls, "cpu"), 1.0
-        kept = [find(traffic, peer, protocol, keeps_heap=True) for peer in ["ours", "hand-wired"]]
-        if all(kept):
-            yield f"CPU per span, {protocol}, heap kept", ratios(*kept, "cpu"), 1.0
-        against = f"CPU per span, {protocol}, against hand-wired *plaintext* (stretch)"
-        yield against, ratios(ours, plaintext, "cpu"), 1.0
-        yield f"first acknowledged span, {protocol}", ratios(ours, mtls, "first"), 0.9
-        yield f"peak memory, {protocol}", ratios(ours, mtls, "memory"), 1.0
-    ours, hand_wired = find(services, "ours", "grpc"), find(services, "hand-wired", "grpc")
+
+        def against(theirs, key, words, floor=floor):
+            return f"the floor is {median(ratios(floor, theirs, key)):.2f} of {words}"
+
+        yield Goal(
+            f"CPU per span, {protocol} ÷ hand-wired",
+            ratios(ours, hand_wired, "cpu"),
+            limit,
+            against(hand_wired, "cpu", "hand-wired"),
+        )
+        yield Goal(
+            f"CPU per span, {protocol} ÷ hand-wired *plaintext*",
+            ratios(ours, plaintext, "cpu"),
+            0.60,
+            against(plaintext, "cpu", "hand-wired plaintext, and does TLS"),
+        )
+        yield Goal(
+            f"CPU per span, {protocol} ÷ the floor",
+            ratios(ours, floor, "cpu"),
+            1.30,
+            f"encoding and all else that is ours takes {gap(ours, floor, 'cpu', 1e6):.2f} µs per span more",
+        )
+        yield Goal(
+            f"peak memory, {protocol} ÷ hand-wired",
+            ratios(ours, hand_wired, "memory"),
+            1.00,
+            against(hand_wired, "memory", "hand-wired"),
+        )
+        yield Goal(
+            f"page faults, {protocol}",
+            column(ours, "faults"),
+            3_000,
+            f"the floor takes {median(column(floor, 'faults')):,.0f}",
+        )
+        yield Goal(
+            f"first acknowledged span, {protocol} ÷ the floor",
+            ratios(ours, floor, "first"),
+            1.05,
+            f"ours comes {gap(ours, floor, 'first', 1e3):.1f} ms later",
+        )
+    yield from signal_goals(measured.signals)
+    for language in LANGUAGES:
+        for protocol in ["grpc", "http"]:
+            ours, theirs = find(traffic, "ours", protocol), find(traffic, language, protocol)
+            if ours and theirs:
+                yield Goal(f"CPU per span, {protocol} ÷ {language}", ratios(ours, theirs, "cpu"), 2 / 3)
+    ours, hand_wired = (find(measured.services, peer, "grpc") for peer in ["ours", "hand-wired"])
     if ours and hand_wired:
-        yield "three signals: handshakes", ratios(ours, hand_wired, "handshakes"), 1 / 3
-        yield "three signals: first acknowledged", ratios(ours, hand_wired, "first"), 0.9
-        yield "three signals: peak memory", ratios(ours, hand_wired, "memory"), 1.0
-    for (features, side), ours in built.items():
-        if side == "ours":
-            theirs = built[features, "hand-wired"]
-            yield f"crates, `{features}`", ratios(ours, theirs, "crates"), 0.75
-            yield f"clean build, wall, `{features}`", ratios(ours, theirs, "wall"), 0.8
-            yield f"clean build, CPU, `{features}`", ratios(ours, theirs, "cpu"), 0.8
+        yield Goal(
+            "three signals: handshakes ÷ hand-wired", ratios(ours, hand_wired, "handshakes"), 1 / 3
+        )
+    yield from allocation_goals(measured.allocations)
+    yield from crate_goals(measured.built)
 
 
-def markdown(traffic, services, built, left_out, what):
+def gap(ours, theirs, key, scale):
+    differences = [a - b for a, b in zip(column(ours, key), column(theirs, key), strict=True)]
+    return median(differences) * scale
+
+
+def signal_goals(signals):
+    for signal in ["logs", "metrics"]:
+        alone = find(signals, "SDK alone", "none", signal=signal)
+        for protocol in ["grpc", "http"]:
+            ours, floor, hand_wired = (
+                find(signals, peer, protocol, signal=signal) for peer in ["ours", "floor", "hand-wired"]
+            )
+            if ours and floor and hand_wired and alone:
+                yield Goal(
+                    f"CPU per item, {signal}, {protocol} ÷ hand-wired",
+                    ratios(ours, hand_wired, "cpu"),
+                    0.50,
+                    f"the floor is {median(ratios(floor, hand_wired, 'cpu')):.2f} of hand-wired, and "
+                    f"the SDK alone {median(ratios(alone, hand_wired, 'cpu')):.2f}",
+                )
+
+
+def allocation_goals(text):
+    """A line has the name, the allocations of exports of several sizes, and those per item and bytes per item."""
+    for line in text.splitlines():
+        if found := re.match(r"(ours, .+?)\s{2,}.*\s([\d.]+)\s+\d+$", line):
+            yield Goal(f"allocations per item: {found.group(1)}", [float(found.group(2))], 0.005)
+
+
+def crate_goals(built):
+    for choice, limit in [("documented", 0.60), ("aws-lc-rs", 0.90), ("ring", 0.90)]:
+        if (choice, "ours") not in built:
+            continue
+        ours, theirs = (built[choice, side][0]["crates"] for side in ["ours", "hand-wired"])
+        alone = ", ".join(sorted(f"`{name.split()[0]}`" for name in ours - theirs))
+        yield Goal(
+            f"crates, `{choice}` ÷ hand-wired",
+            [len(ours) / len(theirs)],
+            limit,
+            f"ours alone has {alone}",
+        )
+
+
+def markdown(measured, what):
+    traffic, left_out = measured.traffic, measured.left_out
     parts = [
         "# Ours beside others",
         f"Written by `benches/peers/run`: {what}.",
         "![CPU per span, peak memory and time to the first acknowledged span](benchmarks.svg)",
         *(f"**Left out:** {message}" for message in left_out),
         "Medians, and in parentheses quartiles. Everything is over mutual TLS where it does not "
-        "say plaintext.",
-        "## Goals, as ratios to hand-wired opentelemetry-otlp",
-        table(
-            ["", "ratio", "goal", "holds"],
-            [
-                [
-                    words,
-                    spread(values, digits=3),
-                    f"≤ {limit:.2f}",
-                    "yes" if quartiles(values)[1] <= limit else "**no**",
-                ]
-                for words, values, limit in goals(traffic, services, built)
-            ],
-        ),
+        "say plaintext. How cost grows with batches, attributes and compression is in "
+        "[cost.md](cost.md).",
+        "## Goals",
+        table(["", "measured", "goal", ""], [goal.row() for goal in goals(measured)]),
+        "Ratios are medians of the rounds' ratios.",
         "## Spans",
         table(
-            [
-                "",
-                "CPU, µs per span",
-                "÷ hand-wired",
-                "spans/s",
-                "wall, s",
-                "peak memory, MiB",
-                "page faults",
-                "connections",
-                "handshakes",
-                "first acknowledged, ms",
-                "CPU of the start, ms",
-            ],
+            ["", "CPU, µs per span", "÷ hand-wired", "÷ floor", "spans/s", "wall, s"]
+            + ["peak memory, MiB", "page faults", "connections", "handshakes"]
+            + ["first acknowledged, ms", "CPU of the start, ms"],
             [span_row(traffic, lane, runs) for lane, runs in traffic.items()],
         ),
         "- **The work.** Each run is a process that makes spans of 8 attributes with its SDK's "
@@ -113,6 +184,9 @@ def markdown(traffic, services, built, left_out, what):
         "(SDK alone). **Spans/s** is what one thread that waits for each batch reaches. "
         "**Memory** is `VmHWM`. **First acknowledged** is from before the process is started until "
         "the sink answers its one span.\n"
+        "- **The floor** does the same work, but its requests are encoded in advance (once, from the first batch), "
+        "and sent by the plainest client: a thread for I/O as ours has it, hyper on one connection over rustls and "
+        "aws-lc-rs, without retries, deadlines or rotation.\n"
         "- **Heap kept:** glibc is told to give nothing back to the system "
         "(`MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`). Otherwise it gives back what is free "
         "at the end of a heap once that is twice the largest block that it has unmapped, here the "
@@ -121,8 +195,19 @@ def markdown(traffic, services, built, left_out, what):
         "- **Ours** is `Exporters::from_env()`. **Hand-wired** is opentelemetry-otlp with tonic "
         "(`grpc-tonic`, `tls-aws-lc`), and with reqwest's blocking client, which is its default "
         "(its asynchronous one panics in the SDK's batch processor: no reactor), with and without "
-        "HTTP/2. All are on aws-lc-rs and in a process that has a tokio runtime. **Python** and **Node** are the SDKs' OTLP "
-        "exporters from the registries, configured by the same variables.",
+        "HTTP/2. All are on aws-lc-rs and in a process that has a tokio runtime.\n"
+        "- **Go**, **Java**, **Node** and **Python** are the SDKs' OTLP exporters from the registries, configured by "
+        "the same variables; Java's by the SDK's autoconfiguration, and its CPU includes the compilation at run time.",
+        "## Logs and metrics",
+        table(
+            ["", "CPU, µs per item", "÷ hand-wired", "÷ floor", "peak memory, MiB", "page faults"],
+            [item_row(measured.signals, lane, runs) for lane, runs in measured.signals.items()],
+        ),
+        "Log records have a body, a severity and 8 attributes, and go in batches of 512. Metrics are "
+        "10,000 series of 3 attributes, of counters, gauges and histograms, and each export has them all: an item is a data "
+        "point. The SDK alone collects them.",
+        "## Where the time to the first acknowledged span goes",
+        table(["", "ms", "what the step adds"], first_rows(traffic)),
         "## A service that sends three signals once",
         table(
             ["", "connections", "handshakes", "first acknowledged, ms", "all, ms", "CPU, ms"]
@@ -137,27 +222,30 @@ def markdown(traffic, services, built, left_out, what):
                     spread(column(runs, "cpu"), 1e3),
                     spread(column(runs, "memory"), 2**-20),
                 ]
-                for lane, runs in services.items()
+                for lane, runs in measured.services.items()
             ],
         ),
-        "A span, a metric point and a log record, by the services in `minimal/` as they are built "
+        "A span, a metric point and a log record, by the services in `benches/minimal` as they are built "
         "by default.",
+        "## Allocations",
+        f"```text\n{measured.allocations}\n```",
+        "By `cargo bench --manifest-path benches/export/Cargo.toml --bench allocations`; it says what is counted.",
     ]
-    if built:
+    if measured.built:
         parts += [
             "## Footprint of that service",
             table(
                 ["", "crates", "clean build, s", "its CPU, s", "stripped program, MiB"],
                 [
                     [
-                        f"{side}, `{features}`",
-                        spread(column(runs, "crates"), digits=0),
+                        f"{side}, `{choice}`",
+                        str(len(runs[0]["crates"])),
                         spread(column(runs, "wall")),
                         spread(column(runs, "cpu")),
                         spread(column(runs, "size"), 2**-20, 2),
                     ]
-                    for (features, side), runs in sorted(
-                        built.items(), key=lambda item: list(built).index(item[0])
+                    for (choice, side), runs in sorted(
+                        measured.built.items(), key=lambda item: list(measured.built).index(item[0])
                     )
                 ],
             ),
@@ -170,13 +258,22 @@ def markdown(traffic, services, built, left_out, what):
     return "\n\n".join(parts) + "\n"
 
 
+def compared(results, lane, runs):
+    """CPU as ratios to hand-wired, in the same way, and to the floor."""
+    way = (lane.mtls, lane.keeps_heap, lane.signal)
+    hand_wired = find(results, "hand-wired", lane.protocol, *way)
+    floor = find(results, "floor", lane.protocol, signal=lane.signal) if lane.mtls else None
+    return [
+        spread(ratios(runs, other, "cpu"), digits=2) if other else "" for other in [hand_wired, floor]
+    ]
+
+
 def span_row(traffic, lane, runs):
-    hand_wired = find(traffic, "hand-wired", lane.protocol, lane.mtls, lane.keeps_heap)
     sent = lane.protocol != "none"
     return [
         lane.name if sent else lane.peer,
         spread(column(runs, "cpu"), 1e6, 2),
-        spread(ratios(runs, hand_wired, "cpu"), digits=2) if hand_wired else "",
+        *compared(traffic, lane, runs),
         spread(column(runs, "speed"), digits=0) if sent else "",
         spread(column(runs, "wall"), digits=2),
         spread(column(runs, "memory"), 2**-20),
@@ -188,91 +285,29 @@ def span_row(traffic, lane, runs):
     ]
 
 
-# Dots on a logarithmic axis, for one peer may be a hundred times another; a bar would have no foot.
-PANELS = [
-    ("CPU, µs per span", "cpu", 1e6),
-    ("Peak memory, MiB", "memory", 2**-20),
-    ("First acknowledged span, ms", "first", 1e3),
-]
-LABELS, PANEL, GAP, ROW, TOP = 150, 215, 20, 24, 46
-
-# Readable on light and dark, also where the reader's preference is not known.
-STYLE = """
-  text { font: 12px system-ui, sans-serif; fill: #59636e }
-  .title { font-weight: 600 }
-  .ours text, .ours { font-weight: 600; fill: #1a7f37 }
-  .ours line { stroke: #1a7f37 }
-  circle { fill: #768390 }
-  .ours circle { fill: #1a7f37 }
-  line { stroke: #768390; stroke-width: 2 }
-  .grid { stroke: #768390; stroke-opacity: .3; stroke-width: 1 }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #b1bac4 }
-    .ours text, .ours { fill: #57ab5a }
-    .ours line { stroke: #57ab5a }
-    .ours circle { fill: #57ab5a }
-  }
-"""
+def item_row(signals, lane, runs):
+    name = f"{lane.peer}, {lane.protocol}" if lane.protocol != "none" else lane.peer
+    return [
+        f"{lane.signal}: {name}",
+        spread(column(runs, "cpu"), 1e6, 2),
+        *compared(signals, lane, runs),
+        spread(column(runs, "memory"), 2**-20),
+        spread(column(runs, "faults"), digits=0),
+    ]
 
 
-def plot(traffic):
+def first_rows(traffic):
+    steps = [
+        ("SDK alone", "none", True, "start_wall", "the process, the SDK, one span, the shutdown"),
+        ("ours", "grpc", False, "first", "configuration, runtimes, TCP, HTTP/2 and the request, by plaintext"),
+        ("floor on ring", "grpc", True, "first", "the plainest client over mutual TLS, on ring"),
+        ("floor", "grpc", True, "first", "the same on aws-lc-rs: the difference is AWS-LC's start, most of it its entropy"),
+        ("ours", "grpc", True, "first", "this crate over mutual TLS: the difference to the floor is our share"),
+        ("hand-wired", "grpc", True, "first", "opentelemetry-otlp over mutual TLS"),
+    ]
     rows = []
-    for protocol, title in [("grpc", "OTLP/gRPC"), ("http", "OTLP/HTTP")]:
-        rows.append((title, None))
-        for peer in PEERS:
-            if runs := find(traffic, peer, protocol):
-                rows.append((peer, runs))
-    height = TOP + ROW * len(rows) + 30
-    width = LABELS + len(PANELS) * (PANEL + GAP)
-    svg = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img">',
-        "<title>Over mutual TLS: medians and quartiles on logarithmic axes</title>",
-        f"<style>{STYLE}</style>",
-    ]
-    for index, (name, runs) in enumerate(rows):
-        style = "title" if runs is None else name
-        svg.append(f'<text class="{style}" x="{4 if runs is None else 16}" y="{y(index) + 4}">')
-        svg.append(f"{name}</text>")
-    for index, panel in enumerate(PANELS):
-        svg += draw(panel, LABELS + index * (PANEL + GAP), rows, height)
-    return "\n".join([*svg, "</svg>"]) + "\n"
-
-
-def y(row):
-    return TOP + ROW * row + ROW // 2
-
-
-def draw(panel, left, rows, height):
-    title, key, scale = panel
-    measured = [
-        (row, name, [value * scale for value in quartiles(column(runs, key))])
-        for row, (name, runs) in enumerate(rows)
-        if runs is not None
-    ]
-    smallest = min(low for _, _, (low, _, _) in measured)
-    largest = max(high for _, _, (_, _, high) in measured)
-    steps = [step * 10**power for power in range(-3, 7) for step in (1, 2, 5)]
-    first = max(step for step in steps if step <= smallest)
-    last = min(step for step in steps if step >= largest)
-
-    def x(value):
-        # Room for the number beside the last dot.
-        share = math.log(value / first) / math.log(last / first)
-        return left + 4 + share * (PANEL - 48)
-
-    yield f'<text class="title" x="{left}" y="16">{title}</text>'
-    marks = [step for step in steps if first <= step <= last]
-    if len(marks) > 5:
-        marks = [step for step in marks if f"{step:e}"[0] == "1" or step in (first, last)]
-    for mark in marks:
-        at = f"{x(mark):.1f}"
-        yield f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP - 8}" y2="{height - 24}"/>'
-        yield f'<text x="{at}" y="{height - 8}" text-anchor="middle">{mark:g}</text>'
-    for row, name, (low, middle, high) in measured:
-        yield f'<g class="{name}">'
-        yield f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y(row)}" y2="{y(row)}"/>'
-        yield f'<circle cx="{x(middle):.1f}" cy="{y(row)}" r="4.5"/>'
-        number = f"{middle:.1f}" if middle < 100 else f"{middle:,.0f}"
-        beside = max(x(middle) + 9, x(high) + 5)
-        yield f'<text x="{beside:.1f}" y="{y(row) + 4}">{number}</text></g>'
+    for peer, protocol, mtls, key, words in steps:
+        if runs := find(traffic, peer, protocol, mtls):
+            name = peer if protocol == "none" else f"{peer}, {protocol}{'' if mtls else ', plaintext'}"
+            rows.append([name, spread(column(runs, key), 1e3), words])
+    return rows

@@ -1,6 +1,5 @@
 //! A service whose telemetry opentelemetry-otlp sends, wired as its documentation says.
 
-#[path = "../service.rs"]
 mod service;
 
 use std::error::Error;

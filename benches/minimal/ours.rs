@@ -1,6 +1,5 @@
 //! A service whose telemetry otlp-mtls sends.
 
-#[path = "../service.rs"]
 mod service;
 
 use std::error::Error;

@@ -1,11 +1,14 @@
-//! A collector that counts what it acknowledges and keeps nothing, in a process of its own.
+//! A collector that counts what it acknowledges and keeps nothing, in a process of its own, so that the CPU and memory
+//! of an exporter's process are the exporter's alone. (`otlp_mtls::testing::Collector` keeps what it receives, and would
+//! fill the memory.)
 //!
 //! It writes a client's certificates into the directory that it is given, prints its two ports, for
 //! mutual TLS and for plaintext, and then answers each line on stdin with what it has counted since
-//! the line before. It ends with stdin.
+//! the line before. It ends when stdin is closed.
 
 use std::convert::Infallible;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +17,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,19 +53,38 @@ struct ScopeItems {
     items: Vec<Bytes>,
 }
 
+#[derive(Message)]
+struct Metric {
+    #[prost(message, tag = 5)]
+    gauge: Option<Points>,
+    #[prost(message, tag = 7)]
+    sum: Option<Points>,
+    #[prost(message, tag = 9)]
+    histogram: Option<Points>,
+}
+
+#[derive(Message)]
+struct Points {
+    #[prost(bytes = "bytes", repeated, tag = 1)]
+    points: Vec<Bytes>,
+}
+
 #[derive(Default)]
 struct Counts {
     connections: u64,
     handshakes: u64,
     requests: u64,
+    /// Spans, log records or data points.
     items: u64,
+    /// Of requests' bodies, as they arrived.
+    bytes: u64,
     first: Option<SystemTime>,
     last: Option<SystemTime>,
 }
 
 static COUNTS: Mutex<Option<Counts>> = Mutex::new(None);
 
-/// What a panic left there is still a number.
+/// A panic leaves valid numbers there.
 fn locked() -> MutexGuard<'static, Option<Counts>> {
     COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,10 +134,10 @@ fn report() {
         time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_nanos()
     };
     for _line in std::io::stdin().lines() {
-        let Counts { connections, handshakes, requests, items, first, last } =
+        let Counts { connections, handshakes, requests, items, bytes, first, last } =
             locked().take().unwrap_or_default();
         let (first, last) = (nanos(first), nanos(last));
-        println!("{connections} {handshakes} {requests} {items} {first} {last}");
+        println!("{connections} {handshakes} {requests} {items} {bytes} {first} {last}");
     }
     std::process::exit(0);
 }
@@ -147,26 +169,32 @@ fn tls(pki: &Pki) -> Arc<ServerConfig> {
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let connection = auto::Builder::new(TokioExecutor::new());
-    // A client that goes away in the middle is the driver's to find by the counts.
+    // A client that goes away in the middle shows in the counts.
     let _ = connection.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }
 
 async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
-    let content_type = request.headers().get(CONTENT_TYPE).cloned();
+    let (head, body) = request.into_parts();
+    let content_type = head.headers.get(CONTENT_TYPE).cloned();
     let is_grpc = content_type.as_ref().is_some_and(|value| value == "application/grpc");
-    let body = request.into_body().collect().await?.to_bytes();
-    // Without the flag and the length; nobody compresses here.
-    let message = if is_grpc { body.slice(5..) } else { body };
-    let export = Export::decode(message).expect("a request of OTLP");
-    let scopes = export.resources.iter().flat_map(|resource| &resource.scopes);
-    let items: usize = scopes.map(|scope| scope.items.len()).sum();
+    let is_metrics = head.uri.path().to_ascii_lowercase().contains("metrics");
+    let body = body.collect().await?.to_bytes();
+    let received = body.len() as u64;
+    let (encoding, message) = if is_grpc {
+        // A flag, which says whether the message is compressed, and the length
+        let encoding = head.headers.get("grpc-encoding").filter(|_| body[0] == 1);
+        (encoding, body.slice(5..))
+    } else {
+        (head.headers.get(CONTENT_ENCODING), body)
+    };
+    let items = count_items(decompress(encoding, message), is_metrics);
 
     let mut response = Response::new(if is_grpc {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        // One message, not compressed, of no bytes.
+        // One message, not compressed, of no bytes
         let message = Full::new(Bytes::from_static(&[0; 5]));
         message.with_trailers(async { Some(Ok(trailers)) }).boxed()
     } else {
@@ -176,9 +204,38 @@ async fn answer(
     let now = SystemTime::now();
     count(|counts| {
         counts.requests += 1;
-        counts.items += items as u64;
+        counts.items += items;
+        counts.bytes += received;
         counts.first.get_or_insert(now);
         counts.last = Some(now);
     });
     Ok(response)
+}
+
+fn decompress(encoding: Option<&HeaderValue>, body: Bytes) -> Bytes {
+    let mut content = Vec::new();
+    let read = match encoding.map(HeaderValue::as_bytes) {
+        None => return body,
+        Some(b"gzip") => flate2::read::GzDecoder::new(&*body).read_to_end(&mut content),
+        Some(b"zstd") => {
+            zstd::Decoder::new(&*body).and_then(|mut zstd| zstd.read_to_end(&mut content))
+        }
+        Some(_) => panic!("no peer is told to send another encoding: {encoding:?}"),
+    };
+    read.expect("a compressed request");
+    content.into()
+}
+
+fn count_items(request: Bytes, is_metrics: bool) -> u64 {
+    let request = Export::decode(request).expect("a request of OTLP");
+    let scopes = request.resources.into_iter().flat_map(|resource| resource.scopes);
+    let items = scopes.flat_map(|scope| scope.items);
+    if !is_metrics {
+        return items.count() as u64;
+    }
+    let points = |metric: Bytes| {
+        let Metric { gauge, sum, histogram } = Metric::decode(metric).expect("a metric");
+        gauge.or(sum).or(histogram).map_or(0, |points| points.points.len() as u64)
+    };
+    items.map(points).sum()
 }
