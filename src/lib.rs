@@ -144,7 +144,7 @@ pub use config::{
     TlsVersion,
 };
 pub use error::{
-    Access, CredentialProblem, EndpointProblem, Error, Format, HeaderProblem, KeyMismatch, Lost,
+    Access, CredentialProblem, EndpointProblem, Error, Format, HeaderProblem, KeyMismatch,
     PathMistake, PemProblem, Place,
 };
 #[cfg(feature = "logs")]
@@ -165,7 +165,7 @@ pub use signal::Signal;
 pub use status::{CredentialStatus, ExportStatus, Refusal, Status};
 #[cfg(feature = "tracing")]
 pub use telemetry::init_tracing;
-pub use telemetry::{Telemetry, init};
+pub use telemetry::{Providers, ShutdownLoss, Telemetry, init};
 pub use tls::{CertificateFacts, CredentialSource, Credentials};
 
 /// The encoder, for `fuzz/`.

@@ -7,7 +7,7 @@ use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use otlp_mtls::testing::{Collector, Reply};
-use otlp_mtls::{Error, Exporters, Protocol, Signal, Telemetry};
+use otlp_mtls::{Exporters, Protocol, Signal, Telemetry};
 
 const TIME: Duration = Duration::from_secs(2);
 
@@ -35,10 +35,8 @@ pub(crate) fn print() {
                 let begun = Instant::now();
                 let result = telemetry.shutdown(TIME);
                 let took = begun.elapsed().as_secs_f64();
-                let Err(Error::Shutdown { lost }) = result else {
-                    panic!("lost telemetry is an error");
-                };
-                let lost: Vec<_> = lost.iter().map(|lost| lost.signal.to_string()).collect();
+                let error = result.expect_err("lost telemetry is an error");
+                let lost: Vec<_> = error.losses().iter().map(|lost| lost.signal.to_string()).collect();
                 println!("{name}, the collector {collector:<10}{took:>7.3}  {}", lost.join(", "));
             }
         }

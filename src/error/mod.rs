@@ -6,9 +6,7 @@ mod variable;
 use std::error::Error as _;
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
-use crate::failure::Failure;
 use crate::origin::Origin;
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
@@ -184,22 +182,16 @@ pub enum Error {
     SubscriberAlreadySet,
 
     /// A shutdown or a flush was asked for on the thread whose work it would have to wait for.
-    ShutdownOnIoThread,
+    OnIoThread,
 
     /// Telemetry was set up in another process, of which this one is a forked child: the threads that
     /// would export did not come along.
     Forked,
 
-    /// Shutting down did not deliver everything.
-    Shutdown {
-        /// What was lost, a row per signal.
-        lost: Vec<Lost>,
-    },
-
-    /// A flush did not deliver everything.
-    Flush {
-        /// What was lost, or is not acknowledged yet, a row per signal.
-        lost: Vec<Lost>,
+    /// Shutting down, or a flush, did not deliver everything: [`Error::losses`] tells of each signal.
+    Undelivered {
+        /// What was lost, a line per signal.
+        loss: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -299,22 +291,15 @@ impl fmt::Display for Error {
                 "`tracing` has a global subscriber already: call init_tracing() in its place, or \
                  init() before it, and add Telemetry::tracing_layer() to it",
             ),
-            Self::ShutdownOnIoThread => f.write_str(
-                "shutdown or flush was called on the I/O thread, which cannot wait for itself: it goes on in \
-                 the background, and nobody sees its result",
+            Self::OnIoThread => f.write_str(
+                "it was called on the I/O thread, which cannot wait for itself: it goes on in the \
+                 background, and nobody sees its result",
             ),
             Self::Forked => f.write_str(
                 "telemetry was set up before this process was forked, and threads do not survive a \
                  fork: call init() in the child",
             ),
-            Self::Shutdown { lost } => {
-                f.write_str("shutdown lost telemetry:")?;
-                lost.iter().try_for_each(|lost| write!(f, "\n  {lost}"))
-            }
-            Self::Flush { lost } => {
-                f.write_str("flush did not deliver everything:")?;
-                lost.iter().try_for_each(|lost| write!(f, "\n  {lost}"))
-            }
+            Self::Undelivered { loss } => loss.fmt(f),
         }
     }
 }
@@ -331,39 +316,6 @@ impl std::error::Error for Error {
             Self::StartThread { source } => Some(source),
             _ => None,
         }
-    }
-}
-
-/// What one signal lost in a shutdown, or a flush did not deliver of it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Lost {
-    /// The signal.
-    pub signal: Signal,
-    /// Items that were not acknowledged by the collector.
-    pub items: u64,
-    /// Those of them that no export was begun of: the SDK's queue was not empty when time ran out. What
-    /// it had no room for before is among them. Metrics have no queue.
-    pub queued: u64,
-    /// Whether the SDK was still at work when the time given was over, and that time.
-    pub unfinished_after: Option<Duration>,
-    /// Why the last export failed.
-    pub failure: Option<Failure>,
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} not acknowledged", self.items, self.signal.items())?;
-        if self.queued > 0 {
-            write!(f, ", {} of them never taken from the SDK's queue", self.queued)?;
-        }
-        if let Some(after) = self.unfinished_after {
-            write!(f, ", the SDK not done after {after:?}")?;
-        }
-        if let Some(failure) = &self.failure {
-            write!(f, ": {}", failure.summary())?;
-        }
-        Ok(())
     }
 }
 

@@ -14,20 +14,21 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use tokio::sync::watch;
 
 use super::pace::Pace;
-use super::stats::ExportStats;
+use super::stats::{ExportStats, Share};
 use super::transport::{Call, Transport};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
-use crate::net::NetError;
+use crate::net::{Drained, NetError, Stop};
 use crate::otlp::{Empty, Encoding, Items, Payload};
+use crate::process::Process;
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
-/// The instant by which all exports must end, once there is one.
+/// Ends all exports by one instant, once there is one.
 #[derive(Debug)]
-pub(crate) struct Drain(watch::Sender<Option<Instant>>);
+pub(crate) struct Drain(watch::Sender<Option<Drained>>);
 
 impl Drain {
     pub(crate) fn new() -> Arc<Self> {
@@ -35,8 +36,8 @@ impl Drain {
     }
 
     /// Ends every export by an instant, those included that have not begun.
-    pub(crate) fn by(&self, instant: Instant) {
-        self.0.send_replace(Some(instant));
+    pub(crate) fn by(&self, ends: Instant) {
+        self.0.send_replace(Some(Drained { since: Instant::now(), ends }));
     }
 }
 
@@ -48,7 +49,10 @@ pub(crate) struct Lane {
     transport: Mutex<Option<Arc<Transport>>>,
     stats: Arc<ExportStats>,
     drain: Arc<Drain>,
+    /// Set by the shutdown: what waits for another attempt waits no more.
+    closed: watch::Sender<bool>,
     pace: Arc<Pace>,
+    process: Process,
     /// The size of the last request, in bytes: the next one is likely to be as large.
     last_size: AtomicUsize,
     refused: Mutex<Option<RefusedSize>>,
@@ -89,7 +93,9 @@ impl Lane {
             transport: Mutex::new(Some(transport)),
             stats,
             drain,
+            closed: watch::Sender::new(false),
             pace,
+            process: Process::current(),
             last_size: AtomicUsize::new(0),
             refused: Mutex::default(),
         }
@@ -97,12 +103,18 @@ impl Lane {
 
     /// For the exporters' own `shutdown`: after it, nothing is exported.
     pub(super) fn shut_down(&self) -> OTelSdkResult {
+        self.closed.send_replace(true);
         lock(&self.transport).take().map(drop).ok_or(OTelSdkError::AlreadyShutdown)
     }
 
     /// Exports a batch by one request, or by several where one is too large. Without items there is
     /// [nothing to send](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-request-response).
     pub(super) async fn export(&self, batch: &impl Items) -> OTelSdkResult {
+        // Before any lock is taken: another thread may have held it when this process was forked.
+        if !self.process.is_current() {
+            let failure = self.failure(FailureKind::Forked);
+            return Err(OTelSdkError::InternalFailure(failure.to_string()));
+        }
         let transport = lock(&self.transport).clone().ok_or(OTelSdkError::AlreadyShutdown)?;
         if batch.len() == 0 {
             return Ok(());
@@ -113,14 +125,14 @@ impl Lane {
 
     async fn export_by(&self, transport: &Arc<Transport>, batch: &impl Items) -> OTelSdkResult {
         let begun = Instant::now();
-        let mut in_flight = self.stats.begin(batch.len() as u64);
+        let mut in_flight = self.stats.begin(share(batch, 0..batch.len()));
         // What is still to be sent, the next part last.
         let whole = 0..batch.len();
         let mut parts = vec![whole];
         while let Some(part) = parts.pop() {
             match self.send_part(transport, batch, part.clone(), begun).await {
-                Sent::Accepted(remark) => in_flight.accepted(part.len(), remark),
-                Sent::Failed(failure) => in_flight.dropped(part.len(), failure),
+                Sent::Accepted(remark) => in_flight.accepted(share(batch, part), remark),
+                Sent::Failed(failure) => in_flight.dropped(share(batch, part), failure),
                 Sent::TooLarge => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
@@ -191,7 +203,7 @@ impl Lane {
             max_response_size: self.settings.max_response_size,
             begun: begun.into(),
             timeout: *self.settings.timeout,
-            drain: self.drain.0.subscribe(),
+            stop: Stop { drain: self.drain.0.subscribe(), closed: self.closed.subscribe() },
             pace: Arc::clone(&self.pace),
         };
         let NetError { kind, evidence, next_attempt, .. } = match transport.send(call).await {
@@ -214,6 +226,10 @@ impl Lane {
     fn failure(&self, kind: FailureKind) -> Failure {
         Failure::new(kind, &self.settings, None)
     }
+}
+
+fn share(batch: &impl Items, items: Range<usize>) -> Share {
+    Share { all: items.len() as u64, own: batch.own(items) as u64 }
 }
 
 impl fmt::Debug for Lane {

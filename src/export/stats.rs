@@ -34,6 +34,10 @@ pub(crate) struct Counts {
     /// `cancelled`.
     pub(crate) dropped: Vec<(&'static str, Dropped)>,
     pub(crate) in_flight: u64,
+    /// Of those, the crate's own metrics.
+    pub(crate) own_in_flight: u64,
+    /// The crate's own metrics of those that are rejected or dropped.
+    pub(crate) own_lost: u64,
     /// Those that the SDK was given to batch, and of which no export was begun.
     pub(crate) queued: u64,
     pub(crate) last_failed: Option<SystemTime>,
@@ -90,18 +94,28 @@ impl ExportStats {
         self.enqueued.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Begins an export of so many items.
-    pub(super) fn begin(&self, items: u64) -> InFlight<'_> {
-        lock(&self.counts).in_flight += items;
+    /// Begins an export of items.
+    pub(super) fn begin(&self, items: Share) -> InFlight<'_> {
+        let mut counts = lock(&self.counts);
+        counts.in_flight += items.all;
+        counts.own_in_flight += items.own;
+        drop(counts);
         InFlight { stats: self, items, rejected: 0, dropped: None, remark: None }
     }
+}
+
+/// How many items there are, and how many of them are the crate's own metrics.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) all: u64,
+    pub(super) own: u64,
 }
 
 /// One export. Each of its items is delivered, rejected or dropped, once.
 pub(super) struct InFlight<'a> {
     stats: &'a ExportStats,
     /// Items of which nothing is known yet.
-    items: u64,
+    items: Share,
     rejected: u64,
     /// Why the first items that were dropped were.
     dropped: Option<Failure>,
@@ -111,8 +125,8 @@ pub(super) struct InFlight<'a> {
 
 impl InFlight<'_> {
     /// Counts items that the collector has accepted. Some of them it may have rejected, as the remark then says.
-    pub(super) fn accepted(&mut self, items: usize, remark: Option<Failure>) {
-        let items = self.take(items);
+    pub(super) fn accepted(&mut self, items: Share, remark: Option<Failure>) {
+        let Share { all: items, own } = self.take(items);
         let rejected = match remark.as_ref().map(Failure::kind) {
             Some(FailureKind::Rejected { items: rejected, .. }) => items.min(*rejected),
             _ => 0,
@@ -120,6 +134,7 @@ impl InFlight<'_> {
         self.rejected += rejected;
         let mut counts = lock(&self.stats.counts);
         counts.in_flight -= items;
+        counts.own_in_flight -= own;
         counts.delivered += items - rejected;
         counts.rejected += rejected;
         if let Some(remark) = remark {
@@ -132,10 +147,12 @@ impl InFlight<'_> {
     }
 
     /// Counts items that are lost.
-    pub(super) fn dropped(&mut self, items: usize, failure: Failure) {
-        let items = self.take(items);
+    pub(super) fn dropped(&mut self, items: Share, failure: Failure) {
+        let Share { all: items, own } = self.take(items);
         let mut counts = lock(&self.stats.counts);
         counts.in_flight -= items;
+        counts.own_in_flight -= own;
+        counts.own_lost += own;
         counts.dropped_as(failure.kind().name()).items += items;
         counts.last_failure = Some(failure.clone());
         drop(counts);
@@ -151,10 +168,11 @@ impl InFlight<'_> {
         }
     }
 
-    fn take(&mut self, items: usize) -> u64 {
-        let items = (items as u64).min(self.items);
-        self.items -= items;
-        items
+    fn take(&mut self, items: Share) -> Share {
+        let (all, own) = (items.all.min(self.items.all), items.own.min(self.items.own));
+        self.items.all -= all;
+        self.items.own -= own;
+        Share { all, own }
     }
 }
 
@@ -164,12 +182,14 @@ impl Drop for InFlight<'_> {
         let now = SystemTime::now();
         let mut counts = lock(&self.stats.counts);
         let failed = self.dropped.as_ref().map(|failure| failure.kind().name());
-        match failed.or((self.items > 0).then_some("cancelled")) {
+        match failed.or((self.items.all > 0).then_some("cancelled")) {
             Some(kind) => {
-                counts.in_flight -= self.items;
+                counts.in_flight -= self.items.all;
+                counts.own_in_flight -= self.items.own;
+                counts.own_lost += self.items.own;
                 counts.failed += 1;
                 counts.last_failed = Some(now);
-                counts.dropped_as("cancelled").items += self.items;
+                counts.dropped_as("cancelled").items += self.items.all;
                 counts.dropped_as(kind).exports += 1;
             }
             None => {

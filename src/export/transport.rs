@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use http::uri::{Parts, PathAndQuery};
 use http::{HeaderMap, Uri};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::pace::Pace;
 use super::retry::{self, Backoff};
 use crate::config::{Protocol, Retry, Settings, is_reserved};
 use crate::failure::{Evidence, FailureKind};
-use crate::net::{self, Client, Deadline, End, Family, NetError, Over, Runtime, Target, blocking};
+use crate::net::{
+    self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, blocking,
+};
 use crate::otlp::{self, Again, Answer, Payload, Refusal, RequestFacts, Verdict, judge};
 use crate::signal::Signal;
 use crate::tls::Store;
@@ -60,8 +61,8 @@ pub(crate) struct Call {
     pub(crate) begun: Instant,
     /// How long the export may take from then; `None` for no limit.
     pub(crate) timeout: Option<Duration>,
-    /// An instant by which the export must end, once there is one.
-    pub(crate) drain: watch::Receiver<Option<std::time::Instant>>,
+    /// What ends the export before its time.
+    pub(crate) stop: Stop,
     /// The signal's.
     pub(crate) pace: Arc<Pace>,
 }
@@ -147,7 +148,7 @@ impl Transport {
     }
 
     async fn export(&self, call: &Call) -> Result<Option<FailureKind>, NetError> {
-        let deadline = Deadline::new(call.begun, call.timeout, call.drain.clone());
+        let deadline = Deadline::new(call.begun, call.timeout, call.stop.clone());
         let mut backoff = Backoff::new(&self.policy.retry);
         let mut last = None;
         loop {
@@ -158,7 +159,7 @@ impl Transport {
                     ..pause.error
                 };
                 if deadline.ends().is_some_and(|ends| ends <= pause.until)
-                    || deadline.bound(sleep_until(pause.until)).await.is_err()
+                    || deadline.wait(pause.until, None).await.is_err()
                 {
                     return Err(last.unwrap_or(paused));
                 }
@@ -185,7 +186,8 @@ impl Transport {
             let Some(wait) = wait.filter(|_| !is_too_long) else {
                 return Err(error);
             };
-            if deadline.bound(sleep(wait)).await.is_err() {
+            let unreachable_since = self.client.unreachable_since();
+            if deadline.wait(Instant::now() + wait, unreachable_since).await.is_err() {
                 return Err(error);
             }
             last = Some(error);

@@ -23,7 +23,7 @@ use crate::config::{
     Retry, Sdk, Settings, SignalBuilder, Sourced, Switches, TlsVersion,
 };
 use crate::error::Error;
-use crate::export::{ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
+use crate::export::{Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
 use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::stderr;
@@ -474,6 +474,7 @@ impl ExportersBuilder {
             sdk,
             sdk_warnings,
             header_provider: self.header_provider,
+            drain: Mutex::new(Drain::new()),
             temporality: metrics.temporality.map_or_else(Default::default, |set| set.value),
             histogram_aggregation: metrics
                 .histogram_aggregation

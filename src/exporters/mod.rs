@@ -46,6 +46,7 @@ struct Inner {
     /// What is odd about that.
     sdk_warnings: Vec<Warning>,
     header_provider: Option<Arc<HeaderProvider>>,
+    drain: Mutex<Arc<Drain>>,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
 }
@@ -133,7 +134,7 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "trace")]
     pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
-        self.span_exporter_for(&Drain::new())
+        self.span_exporter_for(&self.drain())
     }
 
     /// The exporter of metrics. How histograms are aggregated is the meter provider's to say:
@@ -145,7 +146,7 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "metrics")]
     pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
-        self.metric_exporter_for(&Drain::new())
+        self.metric_exporter_for(&self.drain())
     }
 
     /// The exporter of log records.
@@ -156,7 +157,7 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "logs")]
     pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
-        self.log_exporter_for(&Drain::new())
+        self.log_exporter_for(&self.drain())
     }
 
     #[cfg(feature = "trace")]
@@ -276,6 +277,16 @@ impl Exporters {
 
     pub(crate) fn switches(&self) -> &Switches {
         &self.0.switches
+    }
+
+    /// What ends the exports of exporters that a service asks for itself.
+    fn drain(&self) -> Arc<Drain> {
+        Arc::clone(&lock(&self.0.drain))
+    }
+
+    /// The same, for the last time: exporters that are asked for later have another.
+    pub(crate) fn take_drain(&self) -> Arc<Drain> {
+        std::mem::replace(&mut lock(&self.0.drain), Drain::new())
     }
 
     fn policy(&self, settings: &Settings) -> Policy {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::connection::{Connection, How, Lost};
 use super::credentials::Credentials;
@@ -137,6 +137,11 @@ impl Client {
         lock(&self.hub).link.paced(now()).map(|(until, _)| until)
     }
 
+    /// Since when the server is out of reach, if it is.
+    pub(crate) fn unreachable_since(&self) -> Option<std::time::Instant> {
+        lock(&self.hub).link.unreachable_since()
+    }
+
     /// Lets the next request dial at once, whatever has failed before.
     pub(crate) fn end_window(&self) {
         lock(&self.hub).link.end_window();
@@ -156,12 +161,12 @@ impl Client {
         let trail = Mutex::new(Trail::default());
         match deadline.bound(self.attempts(request, turn, deadline, &trail)).await {
             Ok(result) => result,
-            Err(over) => Err(self.given_up(lock(&trail), over)),
+            Err(over) => Err(self.given_up(std::mem::take(&mut *lock(&trail)), over)),
         }
     }
 
     /// Why a request has failed whose time is over, by what it waited for.
-    fn given_up(&self, mut trail: std::sync::MutexGuard<'_, Trail>, over: Over) -> NetError {
+    fn given_up(&self, mut trail: Trail, over: Over) -> NetError {
         let kind = match over {
             Over::TimedOut(after) => FailureKind::Deadline { after },
             Over::ShuttingDown => FailureKind::Shutdown,
@@ -202,7 +207,7 @@ impl Client {
         };
         loop {
             let mut turn = Some(turn.0.lock().await);
-            let connection = self.acquire(patience).await?;
+            let connection = self.acquire(patience, deadline).await?;
             if connection.is_multiplexed() {
                 turn = None;
             }
@@ -278,7 +283,11 @@ impl Client {
     }
 
     /// A connection with the credentials of now: one that is there, or the result of the one dial.
-    async fn acquire(self: &Arc<Self>, patience: Patience) -> Result<Arc<Connection>, NetError> {
+    async fn acquire(
+        self: &Arc<Self>,
+        patience: Patience,
+        deadline: &Deadline,
+    ) -> Result<Arc<Connection>, NetError> {
         loop {
             match self.next(patience) {
                 Step::Use(connection) => return Ok(connection),
@@ -305,7 +314,9 @@ impl Client {
                 }
                 Step::Wait(until) => {
                     tokio::select! {
-                        () = sleep_until(until.into()) => {}
+                        waited = deadline.wait(until.into(), self.unreachable_since()) => {
+                            waited.map_err(|over| self.given_up(Trail::default(), over))?;
+                        }
                         () = self.window_ended.notified() => {}
                     }
                 }

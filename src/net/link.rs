@@ -153,6 +153,11 @@ impl<C: Connected, E: Clone> Link<C, E> {
         }
     }
 
+    /// Since when no dial has succeeded, if the last one has failed for a reason that may pass.
+    pub(super) fn unreachable_since(&self) -> Option<Instant> {
+        self.unreachable_since
+    }
+
     pub(super) fn acquire(&mut self, now: Instant, patience: Patience) -> Next<C, E> {
         if let State::Up(connection) = &self.state {
             let connection = connection.clone();

@@ -102,12 +102,31 @@ pub(super) async fn collect<P: Pieces>(
     Body { bytes: bytes.freeze(), trailers, end }
 }
 
+/// How long a shutdown still waits for a server that was out of reach before it began.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// The end of a request's time: its timeout, or an instant that whoever shuts down names later.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline {
     timeout: Option<Duration>,
     ends: Option<Instant>,
-    drain: watch::Receiver<Option<StdInstant>>,
+    stop: Stop,
+}
+
+/// What ends requests before their time.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    /// The end of all requests, once there is one.
+    pub(crate) drain: watch::Receiver<Option<Drained>>,
+    /// Set once nothing is to be waited for any more. What is under way goes on.
+    pub(crate) closed: watch::Receiver<bool>,
+}
+
+/// A shutdown that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drained {
+    pub(crate) since: StdInstant,
+    pub(crate) ends: StdInstant,
 }
 
 /// Why the time is over.
@@ -119,13 +138,9 @@ pub(crate) enum Over {
 
 impl Deadline {
     /// `None` is no limit, and so is what no clock can tell.
-    pub(crate) fn new(
-        begun: Instant,
-        timeout: Option<Duration>,
-        drain: watch::Receiver<Option<StdInstant>>,
-    ) -> Self {
+    pub(crate) fn new(begun: Instant, timeout: Option<Duration>, stop: Stop) -> Self {
         let ends = timeout.and_then(|timeout| begun.checked_add(timeout));
-        Self { timeout, ends, drain }
+        Self { timeout, ends, stop }
     }
 
     /// How long the request was given from its begin.
@@ -135,7 +150,7 @@ impl Deadline {
 
     /// When it ends, as far as that is known now.
     pub(crate) fn ends(&self) -> Option<Instant> {
-        let drained = self.drain.borrow().map(Instant::from);
+        let drained = self.stop.drain.borrow().map(|drained| drained.ends.into());
         self.ends.into_iter().chain(drained).min()
     }
 
@@ -148,7 +163,7 @@ impl Deadline {
         let over = tokio::select! {
             biased;
             done = future.as_mut() => return Ok(done),
-            over = self.passed() => over,
+            over = self.passed(|drained| drained.ends) => over,
         };
         for _ in 0..3 {
             tokio::select! {
@@ -160,10 +175,30 @@ impl Deadline {
         Err(over)
     }
 
-    async fn passed(&self) -> Over {
-        let mut drain = self.drain.clone();
+    /// Waits before another attempt. A shutdown gives a server that was out of reach before it began a
+    /// second, and `closed` none: of the time that is given to them, nothing would come.
+    pub(crate) async fn wait(
+        &self,
+        until: Instant,
+        unreachable_since: Option<StdInstant>,
+    ) -> Result<(), Over> {
+        let mut closed = self.stop.closed.clone();
+        let ends = move |drained: &Drained| match unreachable_since {
+            Some(since) if since < drained.since => drained.ends.min(drained.since + LAST_WAIT),
+            _ => drained.ends,
+        };
+        tokio::select! {
+            biased;
+            Ok(_) = closed.wait_for(|is_closed| *is_closed) => Err(Over::ShuttingDown),
+            over = self.passed(ends) => Err(over),
+            () = sleep_until(until) => Ok(()),
+        }
+    }
+
+    async fn passed(&self, ends: impl Fn(&Drained) -> StdInstant) -> Over {
+        let mut drain = self.stop.drain.clone();
         loop {
-            let drained = drain.borrow_and_update().map(Instant::from);
+            let drained = drain.borrow_and_update().as_ref().map(|drained| ends(drained).into());
             let (ends, over) = match (self.ends, drained) {
                 (Some(ends), Some(drained)) if ends <= drained => (Some(ends), self.timed_out()),
                 (_, Some(drained)) => (Some(drained), Over::ShuttingDown),
@@ -196,6 +231,12 @@ mod tests {
 
     use super::*;
 
+    fn stop() -> (watch::Sender<Option<Drained>>, watch::Sender<bool>, Stop) {
+        let (drain, drained) = watch::channel(None);
+        let (close, closed) = watch::channel(false);
+        (drain, close, Stop { drain: drained, closed })
+    }
+
     /// What happens to a process that is stopped and goes on: when it looks again, its timer has run out
     /// and its answer has arrived, which still has to pass through another task.
     #[tokio::test]
@@ -216,8 +257,8 @@ mod tests {
             stream.readable().await.unwrap();
             let _ = passed_on.send(());
         });
-        let (_drain, drain) = watch::channel(None);
-        let deadline = Deadline::new(Instant::now(), Some(Duration::from_millis(50)), drain);
+        let (_drain, _closed, stop) = stop();
+        let deadline = Deadline::new(Instant::now(), Some(Duration::from_millis(50)), stop);
         let stopped = async {
             // Whatever else waits has been polled once.
             yield_now().await;
@@ -231,15 +272,40 @@ mod tests {
 
     #[tokio::test]
     async fn a_deadline_that_is_named_later_holds() {
-        let (drain, drained) = watch::channel(None);
-        let deadline = Deadline::new(Instant::now(), None, drained);
+        let (drain, _closed, stop) = stop();
+        let deadline = Deadline::new(Instant::now(), None, stop);
         let bound = deadline.bound(std::future::pending::<()>());
         let name = async {
             yield_now().await;
-            drain.send_replace(Some(StdInstant::now()));
+            let now = StdInstant::now();
+            drain.send_replace(Some(Drained { since: now, ends: now }));
         };
         let (over, ()) = tokio::join!(bound, name);
         assert_eq!(over, Err(Over::ShuttingDown));
         assert!(deadline.ends().is_some());
+    }
+
+    /// By a clock of its own, which jumps to the next timer.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_early_for_who_shuts_down() {
+        let (drain, close, stop) = stop();
+        let deadline = Deadline::new(Instant::now(), None, stop);
+        let hour = Duration::from_secs(3_600);
+        let begun = Instant::now();
+        let wait = |since: Option<StdInstant>| deadline.wait(Instant::now() + hour, since);
+        let known = Some(StdInstant::now());
+        let since = StdInstant::now() + Duration::from_nanos(1);
+        drain.send_replace(Some(Drained { since, ends: since + 60 * LAST_WAIT }));
+        assert_eq!(wait(known).await, Err(Over::ShuttingDown));
+        assert!(begun.elapsed() < 2 * LAST_WAIT, "{:?}", begun.elapsed());
+        // It may come up yet.
+        assert_eq!(wait(Some(since)).await, Err(Over::ShuttingDown));
+        assert!(begun.elapsed() > 59 * LAST_WAIT, "{:?}", begun.elapsed());
+
+        let begun = Instant::now();
+        drain.send_replace(None);
+        close.send_replace(true);
+        assert_eq!(wait(None).await, Err(Over::ShuttingDown));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

@@ -18,5 +18,5 @@ mod tunnel;
 pub(crate) use client::{Client, Turn};
 pub(crate) use dial::{Family, Target};
 pub(crate) use error::{NetError, Sent};
-pub(crate) use message::{Deadline, End, Over, Request, Response};
+pub(crate) use message::{Deadline, Drained, End, Over, Request, Response, Stop};
 pub(crate) use runtime::{Runtime, blocking};

@@ -17,6 +17,11 @@ pub(crate) trait Items {
     /// The number of items: spans, log records or data points.
     fn len(&self) -> usize;
 
+    /// How many of some items are this crate's own metrics.
+    fn own(&self, _items: Range<usize>) -> usize {
+        0
+    }
+
     /// Writes the request that exports some of the items.
     fn write(&self, items: Range<usize>, writer: &mut Writer);
 

@@ -26,6 +26,15 @@ impl Items for Metrics<'_> {
         self.0.scope_metrics().map(points_of_scope).sum()
     }
 
+    fn own(&self, items: Range<usize>) -> usize {
+        let mut window = Window(items);
+        let scopes = self.0.scope_metrics().map(|scope| {
+            let points = window.take(points_of_scope(scope)).len();
+            if scope.scope().name() == env!("CARGO_PKG_NAME") { points } else { 0 }
+        });
+        scopes.sum()
+    }
+
     fn write(&self, items: Range<usize>, writer: &mut Writer) {
         let mut window = Window(items);
         writer.message(export_metrics_service_request::RESOURCE_METRICS, LONG, |writer| {

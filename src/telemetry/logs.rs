@@ -1,7 +1,7 @@
 //! Logs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -9,7 +9,8 @@ use opentelemetry_sdk::logs::{
 };
 
 use super::counting::Counting;
-use super::{Provider, Setup, Telemetry, flush_until};
+use super::providers::Provider;
+use super::{Setup, Telemetry};
 use crate::config::{BatchSettings, Output};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -66,8 +67,8 @@ impl Provider for SdkLoggerProvider {
     /// There is none.
     fn set_global(&self) {}
 
-    fn flush(&self, end: Instant) -> OTelSdkResult {
-        flush_until(end, || self.force_flush())
+    fn flush(&self) -> OTelSdkResult {
+        self.force_flush()
     }
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {

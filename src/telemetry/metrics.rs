@@ -1,7 +1,7 @@
 //! Metrics.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -11,7 +11,8 @@ use opentelemetry_sdk::metrics::{
     SdkMeterProvider, Stream,
 };
 
-use super::{Provider, Setup, Telemetry, instruments};
+use super::providers::Provider;
+use super::{Setup, Telemetry, instruments};
 use crate::config::{HistogramAggregation, Output};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -92,7 +93,7 @@ impl Provider for SdkMeterProvider {
         global::set_meter_provider(self.clone());
     }
 
-    fn flush(&self, _end: Instant) -> OTelSdkResult {
+    fn flush(&self) -> OTelSdkResult {
         self.force_flush()
     }
 

@@ -1,7 +1,7 @@
 //! Traces.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{
@@ -17,7 +17,8 @@ use opentelemetry_sdk::trace::{
 #[cfg(feature = "b3")]
 use super::b3::B3Propagator;
 use super::counting::Counting;
-use super::{Provider, Setup, Telemetry, flush_until};
+use super::providers::Provider;
+use super::{Setup, Telemetry};
 use crate::config::{BatchSettings, Output, Propagator};
 use crate::error::Error;
 use crate::exporters::Exporters;
@@ -118,8 +119,8 @@ impl Provider for SdkTracerProvider {
         global::set_tracer_provider(self.clone());
     }
 
-    fn flush(&self, end: Instant) -> OTelSdkResult {
-        flush_until(end, || self.force_flush())
+    fn flush(&self) -> OTelSdkResult {
+        self.force_flush()
     }
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {

@@ -9,7 +9,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
 use otlp_mtls::testing::Reply;
-use otlp_mtls::{Error, Lost, Protocol, Signal, Telemetry};
+use otlp_mtls::{Error, Protocol, Retry, ShutdownLoss, Signal, Telemetry};
 
 use crate::support::{
     NOBODY, PROTOCOLS, SOON, TRANSPORTS, alone, builder, items, lost_items, mtls_builder,
@@ -29,11 +29,10 @@ pub(crate) fn emit(telemetry: &Telemetry) {
 /// In the order of the providers.
 const EACH_ONE: [(Signal, u64); 3] = [(Signal::Traces, 1), (Signal::Metrics, 1), (Signal::Logs, 1)];
 
-fn lost(result: Result<(), Error>) -> Vec<Lost> {
-    match result {
-        Err(Error::Shutdown { lost }) => lost,
-        other => panic!("{other:?}"),
-    }
+fn lost(result: Result<(), Error>) -> Vec<ShutdownLoss> {
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Undelivered { .. }), "{error}");
+    error.losses().to_vec()
 }
 
 #[test]
@@ -72,8 +71,8 @@ fn a_flush_delivers_what_there_is_so_far() {
         collector.set_reply(|_| Reply::Http { status: 400, headers: Vec::new() });
         emit(&telemetry);
         let error = telemetry.flush(SOON).unwrap_err();
-        let Error::Flush { lost } = &error else { panic!("{error}") };
-        assert_eq!(lost_items(lost), EACH_ONE, "{error}");
+        assert!(error.to_string().starts_with("flush lost telemetry:"), "{error}");
+        assert_eq!(lost_items(error.losses()), EACH_ONE, "{error}");
         assert!(error.to_string().contains("HTTP status 400"), "{error}");
         // What is lost is no concern of the next.
         collector.set_reply(|_| Reply::Accept);
@@ -94,7 +93,7 @@ fn a_flush_ends_at_the_end_of_the_time_given_and_what_is_on_its_way_goes_on() {
         let (begun, time) = (Instant::now(), Duration::from_secs(1));
         let error = telemetry.flush(time).unwrap_err();
         assert!(begun.elapsed() >= time, "{:?}", begun.elapsed());
-        let Error::Flush { lost } = &error else { panic!("{error}") };
+        let lost = error.losses();
         assert_eq!(lost_items(lost), EACH_ONE, "{error}");
         assert!(lost.iter().all(|lost| lost.unfinished_after == Some(time)), "{error}");
         collector.set_reply(|_| Reply::Accept);
@@ -284,6 +283,99 @@ fn the_cause_of_a_loss_is_the_last_one() {
     assert!(!words.contains("status 418"), "{words}");
     assert!(words.contains(&collector.endpoint()), "{words}");
     assert!(words.contains("shutting down left no more time"), "{words}");
+}
+
+/// The crate's own metrics are nobody's loss.
+#[test]
+fn a_service_that_recorded_nothing_ends_in_silence() {
+    let _alone = alone();
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        // There is a metric of when the client's certificate expires.
+        let exporters = mtls_builder(&pki, &collector, protocol)
+            .with_endpoint(format!("https://127.0.0.1:{NOBODY}"))
+            .build()
+            .unwrap();
+        exporters.install().unwrap().shutdown(Duration::from_secs(1)).unwrap();
+        // It was tried.
+        let status = exporters.status();
+        let metrics = status.exports.iter().find(|exports| exports.signal == Signal::Metrics);
+        assert_eq!(metrics.unwrap().failed, 1, "{protocol}");
+    }
+}
+
+/// Of the hour that is given, nothing would come: whoever knows that before it begins waits no longer than
+/// for a last attempt.
+#[test]
+fn a_collector_that_is_known_to_be_out_of_reach_is_not_waited_for() {
+    let _alone = alone();
+    const HOUR: Duration = Duration::from_secs(3_600);
+    for protocol in TRANSPORTS {
+        let exporters = builder()
+            .with_endpoint(format!("http://127.0.0.1:{NOBODY}"))
+            .with_protocol(protocol)
+            .with_timeout(Duration::ZERO)
+            .with_retry(Retry::default().with_initial_backoff(HOUR).with_max_backoff(HOUR))
+            .build()
+            .unwrap();
+        let telemetry = exporters.install().unwrap();
+        emit(&telemetry);
+        let tracers = telemetry.tracer_provider().unwrap().clone();
+        thread::spawn(move || tracers.force_flush());
+        while !exporters.status().exports.iter().any(|exports| exports.next_attempt.is_some()) {
+            thread::yield_now();
+        }
+        let error = telemetry.shutdown(HOUR).unwrap_err();
+        assert_eq!(lost(Err(error)).len(), 3, "{protocol}");
+        let failures = exporters.status().exports.into_iter().map(|exports| exports.last_failure);
+        let mut kinds: Vec<_> = failures.map(|failure| failure.unwrap().kind().name()).collect();
+        kinds.dedup();
+        assert_eq!(kinds, ["connection_refused"], "{protocol}");
+    }
+}
+
+/// Those that a service has built itself end by one instant too.
+#[test]
+fn providers_of_ones_own_are_flushed_and_shut_down_together() {
+    use opentelemetry_sdk::logs::SdkLoggerProvider;
+    use opentelemetry_sdk::metrics::SdkMeterProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use otlp_mtls::Providers;
+
+    let collector = plaintext_collector();
+    let exporters = builder().with_endpoint(collector.endpoint()).build().unwrap();
+    let work = || {
+        let tracers = SdkTracerProvider::builder()
+            .with_batch_exporter(exporters.span_exporter().unwrap())
+            .build();
+        let meters = SdkMeterProvider::builder()
+            .with_periodic_exporter(exporters.metric_exporter().unwrap())
+            .build();
+        let loggers = SdkLoggerProvider::builder()
+            .with_batch_exporter(exporters.log_exporter().unwrap())
+            .build();
+        tracers.tracer("test").start("a span").end();
+        meters.meter("test").u64_counter("counter").build().add(1, &[]);
+        let logger = loggers.logger("test");
+        logger.emit(logger.create_log_record());
+        Providers::new()
+            .with_tracer_provider(&tracers)
+            .with_meter_provider(&meters)
+            .with_logger_provider(&loggers)
+    };
+    let providers = work();
+    exporters.flush(&providers, SOON).unwrap();
+    exporters.shutdown(providers, SOON).unwrap();
+    for signal in [Signal::Traces, Signal::Logs] {
+        assert_eq!(items(&collector, signal), 1, "{signal}");
+    }
+    // What is made later is not ended by that. Left alone, each signal would wait for 5 s, and the meter
+    // provider for 10.
+    collector.set_reply(|_| Reply::Hold);
+    let providers = work();
+    let error = exporters.shutdown(providers, Duration::from_millis(500)).unwrap_err();
+    assert_eq!(lost_items(error.losses()), EACH_ONE, "{error}");
+    assert!(error.to_string().contains("shutting down left no more time"), "{error}");
 }
 
 #[test]

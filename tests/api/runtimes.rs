@@ -183,7 +183,7 @@ fn a_shutdown_on_the_io_thread_does_not_wait_for_itself() {
         let telemetry = flushing(&exporters);
         Box::new(move || {
             let result = telemetry.shutdown(SOON);
-            assert!(matches!(result, Err(Error::ShutdownOnIoThread)), "{result:?}");
+            assert!(matches!(result, Err(Error::OnIoThread)), "{result:?}");
         })
     });
     assert_eq!(is_done.recv_timeout(SOON * 2).unwrap(), "otlp-mtls-io");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
-use otlp_mtls::{Exporters, ExportersBuilder, Failure, Lost, Pem, Protocol, Retry, Signal};
+use otlp_mtls::{Exporters, ExportersBuilder, Failure, Pem, Protocol, Retry, ShutdownLoss, Signal};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -144,11 +144,7 @@ pub(crate) fn is_own(name: &str) -> bool {
     name.starts_with("otlp_mtls.") || name.starts_with("otel.sdk.")
 }
 
-/// The items that each signal has lost, without the metrics about the exporters themselves.
-pub(crate) fn lost_items(lost: &[Lost]) -> Vec<(Signal, u64)> {
-    let items = |lost: &Lost| match lost.signal {
-        Signal::Metrics => lost.items.min(1),
-        _ => lost.items,
-    };
-    lost.iter().map(|lost| (lost.signal, items(lost))).collect()
+/// The items that each signal has lost.
+pub(crate) fn lost_items(lost: &[ShutdownLoss]) -> Vec<(Signal, u64)> {
+    lost.iter().map(|lost| (lost.signal, lost.items)).collect()
 }

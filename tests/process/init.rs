@@ -4,7 +4,7 @@ use opentelemetry::global;
 use opentelemetry::logs::{Logger, LoggerProvider};
 use opentelemetry::trace::{Span, Tracer};
 use otlp_mtls::testing::{Accept, Collector, Pki, Reply};
-use otlp_mtls::{Error, Exporters, Signal};
+use otlp_mtls::{Exporters, Signal};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -138,8 +138,8 @@ fn what_does_not_get_through_the_queue_is_told_of() {
             } else {
                 let time = std::time::Duration::from_millis(300);
                 let error = telemetry.shutdown(time).unwrap_err();
-                let Error::Shutdown { lost } = error else { panic!("{error}") };
-                let traces = lost.iter().find(|lost| lost.signal == Signal::Traces).unwrap();
+                let traces =
+                    error.losses().iter().find(|lost| lost.signal == Signal::Traces).unwrap();
                 // Once time has run out the SDK may be done at once, for each export ends at once.
                 let full = if traces.queued > 0 { 0 } else { queued(Signal::Traces) };
                 assert_eq!(traces.items + full, 100, "{traces}");
