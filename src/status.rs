@@ -48,6 +48,8 @@ pub struct ExportStatus {
     /// Why, of the last that was not just given up; or what the collector remarked since on an export that it
     /// accepted.
     pub last_failure: Option<Failure>,
+    /// Attempts that failed and were repeated, within exports that may have succeeded.
+    pub retried: u64,
     /// When the collector is next dialled or asked, while exports fail without being tried or wait: after
     /// a failure to connect, or because the collector has asked to be left alone.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_maybe_utc"))]

@@ -2,6 +2,7 @@
 //! was told.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use crate::net::{NetError, Turn};
 pub(crate) struct Pace {
     pub(super) turn: Turn,
     pause: Mutex<Option<Pause>>,
+    retries: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +31,15 @@ impl Pace {
         let mut pause = lock(&self.pause);
         pause.take_if(|pause| pause.until <= Instant::now());
         pause.clone()
+    }
+
+    /// How many attempts were repeated.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// When the pause ends that holds now.

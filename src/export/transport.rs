@@ -190,6 +190,9 @@ impl Transport {
             if deadline.wait(Instant::now() + wait, unreachable_since).await.is_err() {
                 return Err(error);
             }
+            call.pace.note_retry();
+            let (signal, kind) = (call.signal, error.kind.name());
+            tracing::debug!(name: "otlp_mtls.export.retried", %signal, kind, "an export is tried again");
             last = Some(error);
         }
     }

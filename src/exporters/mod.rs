@@ -77,6 +77,7 @@ impl Line {
             last_failed: counts.last_failed,
             last_failure: counts.last_failure,
             next_attempt: self.next_attempt(),
+            retried: self.pace.retries(),
         }
     }
 }

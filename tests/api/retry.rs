@@ -173,8 +173,12 @@ fn attempts_end() {
         let collector = plaintext_collector();
         collector.set_reply(|_| Reply::Http { status: 503, headers: Vec::new() });
         let builder = plaintext_builder(&collector, Protocol::HttpProtobuf).with_retry(retry);
-        export(&builder.build().unwrap(), Signal::Traces).unwrap_err();
+        let exporters = builder.build().unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
         assert_eq!(collector.received().len(), attempts);
+        let status = exporters.status();
+        let traces = status.exports.iter().find(|exports| exports.signal == Signal::Traces);
+        assert_eq!(traces.unwrap().retried, attempts as u64 - 1);
     }
 }
 
