@@ -52,6 +52,9 @@
 //! What is set up at all is said by `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and
 //! `OTEL_PROPAGATORS`: see [`init`].
 //!
+//! With the feature `config-file`, `OTEL_CONFIG_FILE` names a file of the [declarative configuration] that is read in
+//! place of all these variables. Without it, the variable is an error.
+//!
 //! # Trust
 //!
 //! A CA that is named replaces the platform's roots, which are loaded only for an `https` endpoint
@@ -96,10 +99,12 @@
 //! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
 //!   `tracing`
 //! - `b3`: Zipkin's propagators
+//! - `config-file`: `OTEL_CONFIG_FILE`, the [declarative configuration] in YAML
 //! - `console`: signals on standard output. Its format is meant for people, and [not standardised]
 //! - `testing`: a throw-away PKI and an in-process collector
 //!
 //! [not standardised]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
+//! [declarative configuration]: https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration
 //! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -140,12 +145,12 @@ pub mod testing;
 
 pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
-    Batch, Compression, HistogramAggregation, Origin, Pem, Protocol, Retry, SignalBuilder,
-    TlsVersion,
+    Batch, Compression, ConfigFileKey, HistogramAggregation, Origin, Pem, Protocol, Retry,
+    SignalBuilder, TlsVersion,
 };
 pub use error::{
-    Access, CredentialProblem, EndpointProblem, Error, Format, HeaderProblem, KeyMismatch,
-    PathMistake, PemProblem, Place,
+    Access, ConfigFileError, ConfigFileProblem, CredentialProblem, EndpointProblem, Error, Format,
+    HeaderProblem, KeyMismatch, PathMistake, PemProblem, Place,
 };
 #[cfg(feature = "logs")]
 pub use export::LogExporter;
@@ -185,6 +190,7 @@ pub mod answer {
 /// The examples of README and docs, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/config-file.md")]
 #[doc = include_str!("../docs/migrating.md")]
 #[doc = include_str!("../docs/rotation.md")]
 struct Pages;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::path::PathBuf;
 
 /// Where a setting's value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub enum Origin {
     Variable(String),
     /// A method of the builder, by name.
     Builder(&'static str),
+    /// A key of a configuration file.
+    File(Box<ConfigFileKey>),
     /// Nobody set it.
     Default,
 }
@@ -20,8 +23,28 @@ impl fmt::Display for Origin {
         match self {
             Self::Variable(name) => f.write_str(name),
             Self::Builder(method) => write!(f, "{method}()"),
+            Self::File(key) => key.fmt(f),
             Self::Default => f.write_str("the default"),
         }
+    }
+}
+
+/// A key of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigFileKey {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The key, without those that lead to it.
+    pub key: String,
+}
+
+impl fmt::Display for ConfigFileKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, key } = self;
+        write!(f, "{key} ({}:{line})", path.display())
     }
 }
 

@@ -92,7 +92,9 @@ impl Exporters {
         let console = switches.check_console(cfg!(feature = "console")).err();
         // What code switches off is off on purpose.
         let elsewhere = switches.elsewhere().filter_map(|(signal, origin)| match origin {
-            Origin::Variable(_) => Some(format!("{signal} are not exported by OTLP: see {origin}")),
+            Origin::Variable(_) | Origin::File(_) => {
+                Some(format!("{signal} are not exported by OTLP: see {origin}"))
+            }
             Origin::Builder(_) | Origin::Default => None,
         });
         let warnings = odd.chain(console.map(|error| error.to_string())).chain(elsewhere);

@@ -56,7 +56,7 @@ impl Env {
 
     /// The configuration file, if one is named. A file that is not read is an error: to go on without it
     /// would be another configuration than the one that was asked for.
-    pub(crate) fn config_file(&self, is_compiled: bool) -> Result<Option<Sourced<PathBuf>>, Error> {
+    pub(super) fn config_file(&self, is_compiled: bool) -> Result<Option<Sourced<PathBuf>>, Error> {
         match self.path(CONFIG_FILE) {
             Some(_) if !is_compiled => Err(Error::ConfigFileNotCompiled),
             None if self.is_set(EXPERIMENTAL_CONFIG_FILE) => Err(Error::ExperimentalConfigFile),
@@ -70,10 +70,21 @@ impl Env {
         Some(Sourced { value, origin: Origin::Variable(name.to_owned()) })
     }
 
+    /// The value as it is.
+    pub(super) fn raw(&self, name: &str) -> Option<OsString> {
+        (self.0)(name)
+    }
+
+    /// The same environment without OpenTelemetry's own variables.
+    #[cfg(feature = "config-file")]
+    pub(super) fn without_own(self) -> Self {
+        Self::new(move |name| (!name.starts_with("OTEL_")).then(|| self.raw(name)).flatten())
+    }
+
     /// The value without white space around it. What is empty then counts as unset, [as the
     /// specification says](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing-empty-value).
     fn value(&self, name: &str) -> Option<OsString> {
-        let value = (self.0)(name)?;
+        let value = self.raw(name)?;
         let trimmed = match value.to_str() {
             Some(text) => text.trim().into(),
             None => value,

@@ -59,7 +59,7 @@ pub(super) fn parse<N: AsRef<str>, V: AsRef<str>>(
     Ok(headers)
 }
 
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HeaderProblem> {
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HeaderProblem> {
     let name: HeaderName = name.trim().parse().map_err(|_invalid| HeaderProblem::Name)?;
     if is_reserved(&name) {
         return Err(HeaderProblem::Reserved);

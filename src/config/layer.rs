@@ -2,13 +2,17 @@
 //! [`Settings`](super::Settings).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use opentelemetry_sdk::metrics::Temporality;
 
 use super::env::Env;
+#[cfg(feature = "config-file")]
+use super::file::ConfigFile;
 use super::pem::Pem;
 use super::sdk::SdkLayer;
+use super::switches::Switches;
 use super::values::{HistogramAggregation, Retry, TlsVersion, Value};
 use super::variables::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, TEMPORALITY_PREFERENCE, Variable,
@@ -194,17 +198,80 @@ impl Rank {
     pub(crate) fn of(&self, signal: Signal) -> Layer {
         self.own.get(&signal).cloned().unwrap_or_default().or(self.all.clone())
     }
+
+    /// What is set here, and else what is set below.
+    #[cfg(feature = "config-file")]
+    fn or(mut self, below: Self) -> Self {
+        for (signal, layer) in below.own {
+            let own = self.own.remove(&signal).unwrap_or_default();
+            self.own.insert(signal, own.or(layer));
+        }
+        Self { all: self.all.or(below.all), ..self }
+    }
 }
 
-/// All layers: code, then the environment, then the defaults that code gives.
+/// All layers: code, then the environment or the configuration file in its place, then the defaults that code gives.
 #[derive(Clone)]
 pub(crate) struct Layers {
     pub(crate) code: Rank,
     pub(crate) env: Env,
+    /// With what the configuration file says.
     pub(crate) defaults: Rank,
+    /// The configuration file.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Layers {
+    /// The layers, and what is to be set up by environment or file.
+    pub(crate) fn new(
+        code: Rank,
+        env: Env,
+        defaults: Rank,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Self, Switches), Error> {
+        match env.config_file(cfg!(feature = "config-file"))? {
+            None => {
+                let layers = Self { code, env, defaults, file: None };
+                let switches = Switches::resolve(&layers, warnings)?;
+                Ok((layers, switches))
+            }
+            Some(path) => Self::with_file(code, env, defaults, path, warnings),
+        }
+    }
+
+    /// Of the environment, [nothing else counts][spec] than what the file refers to.
+    ///
+    /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#declarative-configuration
+    #[cfg(feature = "config-file")]
+    fn with_file(
+        code: Rank,
+        env: Env,
+        mut defaults: Rank,
+        path: Sourced<PathBuf>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Self, Switches), Error> {
+        let file = ConfigFile::read(&path, &env, warnings)?;
+        let switches = file.switches.below(&code, file.disabled.as_ref());
+        #[cfg(feature = "trace")]
+        if file.names_propagators {
+            defaults.all.sdk.propagator = None;
+        }
+        let defaults = file.rank.or(defaults);
+        Ok((Self { code, env: env.without_own(), defaults, file: Some(path.value) }, switches))
+    }
+
+    /// Refused before.
+    #[cfg(not(feature = "config-file"))]
+    fn with_file(
+        _code: Rank,
+        _env: Env,
+        _defaults: Rank,
+        _path: Sourced<PathBuf>,
+        _warnings: &mut Vec<Warning>,
+    ) -> Result<(Self, Switches), Error> {
+        Err(Error::ConfigFileNotCompiled)
+    }
+
     /// What is said of one signal, by whoever says it first.
     pub(crate) fn fold(&self, signal: Signal, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
         let mut layer = self.code.of(signal);

@@ -2,6 +2,8 @@
 
 mod endpoint;
 mod env;
+#[cfg(feature = "config-file")]
+mod file;
 mod headers;
 mod layer;
 #[cfg(feature = "proxy")]
@@ -25,18 +27,18 @@ pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use layer::{Layers, Rank};
 pub(crate) use proxy::Proxy;
-pub(crate) use resource::is_unnamed;
+pub(crate) use resource::{distribution, is_unnamed};
 #[cfg(any(feature = "logs", feature = "trace"))]
 pub(crate) use sdk::BatchSettings;
 pub(crate) use sdk::Sdk;
 pub(crate) use settings::{Settings, TlsSettings};
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;
-pub(crate) use switches::{Output, Switches};
+pub(crate) use switches::{Output, Processor, Switches, Target};
 pub(crate) use variables::Variable;
 pub(crate) use warning::Warning;
 
-pub use crate::origin::Origin;
+pub use crate::origin::{ConfigFileKey, Origin};
 pub use crate::protocol::{Compression, Protocol};
 pub use pem::Pem;
 pub use sdk::Batch;

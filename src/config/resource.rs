@@ -38,7 +38,8 @@ impl ResourceSettings {
             (None, None) => Some(detected()),
         };
         let schema = code.resource.as_ref().or(below.as_ref()).and_then(Resource::schema_url);
-        let has_name = environment.iter().any(|attribute| attribute.key == NAME);
+        let mut named = defaults.attributes.iter().chain(environment);
+        let has_name = named.any(|attribute| attribute.key == NAME);
         // `Resource::builder()` gives a name of its own where it finds none.
         let stands_for_none = |attribute: &KeyValue| {
             has_name && attribute.key == NAME && attribute.value.as_str().starts_with(UNKNOWN)
@@ -79,6 +80,24 @@ pub(super) fn environment(env: &Env, warnings: &mut Vec<Warning>) -> Vec<KeyValu
     found
 }
 
+/// What the [specification] requires where nobody gives a name.
+///
+/// [specification]: https://opentelemetry.io/docs/specs/semconv/resource/#service
+#[cfg(feature = "config-file")]
+pub(super) fn unknown_service() -> String {
+    let executable = std::env::current_exe().ok();
+    let name = executable.as_ref().and_then(|path| path.file_name());
+    name.map_or_else(|| UNKNOWN.to_owned(), |name| format!("{UNKNOWN}:{}", name.display()))
+}
+
+/// This crate, as the one that sets telemetry up.
+pub(crate) fn distribution() -> [KeyValue; 2] {
+    [
+        KeyValue::new("telemetry.distro.name", env!("CARGO_PKG_NAME")),
+        KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
+    ]
+}
+
 /// Whether a resource has no name of a service but the one that stands for none.
 pub(crate) fn is_unnamed(resource: &Resource) -> bool {
     resource.get(&NAME).is_none_or(|name| name.as_str().starts_with(UNKNOWN))
@@ -87,7 +106,7 @@ pub(crate) fn is_unnamed(resource: &Resource) -> bool {
 /// All of a list, or [nothing of it][spec]. The SDK's own detector does not decode.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
-fn attributes(list: &str) -> Option<Vec<KeyValue>> {
+pub(super) fn attributes(list: &str) -> Option<Vec<KeyValue>> {
     let pairs = list.split(',').filter(|pair| !pair.trim().is_empty());
     let attributes = pairs.map(|pair| {
         let (key, value) = pair.split_once('=')?;

@@ -30,12 +30,12 @@ use crate::origin::Sourced;
 use crate::signal::Signal;
 
 /// The longest queue. The SDK reserves the memory for all of it at once, some 400 bytes for each span.
-const MAX_QUEUE_SIZE: usize = 131_072;
+pub(super) const MAX_QUEUE_SIZE: usize = 131_072;
 
 /// The longest delay or interval, in milliseconds: what [the specification] wants to be supported.
 ///
 /// [the specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#numeric
-const MAX_MILLISECONDS: u64 = i32::MAX as u64;
+pub(super) const MAX_MILLISECONDS: u64 = i32::MAX as u64;
 
 /// How the SDK batches spans or log records. What is not set comes from the environment
 /// (`OTEL_BSP_*`, `OTEL_BLRP_*`), then from the specification's defaults.
@@ -83,6 +83,18 @@ impl Batch {
             schedule_delay: self.schedule_delay.or(below.schedule_delay),
             max_queue_size: self.max_queue_size.or(below.max_queue_size),
             max_export_batch_size: self.max_export_batch_size.or(below.max_export_batch_size),
+        }
+    }
+
+    /// What is set here, and not set there.
+    #[cfg(feature = "config-file")]
+    pub(super) fn without(self, other: &Self) -> Self {
+        Self {
+            schedule_delay: self.schedule_delay.filter(|_| other.schedule_delay.is_none()),
+            max_queue_size: self.max_queue_size.filter(|_| other.max_queue_size.is_none()),
+            max_export_batch_size: self
+                .max_export_batch_size
+                .filter(|_| other.max_export_batch_size.is_none()),
         }
     }
 }
@@ -146,10 +158,21 @@ pub(crate) struct BatchSettings {
     pub(crate) max_export_batch_size: usize,
 }
 
+impl BatchSettings {
+    /// What one output has of its own, and else this.
+    pub(crate) fn or(self, own: &Batch) -> Self {
+        let max_queue_size = own.max_queue_size.unwrap_or(self.max_queue_size);
+        let max_export_batch_size =
+            own.max_export_batch_size.unwrap_or(self.max_export_batch_size).min(max_queue_size);
+        let schedule_delay = own.schedule_delay.unwrap_or(self.schedule_delay);
+        Self { schedule_delay, max_queue_size, max_export_batch_size }
+    }
+}
+
 impl Sdk {
     /// What is odd becomes a warning, and so do variables that have no effect.
     pub(crate) fn resolve(layers: &Layers, warnings: &mut Vec<Warning>) -> Self {
-        let Layers { code, env, defaults } = layers;
+        let Layers { code, env, defaults, .. } = layers;
         let mut read = Reader { env, warnings };
         let mut batch = |signal, names, delay| {
             read.batch(&code.of(signal).sdk.batch, &defaults.of(signal).sdk.batch, names, delay)
@@ -393,7 +416,8 @@ mod tests {
 
     fn resolve(code: SdkLayer, vars: &[(&str, &str)], defaults: SdkLayer) -> (Sdk, Vec<String>) {
         let rank = |sdk| Rank { all: Layer { sdk, ..Layer::default() }, ..Rank::default() };
-        let layers = Layers { code: rank(code), env: env(vars), defaults: rank(defaults) };
+        let layers =
+            Layers { code: rank(code), env: env(vars), defaults: rank(defaults), file: None };
         let mut warnings = Vec::new();
         let sdk = Sdk::resolve(&layers, &mut warnings);
         (sdk, warnings.iter().map(ToString::to_string).collect())

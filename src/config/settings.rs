@@ -1,5 +1,6 @@
 //! One signal's settings: what its layers add up to.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -19,7 +20,7 @@ use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
 /// The specification's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) max_request_size: usize,
     /// In bytes.
     pub(crate) max_response_size: usize,
+    /// What is used in place of variables.
+    pub(crate) config_file: Option<PathBuf>,
 }
 
 /// Whom to trust, and who we are. Equal in effect is equal, wherever the values came from.
@@ -118,8 +121,17 @@ impl Settings {
             retry: folded.layer.retry.take().unwrap_or_default(),
             max_request_size,
             max_response_size: folded.layer.max_response_size.unwrap_or(DEFAULT_MAX_RESPONSE_SIZE),
+            config_file: layers.file.clone(),
             endpoint,
         })
+    }
+
+    /// What sets something for all signals, be it set or not: a variable, or a key of the configuration file.
+    pub(crate) fn named(&self, variable: Variable) -> String {
+        match &self.config_file {
+            None => variable.name(None),
+            Some(path) => format!("{} in {}", variable.key(), path.display()),
+        }
     }
 
     /// Whether both signals can use one connection: path, headers, compression and timeout do not

@@ -1,24 +1,59 @@
 //! What `init` is to set up: whether anything, where each signal goes, and which propagators.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
 use super::env::Env;
+#[cfg(feature = "config-file")]
+use super::layer::Layer;
 use super::layer::{Layers, Rank};
+use super::sdk::Batch;
 use super::variables::{LOG_LEVEL, PROPAGATORS, SDK_DISABLED, exporter_variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;
 use crate::origin::{Origin, Sourced};
 use crate::signal::Signal;
 
-/// Where a signal goes.
+/// Where a signal goes, and how it gets there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) target: Target,
+    pub(crate) processor: Processor,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// To its collector.
+pub(crate) enum Target {
+    /// Its collector.
     Otlp,
-    /// To standard output.
+    /// Standard output.
     Console,
+}
+
+/// What hands items to an exporter. What is not set here is the same for all outputs of a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Processor {
+    /// Spans and log records one by one.
+    Simple,
+    /// Spans and log records in batches.
+    Batch(Batch),
+    /// Metrics, with this between two exports.
+    Periodic(Option<Duration>),
+}
+
+impl Output {
+    /// As it is where only the target is named: [one by one][spec] to the console.
+    ///
+    /// [spec]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
+    fn new(signal: Signal, target: Target) -> Self {
+        let processor = match (signal, target) {
+            (Signal::Metrics, _) => Processor::Periodic(None),
+            (_, Target::Console) => Processor::Simple,
+            (_, Target::Otlp) => Processor::Batch(Batch::default()),
+        };
+        Self { target, processor }
+    }
 }
 
 /// How the context of a trace travels.
@@ -32,17 +67,36 @@ pub(crate) enum Propagator {
     B3Multi,
 }
 
+impl Propagator {
+    pub(super) const EXPECTED: &str = match cfg!(feature = "b3") {
+        true => "tracecontext, baggage, b3, b3multi or none",
+        false => "tracecontext, baggage or none (b3 and b3multi with the feature `b3`)",
+    };
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "tracecontext" => Some(Self::TraceContext),
+            "baggage" => Some(Self::Baggage),
+            #[cfg(feature = "b3")]
+            "b3" => Some(Self::B3),
+            #[cfg(feature = "b3")]
+            "b3multi" => Some(Self::B3Multi),
+            _ => None,
+        }
+    }
+}
+
 /// The [general variables of the specification][spec] that are not the SDK's own to read, and what code says in
 /// their place.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
 #[derive(Clone, Debug)]
 pub(crate) struct Switches {
-    disabled: bool,
+    pub(super) disabled: bool,
     /// Of every signal. Nowhere, if it is off.
-    outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
-    propagators: Vec<Propagator>,
-    log_level: Option<LevelFilter>,
+    pub(super) outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
+    pub(super) propagators: Vec<Propagator>,
+    pub(super) log_level: Option<LevelFilter>,
 }
 
 impl Switches {
@@ -52,9 +106,11 @@ impl Switches {
         let enabled = disabled.map(|disabled| disabled.map(|disabled| !disabled));
         let log_level = layers.env.lenient(LOG_LEVEL, warnings);
         let log_level = log_level.and_then(|found| accept(found, warnings));
-        let mut outputs = BTreeMap::new();
+        let mut outputs = BTreeMap::<Signal, Sourced<Vec<Output>>>::new();
         for signal in Signal::ALL {
-            outputs.insert(signal, self::outputs(signal, layers, enabled.as_ref(), warnings)?);
+            let targets = targets(signal, layers, enabled.as_ref(), warnings)?;
+            let output = |target| Output::new(signal, target);
+            outputs.insert(signal, targets.map(|found| found.into_iter().map(output).collect()));
         }
         let says = |rank: &Rank| rank.all.enabled.as_ref().map(|enabled| **enabled);
         let enabled =
@@ -64,20 +120,9 @@ impl Switches {
 
         let default = vec![Propagator::TraceContext, Propagator::Baggage];
         let default = ("tracecontext,baggage", Sourced::default(default));
-        let expected = match cfg!(feature = "b3") {
-            true => "tracecontext, baggage, b3, b3multi or none",
-            false => "tracecontext, baggage or none (b3 and b3multi with the feature `b3`)",
-        };
+        let expected = Propagator::EXPECTED;
         let propagators = list(&layers.env, PROPAGATORS, default, expected, warnings, |name| {
-            match name.to_ascii_lowercase().as_str() {
-                "tracecontext" => Some(Propagator::TraceContext),
-                "baggage" => Some(Propagator::Baggage),
-                #[cfg(feature = "b3")]
-                "b3" => Some(Propagator::B3),
-                #[cfg(feature = "b3")]
-                "b3multi" => Some(Propagator::B3Multi),
-                _ => None,
-            }
+            Propagator::parse(&name.to_ascii_lowercase())
         })?;
         Ok(Self {
             disabled,
@@ -102,11 +147,45 @@ impl Switches {
         &self.outputs[&signal].origin
     }
 
+    /// Whether a signal goes to a collector.
+    pub(crate) fn is_exported(&self, signal: Signal) -> bool {
+        self.outputs(signal).iter().any(|output| output.target == Target::Otlp)
+    }
+
     /// The signals that do not go to a collector, and what says so of each.
     pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (Signal, &Origin)> {
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
-        let elsewhere = compiled.filter(|signal| !self.outputs(*signal).contains(&Output::Otlp));
+        let elsewhere = compiled.filter(|signal| !self.is_exported(*signal));
         elsewhere.map(|signal| (signal, self.origin(signal)))
+    }
+
+    /// Puts code above what a configuration file says. `disabled` is the file's key, where it is true.
+    #[cfg(feature = "config-file")]
+    pub(super) fn below(mut self, code: &Rank, disabled: Option<&Origin>) -> Self {
+        for (signal, outputs) in &mut self.outputs {
+            let Layer { enabled, sdk, .. } = code.of(*signal);
+            let off = |origin: &Origin| Sourced { value: Vec::new(), origin: origin.clone() };
+            match (enabled, disabled) {
+                (Some(enabled), _) if !*enabled => *outputs = off(&enabled.origin),
+                (Some(_), _) if outputs.is_empty() => {
+                    *outputs = Sourced::default(vec![Output::new(*signal, Target::Otlp)]);
+                }
+                (None, Some(disabled)) => *outputs = off(disabled),
+                _ => {}
+            }
+            for output in &mut outputs.value {
+                match &mut output.processor {
+                    Processor::Simple => {}
+                    Processor::Batch(batch) => *batch = batch.clone().without(&sdk.batch),
+                    Processor::Periodic(interval) => {
+                        *interval = interval.filter(|_| sdk.metric_interval.is_none());
+                    }
+                }
+            }
+        }
+        let enabled = code.all.enabled.as_ref().map_or(disabled.is_none(), |enabled| **enabled);
+        self.disabled = !enabled && self.outputs.values().all(|outputs| outputs.is_empty());
+        self
     }
 
     /// What of itself the SDK, and this crate, is to say.
@@ -121,7 +200,8 @@ impl Switches {
     /// Whether every output is there in a build with or without the feature `console`.
     pub(crate) fn check_console(&self, is_compiled: bool) -> Result<(), Error> {
         let wanting = self.outputs.iter().find(|(signal, outputs)| {
-            signal.is_compiled() && !is_compiled && outputs.value.contains(&Output::Console)
+            let is_console = |output: &Output| output.target == Target::Console;
+            signal.is_compiled() && !is_compiled && outputs.value.iter().any(is_console)
         });
         match wanting {
             Some((_, outputs)) => Err(Error::ConsoleNotCompiled { origin: outputs.origin.clone() }),
@@ -132,13 +212,13 @@ impl Switches {
 
 /// Where one signal goes: what code says, then the variables, then the defaults of code. `enabled` is what
 /// `OTEL_SDK_DISABLED` says, which beats the variable of one signal.
-fn outputs(
+fn targets(
     signal: Signal,
     layers: &Layers,
     enabled: Option<&Sourced<bool>>,
     warnings: &mut Vec<Warning>,
-) -> Result<Sourced<Vec<Output>>, Error> {
-    let on = || Sourced::default(vec![Output::Otlp]);
+) -> Result<Sourced<Vec<Target>>, Error> {
+    let on = || Sourced::default(vec![Target::Otlp]);
     let off =
         |enabled: &Sourced<bool>| Sourced { value: Vec::new(), origin: enabled.origin.clone() };
     let code = layers.code.of(signal).enabled;
@@ -151,15 +231,15 @@ fn outputs(
         _ => ("otlp", on()),
     };
     let (variable, expected) = (exporter_variable(signal), "otlp, console or none");
-    let outputs = list(&layers.env, variable, default, expected, warnings, |name| {
+    let targets = list(&layers.env, variable, default, expected, warnings, |name| {
         match name.to_ascii_lowercase().as_str() {
-            "otlp" => Some(Output::Otlp),
-            "console" => Some(Output::Console),
+            "otlp" => Some(Target::Otlp),
+            "console" => Some(Target::Console),
             _ => None,
         }
     })?;
     // Code beats `none`.
-    Ok(if outputs.is_empty() && code.is_some() { on() } else { outputs })
+    Ok(if targets.is_empty() && code.is_some() { on() } else { targets })
 }
 
 /// The values of a comma-separated list, each once. One that is not understood is [warned of and
@@ -228,13 +308,22 @@ mod tests {
         let env = Env::new(move |name| {
             vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into())
         });
-        resolve_layers(&Layers { code: Rank::default(), env, defaults: Rank::default() })
+        resolve_layers(&Layers {
+            code: Rank::default(),
+            env,
+            defaults: Rank::default(),
+            file: None,
+        })
     }
 
     fn resolve_layers(layers: &Layers) -> (Switches, Vec<String>) {
         let mut warnings = Vec::new();
         let switches = Switches::resolve(layers, &mut warnings).unwrap();
         (switches, warnings.iter().map(ToString::to_string).collect())
+    }
+
+    fn targets(switches: &Switches, signal: Signal) -> Vec<Target> {
+        switches.outputs(signal).iter().map(|output| output.target).collect()
     }
 
     #[test]
@@ -251,8 +340,8 @@ mod tests {
         type Said = (Option<bool>, Option<bool>);
         /// Code for all and for traces, variables, defaults of code; where traces and logs go, whether all is off,
         /// and who says so of traces.
-        type Row<'a> = (Said, &'a [(&'a str, &'a str)], Said, [&'a [Output]; 2], bool, &'a str);
-        let otlp: &[Output] = &[Output::Otlp];
+        type Row<'a> = (Said, &'a [(&'a str, &'a str)], Said, [&'a [Target]; 2], bool, &'a str);
+        let otlp: &[Target] = &[Target::Otlp];
         let rows: &[Row<'_>] = &[
             (unset, &[], unset, [otlp, otlp], false, "the default"),
             ((None, Some(false)), &[], unset, [&[], otlp], false, "with_enabled()"),
@@ -264,7 +353,7 @@ mod tests {
                 (None, Some(true)),
                 &[(TRACES, "console")],
                 unset,
-                [&[Output::Console], otlp],
+                [&[Target::Console], otlp],
                 false,
                 TRACES,
             ),
@@ -286,9 +375,9 @@ mod tests {
                 vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.into())
             });
             let (code, defaults) = (rank(code.0, code.1), rank(defaults.0, defaults.1));
-            let (switches, _) = resolve_layers(&Layers { code, env, defaults });
-            assert_eq!(switches.outputs(Signal::Traces), *traces, "{case}");
-            assert_eq!(switches.outputs(Signal::Logs), *logs, "{case}");
+            let (switches, _) = resolve_layers(&Layers { code, env, defaults, file: None });
+            assert_eq!(targets(&switches, Signal::Traces), *traces, "{case}");
+            assert_eq!(targets(&switches, Signal::Logs), *logs, "{case}");
             assert_eq!(switches.is_disabled(), *disabled, "{case}");
             assert_eq!(switches.origin(Signal::Traces).to_string(), *origin, "{case}");
         }
@@ -296,8 +385,8 @@ mod tests {
 
     #[test]
     fn exporters() {
-        use Output::{Console, Otlp};
-        let rows: &[(&str, &str, &[Output], &[&str])] = &[
+        use Target::{Console, Otlp};
+        let rows: &[(&str, &str, &[Target], &[&str])] = &[
             ("empty is unset", " ", &[Otlp], &[]),
             ("otlp", "otlp", &[Otlp], &[]),
             ("in any case", "OTLP", &[Otlp], &[]),
@@ -331,8 +420,8 @@ mod tests {
         ];
         for (rule, value, expected, said) in rows {
             let (switches, warnings) = resolve(&[(TRACES, value)]);
-            assert_eq!(switches.outputs(Signal::Traces), *expected, "{rule}");
-            assert_eq!(switches.outputs(Signal::Logs), [Otlp], "{rule}: of one signal alone");
+            assert_eq!(targets(&switches, Signal::Traces), *expected, "{rule}");
+            assert_eq!(targets(&switches, Signal::Logs), [Otlp], "{rule}: of one signal alone");
             assert_eq!(warnings, *said, "{rule}");
         }
     }

@@ -66,6 +66,23 @@ impl Variable {
     }
 }
 
+impl Variable {
+    /// The key of an exporter in a configuration file that says the same.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Certificate => "tls.ca_file",
+            Self::ClientCertificate => "tls.cert_file",
+            Self::ClientKey => "tls.key_file",
+            Self::Compression => "compression",
+            Self::Endpoint => "endpoint",
+            Self::Headers => "headers",
+            Self::Insecure => "tls.insecure",
+            Self::Protocol => "otlp_http or otlp_grpc",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 /// Which temporality the metric exporter asks of the SDK.
 pub(crate) const TEMPORALITY_PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 

@@ -47,8 +47,10 @@ pub(crate) enum Warning {
         origin: Origin,
         ignored: Vec<Origin>,
     },
-    /// A service without a name.
-    UnknownService,
+    /// A service without a name, and what would give it one.
+    UnknownService {
+        setting: &'static str,
+    },
     /// Variables of the specification that neither this crate nor the SDK implements.
     WithoutEffect {
         variables: Vec<&'static str>,
@@ -81,9 +83,10 @@ impl fmt::Display for Warning {
                 write!(f, "{origin}: {} is ignored, expected {expected}{quoted}", shown(value))?;
                 used.iter().try_for_each(|used| write!(f, "; using {used}"))
             }
-            Self::UnknownService => f.write_str(
-                "the service has no name, and is `unknown_service` to every backend: set \
-                 OTEL_SERVICE_NAME or with_service_name()",
+            Self::UnknownService { setting } => write!(
+                f,
+                "the service has no name, and is `unknown_service` to every backend: set {setting} or \
+                 with_service_name()"
             ),
             Self::WithoutEffect { variables } => {
                 write!(

@@ -1,16 +1,19 @@
 //! What can be wrong with a configuration, and what to do about it.
 
+mod config_file;
 mod credential;
 mod variable;
 
 use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::origin::Origin;
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
+pub use config_file::{ConfigFileError, ConfigFileProblem};
 pub(crate) use credential::located;
 pub use credential::{
     Access, CredentialProblem, Format, KeyMismatch, PathMistake, PemProblem, Place,
@@ -32,6 +35,28 @@ pub enum Error {
 
     /// `OTEL_CONFIG_FILE` is set, and the feature `config-file` is not compiled in.
     ConfigFileNotCompiled,
+
+    /// The configuration file cannot be read.
+    ReadConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// The configuration file's name does not end in `.yaml` or `.yml`, as it must.
+    ConfigFileExtension {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The configuration file has something in it that cannot be used.
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in the order of lines.
+        errors: Vec<ConfigFileError>,
+    },
 
     /// `OTEL_EXPERIMENTAL_CONFIG_FILE` is set, which is not read.
     ExperimentalConfigFile,
@@ -205,6 +230,18 @@ impl fmt::Display for Error {
                 "OTEL_CONFIG_FILE: a configuration file needs the feature `config-file` of otlp-mtls, \
                  which this build does not have",
             ),
+            Self::ReadConfigFile { path, .. } => {
+                write!(f, "OTEL_CONFIG_FILE: {}: the file cannot be read", path.display())
+            }
+            Self::ConfigFileExtension { path } => write!(
+                f,
+                "OTEL_CONFIG_FILE: {}: the name of a configuration file ends in .yaml or .yml",
+                path.display()
+            ),
+            Self::ConfigFile { path, errors } => {
+                write!(f, "OTEL_CONFIG_FILE: {}:", path.display())?;
+                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
+            }
             Self::ExperimentalConfigFile => f.write_str(
                 "OTEL_EXPERIMENTAL_CONFIG_FILE: this variable is deprecated and not read: set \
                  OTEL_CONFIG_FILE instead (feature `config-file`)",
@@ -313,7 +350,7 @@ impl std::error::Error for Error {
             Self::CredentialSource { source } => Some(&**source),
             Self::PlatformRoots { source, .. } => source.as_ref().map(|source| source as _),
             Self::Rustls { source, .. } => Some(source),
-            Self::StartThread { source } => Some(source),
+            Self::StartThread { source } | Self::ReadConfigFile { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -19,8 +19,8 @@ use rustls::crypto::CryptoProvider;
 
 use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
-    Batch, Compression, Env, HistogramAggregation, Layers, Origin, Output, Pem, Protocol, Rank,
-    Retry, Sdk, Settings, SignalBuilder, Sourced, Switches, TlsVersion,
+    Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank, Retry, Sdk,
+    Settings, SignalBuilder, Sourced, TlsVersion,
 };
 use crate::error::Error;
 use crate::export::{Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
@@ -411,6 +411,8 @@ impl ExportersBuilder {
 
     /// Reads the environment and every file, and checks all of it. Nothing is dialled.
     ///
+    /// With the feature `config-file`, `OTEL_CONFIG_FILE` names a file that is read in place of all other variables.
+    ///
     /// Of a signal that is not sent by OTLP ([`with_enabled`](Self::with_enabled), `OTEL_SDK_DISABLED`,
     /// `OTEL_TRACES_EXPORTER` and so on), nothing is read, and there is no exporter.
     ///
@@ -420,10 +422,8 @@ impl ExportersBuilder {
     /// file, and the reason: see [`Error`]. There is no silent fall-back.
     pub fn build(self) -> Result<Exporters, Error> {
         let env = self.env.unwrap_or_else(Env::process);
-        env.config_file(false)?;
-        let layers = Layers { code: self.code, env, defaults: self.defaults };
         let mut warnings = Vec::new();
-        let switches = Switches::resolve(&layers, &mut warnings)?;
+        let (layers, switches) = Layers::new(self.code, env, self.defaults, &mut warnings)?;
         switches.log_level().into_iter().for_each(stderr::set_level);
         let identity = Given {
             provider: self.provider,
@@ -434,7 +434,7 @@ impl ExportersBuilder {
         let notifier = Arc::new(FailureNotifier::new(self.failure_handler));
         let mut lines = BTreeMap::<Signal, Line>::new();
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
-        for signal in compiled.filter(|signal| switches.outputs(*signal).contains(&Output::Otlp)) {
+        for signal in compiled.filter(|signal| switches.is_exported(*signal)) {
             let mut settings =
                 Settings::resolve(signal, &layers, has_own_credentials, &mut warnings)?;
             if self.header_provider.is_some() && settings.headers.origin == Origin::Default {
@@ -470,6 +470,7 @@ impl ExportersBuilder {
         Ok(Exporters(Arc::new(Inner {
             lines,
             switches,
+            has_config_file: layers.file.is_some(),
             warnings: said,
             sdk,
             sdk_warnings,

@@ -41,6 +41,7 @@ struct Inner {
     /// The signals that go to a collector.
     lines: BTreeMap<Signal, Line>,
     switches: Switches,
+    has_config_file: bool,
     warnings: Vec<Warning>,
     sdk: Sdk,
     /// What is odd about that.
@@ -274,6 +275,11 @@ impl Exporters {
     /// What is odd about that.
     pub(crate) fn sdk_warnings(&self) -> &[Warning] {
         &self.0.sdk_warnings
+    }
+
+    /// Whether there is a configuration file in place of variables.
+    pub(crate) fn has_config_file(&self) -> bool {
+        self.0.has_config_file
     }
 
     pub(crate) fn switches(&self) -> &Switches {

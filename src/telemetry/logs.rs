@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
-    BatchConfigBuilder, BatchLogProcessor, LoggerProviderBuilder, SdkLoggerProvider,
+    BatchConfigBuilder, BatchLogProcessor, LogExporter, LoggerProviderBuilder, SdkLoggerProvider,
+    SimpleLogProcessor,
 };
 
 use super::counting::Counting;
 use super::providers::Provider;
 use super::{Setup, Telemetry};
-use crate::config::{BatchSettings, Output};
+use crate::config::{BatchSettings, Processor, Target};
 use crate::error::Error;
 use crate::signal::Signal;
 
@@ -19,35 +20,52 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let Setup { exporters, drain, resource, outputs } = setup;
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for output in *outputs {
-        builder = match output {
-            Output::Otlp => {
+        let batch = match &output.processor {
+            Processor::Batch(own) => Some(exporters.sdk().batch_logs.or(own)),
+            Processor::Simple | Processor::Periodic(_) => None,
+        };
+        builder = match output.target {
+            Target::Otlp => {
                 let exporter = exporters.log_exporter_for(drain)?;
-                let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } =
-                    exporters.sdk().batch_logs;
-                let batch = BatchConfigBuilder::default()
-                    .with_scheduled_delay(schedule_delay)
-                    .with_max_queue_size(max_queue_size)
-                    .with_max_export_batch_size(max_export_batch_size)
-                    .build();
-                let processor =
-                    BatchLogProcessor::builder(exporter).with_batch_config(batch).build();
-                builder.with_log_processor(Counting::new(processor, exporters.stats(Signal::Logs)?))
+                let stats = exporters.stats(Signal::Logs)?;
+                match batch {
+                    Some(batch) => {
+                        builder.with_log_processor(Counting::new(batched(exporter, batch), stats))
+                    }
+                    None => builder.with_log_processor(Counting::new(
+                        SimpleLogProcessor::new(exporter),
+                        stats,
+                    )),
+                }
             }
-            Output::Console => console(builder),
+            Target::Console => console(builder, batch),
         };
     }
     Ok(Arc::new(builder.build()))
 }
 
-/// [One by one](https://opentelemetry.io/docs/specs/otel/logs/sdk_exporters/stdout/), as they come.
+fn batched<E: LogExporter + 'static>(exporter: E, settings: BatchSettings) -> BatchLogProcessor {
+    let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } = settings;
+    let batch = BatchConfigBuilder::default()
+        .with_scheduled_delay(schedule_delay)
+        .with_max_queue_size(max_queue_size)
+        .with_max_export_batch_size(max_export_batch_size)
+        .build();
+    BatchLogProcessor::builder(exporter).with_batch_config(batch).build()
+}
+
 #[cfg(feature = "console")]
-fn console(builder: LoggerProviderBuilder) -> LoggerProviderBuilder {
-    builder.with_simple_exporter(opentelemetry_stdout::LogExporter::default())
+fn console(builder: LoggerProviderBuilder, batch: Option<BatchSettings>) -> LoggerProviderBuilder {
+    let exporter = opentelemetry_stdout::LogExporter::default();
+    match batch {
+        Some(batch) => builder.with_log_processor(batched(exporter, batch)),
+        None => builder.with_simple_exporter(exporter),
+    }
 }
 
 /// Refused before.
 #[cfg(not(feature = "console"))]
-fn console(builder: LoggerProviderBuilder) -> LoggerProviderBuilder {
+fn console(builder: LoggerProviderBuilder, _batch: Option<BatchSettings>) -> LoggerProviderBuilder {
     builder
 }
 

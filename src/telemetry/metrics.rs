@@ -13,7 +13,7 @@ use opentelemetry_sdk::metrics::{
 
 use super::providers::Provider;
 use super::{Setup, Telemetry, instruments};
-use crate::config::{HistogramAggregation, Output};
+use crate::config::{HistogramAggregation, Processor, Target};
 use crate::error::Error;
 use crate::signal::Signal;
 
@@ -29,12 +29,16 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let interval = exporters.sdk().metric_interval;
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
     for output in *outputs {
-        builder = match output {
-            Output::Otlp => {
+        let interval = match output.processor {
+            Processor::Periodic(own) => own.or(interval),
+            Processor::Simple | Processor::Batch(_) => interval,
+        };
+        builder = match output.target {
+            Target::Otlp => {
                 let exporter = exporters.metric_exporter_for(drain)?;
                 builder.with_reader(reader(exporter, interval.unwrap_or(INTERVAL)))
             }
-            Output::Console => console(builder, interval),
+            Target::Console => console(builder, interval),
         };
     }
     let builder = match exporters.histogram_aggregation() {

@@ -77,6 +77,10 @@ struct Setup<'a> {
 /// | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`, `OTEL_LOGS_EXPORTER` | a list of `otlp` and `console` (feature `console`), or `none` | `otlp` |
 /// | `OTEL_PROPAGATORS` | a list of `tracecontext`, `baggage`, `b3` and `b3multi` (feature `b3`), or `none` | `tracecontext,baggage` |
 ///
+/// With the feature `config-file`, `OTEL_CONFIG_FILE` names a file that is read in place of all other variables, and
+/// [`telemetry.*` and what the file says](https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration) are the
+/// resource.
+///
 /// A value that is not known is ignored with a warning; `none` beside others wins, with a warning.
 /// A signal that is off costs nothing: it has no exporter, no thread and no connection, and its
 /// certificates are not read.
@@ -150,7 +154,11 @@ impl Exporters {
         self.sdk_warnings().iter().for_each(Warning::tell);
         let resource = self.sdk().resource.over(resource::detect);
         if is_unnamed(&resource) {
-            Warning::UnknownService.tell();
+            let setting = match self.has_config_file() {
+                true => "service.name in resource.attributes of the configuration file",
+                false => "OTEL_SERVICE_NAME",
+            };
+            Warning::UnknownService { setting }.tell();
         }
         for (outputs, make) in on {
             let drain = &telemetry.drain;

@@ -190,7 +190,8 @@ fn loss(
     let mut queued = counts.queued;
     if queued > 0 && !unfinished {
         // It was full, which the SDK warns of, where somebody subscribes to that.
-        let variable = match signal {
+        let setting = match signal {
+            _ if exporters.has_config_file() => "max_queue_size",
             Signal::Logs => "OTEL_BLRP_MAX_QUEUE_SIZE",
             _ => "OTEL_BSP_MAX_QUEUE_SIZE",
         };
@@ -198,7 +199,7 @@ fn loss(
         stderr::write_unless_heard(
             Level::WARN,
             format_args!(
-                "{queued} {items} found no room in the SDK's queue ({variable}) and are lost"
+                "{queued} {items} found no room in the SDK's queue ({setting}) and are lost"
             ),
         );
         queued = 0;

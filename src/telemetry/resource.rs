@@ -4,6 +4,8 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResourceDetector};
 
+use crate::config::distribution;
+
 /// The version of the semantic conventions that the attributes below are of, which a detector [must
 /// say](https://opentelemetry.io/docs/specs/otel/resource/sdk/#resource-detectors).
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -29,10 +31,9 @@ fn process() -> impl Iterator<Item = KeyValue> {
     [
         KeyValue::new("process.pid", i64::from(std::process::id())),
         KeyValue::new("os.type", os_type(std::env::consts::OS)),
-        KeyValue::new("telemetry.distro.name", env!("CARGO_PKG_NAME")),
-        KeyValue::new("telemetry.distro.version", env!("CARGO_PKG_VERSION")),
     ]
     .into_iter()
+    .chain(distribution())
     .chain(executable)
     .chain(host)
 }

@@ -11,7 +11,8 @@ use opentelemetry::{Context, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, TracerProviderBuilder,
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor, SpanExporter,
+    TracerProviderBuilder,
 };
 
 #[cfg(feature = "b3")]
@@ -19,7 +20,7 @@ use super::b3::B3Propagator;
 use super::counting::Counting;
 use super::providers::Provider;
 use super::{Setup, Telemetry};
-use crate::config::{BatchSettings, Output, Propagator};
+use crate::config::{BatchSettings, Processor, Propagator, Target};
 use crate::error::Error;
 use crate::exporters::Exporters;
 use crate::signal::Signal;
@@ -32,36 +33,52 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
         .with_sampler(sdk.sampler.clone())
         .with_span_limits(sdk.span_limits);
     for output in *outputs {
-        builder = match output {
-            Output::Otlp => {
+        let batch = match &output.processor {
+            Processor::Batch(own) => Some(sdk.batch_spans.or(own)),
+            Processor::Simple | Processor::Periodic(_) => None,
+        };
+        builder = match output.target {
+            Target::Otlp => {
                 let exporter = exporters.span_exporter_for(drain)?;
-                let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } =
-                    sdk.batch_spans;
-                let batch = BatchConfigBuilder::default()
-                    .with_scheduled_delay(schedule_delay)
-                    .with_max_queue_size(max_queue_size)
-                    .with_max_export_batch_size(max_export_batch_size)
-                    .build();
-                let processor =
-                    BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
-                builder
-                    .with_span_processor(Counting::new(processor, exporters.stats(Signal::Traces)?))
+                let stats = exporters.stats(Signal::Traces)?;
+                match batch {
+                    Some(batch) => {
+                        builder.with_span_processor(Counting::new(batched(exporter, batch), stats))
+                    }
+                    None => builder.with_span_processor(Counting::new(
+                        SimpleSpanProcessor::new(exporter),
+                        stats,
+                    )),
+                }
             }
-            Output::Console => console(builder),
+            Target::Console => console(builder, batch),
         };
     }
     Ok(Arc::new(builder.build()))
 }
 
-/// [One by one](https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/), as they end.
+fn batched<E: SpanExporter + 'static>(exporter: E, settings: BatchSettings) -> BatchSpanProcessor {
+    let BatchSettings { schedule_delay, max_queue_size, max_export_batch_size } = settings;
+    let batch = BatchConfigBuilder::default()
+        .with_scheduled_delay(schedule_delay)
+        .with_max_queue_size(max_queue_size)
+        .with_max_export_batch_size(max_export_batch_size)
+        .build();
+    BatchSpanProcessor::builder(exporter).with_batch_config(batch).build()
+}
+
 #[cfg(feature = "console")]
-fn console(builder: TracerProviderBuilder) -> TracerProviderBuilder {
-    builder.with_simple_exporter(opentelemetry_stdout::SpanExporter::default())
+fn console(builder: TracerProviderBuilder, batch: Option<BatchSettings>) -> TracerProviderBuilder {
+    let exporter = opentelemetry_stdout::SpanExporter::default();
+    match batch {
+        Some(batch) => builder.with_span_processor(batched(exporter, batch)),
+        None => builder.with_simple_exporter(exporter),
+    }
 }
 
 /// Refused before.
 #[cfg(not(feature = "console"))]
-fn console(builder: TracerProviderBuilder) -> TracerProviderBuilder {
+fn console(builder: TracerProviderBuilder, _batch: Option<BatchSettings>) -> TracerProviderBuilder {
     builder
 }
 

@@ -207,7 +207,7 @@ impl Store {
             return Err(platform::named_in_vain().unwrap_or_else(|| Error::NoPlatformRoots {
                 endpoint: settings.endpoint.to_string(),
                 origin: settings.endpoint.origin.clone(),
-                variable: Variable::Certificate.name(None),
+                variable: settings.named(Variable::Certificate),
             }));
         }
         let current = recipe.snapshot(0, validated)?;

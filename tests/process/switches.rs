@@ -43,7 +43,7 @@ fn on(telemetry: &Telemetry) -> [bool; 3] {
 }
 
 /// The work of a service, and a log record if there is where to.
-fn work_and_log(telemetry: &Telemetry) {
+pub(crate) fn work_and_log(telemetry: &Telemetry) {
     work();
     if let Some(provider) = telemetry.logger_provider() {
         let logger = provider.logger("test");

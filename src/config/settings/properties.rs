@@ -187,7 +187,7 @@ fn resolve(
     if let Some(endpoint) = &mut code.all.endpoint {
         endpoint.value.is_whole = false;
     }
-    let layers = Layers { code, env, defaults: Rank::default() };
+    let layers = Layers { code, env, defaults: Rank::default(), file: None };
     let mut warnings = Vec::new();
     (Settings::resolve(signal, &layers, false, &mut warnings), warnings)
 }

@@ -43,7 +43,7 @@ fn layers(vars: Vars<'_>, own: SignalBuilder, all: SignalBuilder) -> Layers {
         endpoint.value.is_whole = false;
     }
     let code = Rank { all, own: [(Signal::Traces, own.0)].into() };
-    Layers { code, env: env(vars), defaults: Rank::default() }
+    Layers { code, env: env(vars), defaults: Rank::default(), file: None }
 }
 
 fn resolve_with(
@@ -361,7 +361,7 @@ fn text_that_is_not_unicode_is_refused_and_a_path_is_taken() {
         })
     };
     let resolve = |env: Env| {
-        let layers = Layers { code: Rank::default(), env, defaults: Rank::default() };
+        let layers = Layers { code: Rank::default(), env, defaults: Rank::default(), file: None };
         Settings::resolve(Signal::Traces, &layers, false, &mut Vec::new())
     };
     let refusal = resolve(lookup(TIMEOUT)).unwrap_err().to_string();

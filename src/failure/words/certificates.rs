@@ -304,8 +304,8 @@ impl Context<'_> {
                 Some(it) => format!("put a client certificate and its key into {it}"),
                 None => format!(
                     "set {} and {}, or with_client_identity()",
-                    Variable::ClientCertificate.name(None),
-                    Variable::ClientKey.name(None),
+                    self.settings.named(Variable::ClientCertificate),
+                    self.settings.named(Variable::ClientKey),
                 ),
             },
             Problem::UnknownIssuer => format!(
@@ -428,7 +428,7 @@ impl Context<'_> {
             }
             (Some(_), None) => format!(
                 "we trust: the platform's roots, for {} is not set",
-                Variable::Certificate.name(None)
+                self.settings.named(Variable::Certificate)
             ),
             (None, _) => "we trust: what with_rustls_config() was given".to_owned(),
         }

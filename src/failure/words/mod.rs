@@ -285,7 +285,7 @@ impl<'a> Context<'a> {
             Variable::Protocol => "with_protocol",
             Variable::Timeout => "with_timeout",
         };
-        format!("{} or {method}()", variable.name(None))
+        format!("{} or {method}()", self.settings.named(variable))
     }
 
     /// What names the collector.

@@ -51,10 +51,13 @@ impl Context<'_> {
     fn timeout(&self) -> String {
         match &self.settings.timeout.origin {
             Origin::Builder(method) => format!("{method}()"),
-            Origin::Variable(variable) => format!("{variable} (in milliseconds)"),
-            Origin::Default => {
-                format!("{} (in milliseconds) or with_timeout()", Variable::Timeout.name(None))
+            origin @ (Origin::Variable(_) | Origin::File(_)) => {
+                format!("{origin} (in milliseconds)")
             }
+            Origin::Default => format!(
+                "{} (in milliseconds) or with_timeout()",
+                self.settings.named(Variable::Timeout)
+            ),
         }
     }
 
@@ -206,10 +209,16 @@ impl Context<'_> {
                 };
                 format!("record less in one {item}, or raise {setting} of {place}")
             }
-            FailureKind::OverRequestLimit { .. } => format!(
-                "record less in one {}, or raise the limit by with_max_request_size()",
-                self.settings.signal.item()
-            ),
+            FailureKind::OverRequestLimit { .. } => {
+                let key = match self.settings.config_file {
+                    Some(_) => "max_request_size or ",
+                    None => "",
+                };
+                let item = self.settings.signal.item();
+                format!(
+                    "record less in one {item}, or raise the limit by {key}with_max_request_size()"
+                )
+            }
             FailureKind::Http { status: 401 | 403, .. }
             | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => {
                 let expiring = match &self.settings.headers.origin {
@@ -219,6 +228,13 @@ impl Context<'_> {
                 format!(
                     "correct the credentials in {headers}, or the rights that they have at the \
                      collector{expiring}"
+                )
+            }
+            FailureKind::Http { status: 404, .. } if self.settings.config_file.is_some() => {
+                format!(
+                    "correct the path in {endpoint}: it asked for `{}`, and the endpoint is used as it \
+                 stands",
+                    self.settings.endpoint.shown_path(),
                 )
             }
             FailureKind::Http { status: 404, .. } => format!(

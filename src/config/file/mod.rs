@@ -1,0 +1,231 @@
+//! The [declarative configuration][spec], which `OTEL_CONFIG_FILE` names: one file in place of all other variables.
+//!
+//! A layer like others is made of it, in which every value knows its line. What is not supported is an error.
+//!
+//! [spec]: https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration
+
+mod otlp;
+mod providers;
+mod resource;
+#[cfg(feature = "trace")]
+mod sampler;
+mod scalar;
+mod substitution;
+mod table;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::level_filters::LevelFilter;
+
+use self::providers::Providers;
+use self::table::{Context, Table};
+use self::yaml::{Content, Node};
+use super::env::Env;
+use super::layer::Rank;
+use super::switches::{Propagator, Switches};
+use super::warning::Warning;
+use crate::error::{ConfigFileProblem as Problem, Error};
+use crate::origin::{Origin, Sourced};
+use crate::signal::Signal;
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The version of the [schema](https://github.com/open-telemetry/opentelemetry-configuration) that is known.
+const MAJOR: &str = "1";
+const MINOR: u32 = 1;
+
+/// What a configuration file says.
+pub(super) struct ConfigFile {
+    pub(super) rank: Rank,
+    pub(super) switches: Switches,
+    /// What says that there is to be no telemetry at all.
+    pub(super) disabled: Option<Origin>,
+    /// Whether it says anything of propagators.
+    pub(super) names_propagators: bool,
+}
+
+impl ConfigFile {
+    /// Reads a file, with what it refers to in the environment.
+    pub(super) fn read(
+        path: &Sourced<PathBuf>,
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, Error> {
+        let Sourced { value: path, origin } = path;
+        let extension = path.extension().unwrap_or_default();
+        if extension != "yaml" && extension != "yml" {
+            return Err(Error::ConfigFileExtension { path: path.clone() });
+        }
+        let text =
+            content(path).map_err(|source| Error::ReadConfigFile { path: path.clone(), source })?;
+        Self::parse(&text, path, origin, env, warnings)
+    }
+
+    /// `origin` is what names the file.
+    fn parse(
+        text: &str,
+        path: &Path,
+        origin: &Origin,
+        env: &Env,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, Error> {
+        let mut context = Context { path, errors: Vec::new() };
+        let file = match yaml::parse(text, env) {
+            Ok(document) => document
+                .table_or_null(&mut context)
+                .map(|table| Self::of(table, origin, &mut context, warnings)),
+            Err(error) => {
+                context.errors.push(error);
+                None
+            }
+        };
+        let mut errors = context.errors;
+        match file {
+            Some(file) if errors.is_empty() => Ok(file),
+            _ => {
+                errors.sort_by_key(|error| error.line);
+                Err(Error::ConfigFile { path: path.to_owned(), errors })
+            }
+        }
+    }
+
+    fn of(
+        mut table: Table,
+        origin: &Origin,
+        context: &mut Context<'_>,
+        warnings: &mut Vec<Warning>,
+    ) -> Self {
+        if let Some(node) = table.required("file_format", context) {
+            format(&node, context, warnings);
+        }
+        let disabled = table.optional("disabled");
+        let disabled = disabled.filter(|node| node.boolean(context) == Some(true));
+        let log_level = table.optional("log_level").and_then(|node| log_level(&node, context));
+
+        let mut providers = Providers::default();
+        if let Some(node) = table.take("attribute_limits") {
+            providers.attribute_limits(node, context);
+        }
+        for (key, signal) in [
+            ("tracer_provider", Signal::Traces),
+            ("meter_provider", Signal::Metrics),
+            ("logger_provider", Signal::Logs),
+        ] {
+            match table.take(key) {
+                Some(node) => providers.provider(signal, node, context),
+                None => providers.off(signal, origin.clone()),
+            }
+        }
+        let Providers { mut rank, outputs, .. } = providers;
+        let propagator = table.take("propagator");
+        let names_propagators = propagator.is_some();
+        let propagators = propagator.map(|node| propagators(node, context)).unwrap_or_default();
+        let (resource, attributes) = resource::resource(table.take("resource"), context);
+        rank.all.sdk.resource = Some(resource);
+        rank.all.sdk.attributes = attributes;
+        table.finish(context);
+
+        let disabled = disabled.map(|node| context.origin(&node));
+        let switches = Switches { disabled: disabled.is_some(), outputs, propagators, log_level };
+        Self { rank, switches, disabled, names_propagators }
+    }
+}
+
+/// Only a file that can be read again is read: a pipe would hang.
+fn content(path: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(path)?;
+    match metadata.is_file() {
+        true if metadata.len() > LARGEST => Err(io::ErrorKind::FileTooLarge.into()),
+        true => fs::read_to_string(path),
+        false if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        false => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// A newer minor version [may have keys that are not known][versioning]; another major version is another schema.
+///
+/// [versioning]: https://github.com/open-telemetry/opentelemetry-configuration/blob/main/VERSIONING.md#file-format
+fn format(node: &Node, context: &mut Context<'_>, warnings: &mut Vec<Warning>) {
+    // In quotes or not, as people write it.
+    let version = match &node.content {
+        Content::Scalar { text, .. } => text.as_str(),
+        Content::List(_) | Content::Table(_) => "",
+    };
+    let minor = version.split_once('.').filter(|(major, _)| *major == MAJOR);
+    let expected = format!("{MAJOR}.0 to {MAJOR}.{MINOR}");
+    match minor.and_then(|(_, minor)| minor.parse::<u32>().ok()) {
+        Some(minor) if minor <= MINOR => {}
+        Some(_) => {
+            let (origin, used) = (context.origin(node), format!("{MAJOR}.{MINOR}"));
+            warnings.push(Warning::replaced(origin, version.to_owned(), expected, used));
+        }
+        None => context.refuse(node, Problem::Value { expected: expected.into() }),
+    }
+}
+
+/// The most verbose level that is at least as severe: `info2` lies above `info`.
+fn log_level(node: &Node, context: &mut Context<'_>) -> Option<LevelFilter> {
+    const LEVELS: [(&str, LevelFilter, LevelFilter); 6] = [
+        ("trace", LevelFilter::TRACE, LevelFilter::DEBUG),
+        ("debug", LevelFilter::DEBUG, LevelFilter::INFO),
+        ("info", LevelFilter::INFO, LevelFilter::WARN),
+        ("warn", LevelFilter::WARN, LevelFilter::ERROR),
+        ("error", LevelFilter::ERROR, LevelFilter::OFF),
+        ("fatal", LevelFilter::OFF, LevelFilter::OFF),
+    ];
+    let text = node.text(context)?.value;
+    let level = LEVELS.iter().find_map(|(name, own, next)| match text.strip_prefix(name)? {
+        "" => Some(*own),
+        "2" | "3" | "4" => Some(*next),
+        _ => None,
+    });
+    if level.is_none() {
+        let expected = "trace, debug, info, warn, error or fatal, or one of them with 2, 3 or 4";
+        context.refuse(node, Problem::Value { expected: expected.into() });
+    }
+    level
+}
+
+fn propagators(node: Node, context: &mut Context<'_>) -> Vec<Propagator> {
+    let mut found = Vec::new();
+    let mut add = |name: &str, node: &Node, context: &mut Context<'_>| match name {
+        "b3" | "b3multi" if !cfg!(feature = "b3") => {
+            context.refuse(node, Problem::NotCompiled { feature: "b3" });
+        }
+        name => match Propagator::parse(name) {
+            Some(propagator) if found.contains(&propagator) => {}
+            Some(propagator) => found.push(propagator),
+            None => {
+                context.refuse(node, Problem::Value { expected: Propagator::EXPECTED.into() });
+            }
+        },
+    };
+    let Some(mut table) = node.table(context) else {
+        return Vec::new();
+    };
+    if let Some(list) = table.take("composite") {
+        for node in list.list(context) {
+            if let Some((name, node)) = node.kind(context) {
+                add(&name, &node, context);
+                if let Some(table) = node.table_or_null(context) {
+                    table.finish(context);
+                }
+            }
+        }
+    }
+    if let Some(node) = table.optional("composite_list") {
+        let list = node.text(context).map(|list| list.value).unwrap_or_default();
+        let names = list.split(',').map(str::trim);
+        for name in names.filter(|name| !name.is_empty() && *name != "none") {
+            add(name, &node, context);
+        }
+    }
+    table.finish(context);
+    found
+}

@@ -1,0 +1,200 @@
+//! YAML to a tree in which every node knows its key and line, with variables substituted.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+
+use super::substitution::substitute;
+use crate::config::env::Env;
+use crate::error::{ConfigFileError, ConfigFileProblem as Problem};
+
+/// The deepest nesting: the schema has some 12.
+const MAX_DEPTH: usize = 64;
+
+/// The most nodes that aliases may blow a file up to.
+const MAX_NODES: usize = 10_000;
+
+/// A value, and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// With the keys that lead to it.
+    pub(super) key: String,
+    /// Of the key where it has one of its own.
+    pub(super) line: usize,
+    pub(super) content: Content,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// Plain is what stands without quotes, and may be another thing than text.
+    Scalar {
+        text: String,
+        is_plain: bool,
+    },
+    List(Vec<Node>),
+    Table(Vec<(String, Node)>),
+}
+
+impl Node {
+    pub(super) fn error(&self, problem: Problem) -> ConfigFileError {
+        ConfigFileError { line: self.line, key: self.key.clone(), problem }
+    }
+
+    /// The node under another key, as an alias refers to it. Lines stay those of what is referred to.
+    fn under(&self, key: String) -> Self {
+        let content = match &self.content {
+            Content::List(nodes) => Content::List(
+                nodes.iter().enumerate().map(|(i, node)| node.under(indexed(&key, i))).collect(),
+            ),
+            Content::Table(entries) => Content::Table(
+                entries
+                    .iter()
+                    .map(|(name, node)| (name.clone(), node.under(joined(&key, name))))
+                    .collect(),
+            ),
+            scalar => scalar.clone(),
+        };
+        Self { key, line: self.line, content }
+    }
+
+    fn size(&self) -> usize {
+        1 + match &self.content {
+            Content::Scalar { .. } => 0,
+            Content::List(nodes) => nodes.iter().map(Self::size).sum(),
+            Content::Table(entries) => entries.iter().map(|(_, node)| node.size()).sum(),
+        }
+    }
+}
+
+pub(super) fn joined(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
+}
+
+fn indexed(key: &str, index: usize) -> String {
+    format!("{key}[{index}]")
+}
+
+/// The one document of a file.
+pub(super) fn parse(text: &str, env: &Env) -> Result<Node, ConfigFileError> {
+    let parser = Parser::new_from_str(text);
+    let mut reader = Reader { parser, env, anchors: BTreeMap::new(), nodes: 0 };
+    let mut document = None;
+    while let Some((event, span)) = reader.next()? {
+        match event {
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Nothing => {}
+            Event::DocumentStart(_) if document.is_some() => {
+                return Err(whole(span, Problem::Construct { construct: "a second document is" }));
+            }
+            Event::DocumentStart(_) => {}
+            event => document = Some(reader.node(event, span, String::new(), 0)?),
+        }
+    }
+    let empty = Content::Scalar { text: String::new(), is_plain: true };
+    Ok(document.unwrap_or(Node { key: String::new(), line: 1, content: empty }))
+}
+
+fn whole(span: Span, problem: Problem) -> ConfigFileError {
+    ConfigFileError { line: span.start.line(), key: String::new(), problem }
+}
+
+struct Reader<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    env: &'a Env,
+    anchors: BTreeMap<usize, Node>,
+    nodes: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, ConfigFileError> {
+        self.parser.next().transpose().map_err(|error| {
+            let marker = *error.marker();
+            let problem = Problem::Syntax { reason: error.info().to_owned() };
+            whole(Span::empty(marker), problem)
+        })
+    }
+
+    /// The node that begins with an event.
+    fn node(
+        &mut self,
+        event: Event<'a>,
+        span: Span,
+        key: String,
+        depth: usize,
+    ) -> Result<Node, ConfigFileError> {
+        let line = span.start.line();
+        let error = |problem| ConfigFileError { line, key: key.clone(), problem };
+        self.nodes += 1;
+        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
+            return Err(error(Problem::Construct { construct: "so large a file is" }));
+        }
+        let (anchor, content) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_text = is_text(style, tag).map_err(error)?;
+                let text = substitute(&text, self.env).map_err(error)?;
+                (anchor, Content::Scalar { text, is_plain: !is_text })
+            }
+            Event::SequenceStart(anchor, None) => (anchor, self.list(&key, depth)?),
+            Event::MappingStart(anchor, None) => (anchor, self.table(&key, depth)?),
+            Event::Alias(anchor) => {
+                // What an alias is within is not known yet.
+                let construct = "an alias within what it refers to is";
+                let anchored = self.anchors.get(&anchor);
+                let node = anchored.ok_or_else(|| error(Problem::Construct { construct }))?;
+                self.nodes += node.size();
+                return Ok(node.under(key));
+            }
+            _ => return Err(error(Problem::Construct { construct: "a tag is" })),
+        };
+        let node = Node { key, line, content };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, key: &str, depth: usize) -> Result<Content, ConfigFileError> {
+        let mut nodes = Vec::new();
+        while let Some((event, span)) = self.next()? {
+            if event == Event::SequenceEnd {
+                break;
+            }
+            nodes.push(self.node(event, span, indexed(key, nodes.len()), depth + 1)?);
+        }
+        Ok(Content::List(nodes))
+    }
+
+    fn table(&mut self, key: &str, depth: usize) -> Result<Content, ConfigFileError> {
+        let mut entries = Vec::<(String, Node)>::new();
+        while let Some((event, span)) = self.next()? {
+            let name = match event {
+                Event::MappingEnd => break,
+                // Not substituted.
+                Event::Scalar(name, ..) => name.into_owned(),
+                _ => {
+                    let construct = "a key that is not text is";
+                    return Err(whole(span, Problem::Construct { construct }));
+                }
+            };
+            let key = joined(key, &name);
+            let line = span.start.line();
+            if entries.iter().any(|(known, _)| *known == name) {
+                return Err(ConfigFileError { line, key, problem: Problem::Duplicate });
+            }
+            if let Some((event, span)) = self.next()? {
+                let node = self.node(event, span, key, depth + 1)?;
+                entries.push((name, Node { line, ..node }));
+            }
+        }
+        Ok(Content::Table(entries))
+    }
+}
+
+/// Whether a scalar is text whatever it looks like.
+fn is_text(style: ScalarStyle, tag: Option<Cow<'_, Tag>>) -> Result<bool, Problem> {
+    match tag {
+        None => Ok(style != ScalarStyle::Plain),
+        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Ok(true),
+        Some(_) => Err(Problem::Construct { construct: "a tag is" }),
+    }
+}
