@@ -360,5 +360,5 @@ fn masked(text: &str, request: &RequestFacts<'_>) -> String {
     secrets.iter().fold(text.to_owned(), mask)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;

@@ -58,6 +58,7 @@ mod collector;
 mod connection;
 mod decode;
 mod identity;
+pub(crate) mod messages;
 mod reply;
 mod request;
 mod service;

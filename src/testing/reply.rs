@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message;
 
 use super::Request;
+use super::messages::{self, Any, ExportResponse, PartialSuccess, RetryInfo, Status};
 use crate::{Compression, Signal};
 
 /// The collector's answer to a request.
@@ -139,7 +140,7 @@ pub(super) fn refuse(
     let details = retry_delay.map(|delay| Any {
         type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
         value: RetryInfo {
-            retry_delay: Some(ProtoDuration {
+            retry_delay: Some(messages::Duration {
                 seconds: delay.as_secs() as i64,
                 nanos: delay.subsec_nanos() as i32,
             }),
@@ -266,53 +267,4 @@ fn rejected_key(signal: Signal) -> &'static str {
         Signal::Metrics => "rejectedDataPoints",
         Signal::Traces => "rejectedSpans",
     }
-}
-
-/// `Export*ServiceResponse`: the three of them are the same on the wire.
-#[derive(Clone, PartialEq, Message)]
-struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-    #[prost(string, tag = "2")]
-    message: String,
-}
-
-/// `google.rpc.Status`
-#[derive(Clone, PartialEq, Message)]
-struct Status {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<ProtoDuration>,
-}
-
-/// `google.protobuf.Duration`
-#[derive(Clone, PartialEq, Message)]
-struct ProtoDuration {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
 }

@@ -3,58 +3,11 @@
 use prost::Message;
 
 use super::*;
-
-/// `Export*ServiceResponse`
-#[derive(Message)]
-struct Response {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<Partial>,
-}
-
-#[derive(Message)]
-struct Partial {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-    #[prost(string, tag = "2")]
-    message: String,
-}
-
-/// `google.rpc.Status`
-#[derive(Message)]
-struct Rpc {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-#[derive(Clone, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Message)]
-struct Info {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<Delay>,
-}
-
-#[derive(Message)]
-struct Delay {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
+use crate::testing::messages::{self, Any, ExportResponse, Status};
 
 fn partial(rejected: i64, message: &str) -> Vec<u8> {
-    let partial_success = Some(Partial { rejected, message: message.to_owned() });
-    Response { partial_success }.encode_to_vec()
+    let partial_success = Some(messages::PartialSuccess { rejected, message: message.to_owned() });
+    ExportResponse { partial_success }.encode_to_vec()
 }
 
 fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
@@ -62,7 +15,7 @@ fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
 }
 
 fn rpc_status(message: &str, details: Vec<Any>) -> Vec<u8> {
-    Rpc { code: 8, message: message.to_owned(), details }.encode_to_vec()
+    Status { code: 8, message: message.to_owned(), details }.encode_to_vec()
 }
 
 fn any(type_url: &str, value: Vec<u8>) -> Any {
@@ -70,7 +23,8 @@ fn any(type_url: &str, value: Vec<u8>) -> Any {
 }
 
 fn info(delay: Option<(i64, i32)>) -> Vec<u8> {
-    Info { retry_delay: delay.map(|(seconds, nanos)| Delay { seconds, nanos }) }.encode_to_vec()
+    let retry_delay = delay.map(|(seconds, nanos)| messages::Duration { seconds, nanos });
+    messages::RetryInfo { retry_delay }.encode_to_vec()
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
