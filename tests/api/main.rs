@@ -22,6 +22,7 @@ mod rotation;
 mod runtimes;
 mod servers;
 mod sharing;
+#[cfg(unix)]
 mod soak;
 mod testing;
 mod too_large;

@@ -1,9 +1,8 @@
 //! The soak: certificates rotate again and again under continuous export, and nothing is lost.
 //!
-//! `cargo run --example rotation` (or `-- 500`, for so many rotations) starts a collector that
-//! demands mutual TLS, and exports all three signals to it without a pause: over gRPC, then over
-//! HTTP. Meanwhile it replaces the client's certificate and key in each of the ways that files
-//! change; during each replacement the collector holds one export open.
+//! A collector demands mutual TLS, and all three signals are exported to it without a pause. Meanwhile the client's
+//! certificate and key are replaced in each of the ways that files change; during each replacement the collector holds
+//! one export open. `OTLP_MTLS_SOAK=500 cargo test --test api soak -- --nocapture` does so 500 times.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,11 +10,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
@@ -28,30 +26,28 @@ use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal};
 use tempfile::TempDir;
 
+use super::support::TRANSPORTS;
+
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(8);
 
 /// So many exports have to arrive under a new identity while an older one's is held.
 const EXPORTS: usize = 20;
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let rotations = std::env::args().nth(1).map_or(Ok(50), |count| count.parse())?;
-    let mut holds = true;
-    for (name, protocol) in [("gRPC", Protocol::Grpc), ("HTTP", Protocol::HttpProtobuf)] {
-        let began = Instant::now();
-        let Verdict { story, problems } = soak(protocol, rotations)?;
-        println!("{name}, {:.1} s: {story}", began.elapsed().as_secs_f64());
-        problems.iter().for_each(|problem| println!("  {problem}"));
-        holds &= problems.is_empty();
+#[test]
+fn rotations_under_continuous_export_lose_nothing() {
+    let rotations = std::env::var("OTLP_MTLS_SOAK").map_or(5, |count| count.parse().unwrap());
+    for protocol in TRANSPORTS {
+        let Verdict { story, problems } = soak(protocol, rotations).unwrap();
+        println!("{protocol}: {story}");
+        assert!(problems.is_empty(), "{protocol}: {problems:#?}");
     }
-    println!("verdict: {}", if holds { "nothing lost, nothing interrupted" } else { "FAILED" });
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What a soak did, and what was wrong.
-pub(crate) struct Verdict {
-    pub(crate) story: String,
-    pub(crate) problems: Vec<String>,
+struct Verdict {
+    story: String,
+    problems: Vec<String>,
 }
 
 /// What the collector is to do, and has done.
@@ -63,7 +59,7 @@ struct Script {
     served: BTreeMap<String, usize>,
 }
 
-pub(crate) fn soak(protocol: Protocol, rotations: usize) -> Result<Verdict, Box<dyn Error>> {
+fn soak(protocol: Protocol, rotations: usize) -> Result<Verdict, Box<dyn Error>> {
     let pki = Pki::new();
     let collector = Collector::builder()
         .with_tls(pki.server(Fixture::Good))
