@@ -199,6 +199,12 @@ impl Rank {
         self.own.get(&signal).cloned().unwrap_or_default().or(self.all.clone())
     }
 
+    #[cfg(all(feature = "config-file", feature = "trace"))]
+    fn without_propagator(mut self) -> Self {
+        self.all.sdk.propagator = None;
+        self
+    }
+
     /// What is set here, and else what is set below.
     #[cfg(feature = "config-file")]
     fn or(mut self, below: Self) -> Self {
@@ -246,16 +252,17 @@ impl Layers {
     fn with_file(
         code: Rank,
         env: Env,
-        mut defaults: Rank,
+        defaults: Rank,
         path: Sourced<PathBuf>,
         warnings: &mut Vec<Warning>,
     ) -> Result<(Self, Switches), Error> {
         let file = ConfigFile::read(&path, &env, warnings)?;
         let switches = file.switches.below(&code, file.disabled.as_ref());
         #[cfg(feature = "trace")]
-        if file.names_propagators {
-            defaults.all.sdk.propagator = None;
-        }
+        let defaults = match file.names_propagators {
+            true => defaults.without_propagator(),
+            false => defaults,
+        };
         let defaults = file.rank.or(defaults);
         Ok((Self { code, env: env.without_own(), defaults, file: Some(path.value) }, switches))
     }

@@ -34,7 +34,9 @@ pub(crate) use sdk::Sdk;
 pub(crate) use settings::{Settings, TlsSettings};
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;
-pub(crate) use switches::{Output, Processor, Switches, Target};
+pub(crate) use switches::{Output, Switches};
+#[cfg(any(feature = "logs", feature = "metrics", feature = "trace"))]
+pub(crate) use switches::{Processor, Target};
 pub(crate) use variables::Variable;
 pub(crate) use warning::Warning;
 
