@@ -130,23 +130,24 @@ fn flushes_and_shutdowns_at_once_lose_nothing() {
             mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
         let provider = telemetry.tracer_provider().unwrap().clone();
         let metrics = telemetry.meter_provider().unwrap().clone();
-        let has_flushed = Barrier::new(FLUSHES + 1);
+        let has_ended = Barrier::new(FLUSHES + 2);
         thread::scope(|scope| {
             for _ in 0..FLUSHES {
                 scope.spawn(|| {
                     for _ in 0..SPANS {
                         provider.tracer("test").start("a span").end();
                     }
-                    provider.force_flush().unwrap();
-                    has_flushed.wait();
-                    // Beside the shutdowns: whether it comes too late, it does not say here.
-                    drop(provider.force_flush());
-                    drop(metrics.force_flush());
+                    has_ended.wait();
+                    // Whoever comes too late is told so.
+                    drop((provider.force_flush(), metrics.force_flush()));
                 });
             }
-            has_flushed.wait();
-            scope.spawn(|| drop(provider.shutdown_with_timeout(SOON)));
-            telemetry.shutdown(SOON).unwrap();
+            scope.spawn(|| {
+                has_ended.wait();
+                drop(provider.shutdown_with_timeout(SOON));
+            });
+            has_ended.wait();
+            drop(telemetry.shutdown(SOON));
         });
         assert_eq!(collector.spans().len(), FLUSHES * SPANS, "{protocol}");
     }
