@@ -32,12 +32,14 @@ impl Endpoint {
         signal: Signal,
         insecure: bool,
     ) -> Result<Self, Error> {
-        // Named by gRPC, with no `//` that would tell them from a host and a port.
-        let names_scheme = endpoint.value.contains("://") || endpoint.value.starts_with("unix:");
+        // As gRPC [names](https://github.com/grpc/grpc/blob/master/doc/naming.md) what DNS resolves.
+        let value = endpoint.value.strip_prefix("dns:///").unwrap_or(&endpoint.value);
+        // Named by gRPC as well, with no `//` that would tell them from a host and a port.
+        let names_scheme = value.contains("://") || value.starts_with("unix:");
         let url = match (names_scheme, insecure) {
-            (true, _) => endpoint.value.clone(),
-            (false, true) => format!("http://{}", endpoint.value),
-            (false, false) => format!("https://{}", endpoint.value),
+            (true, _) => value.to_owned(),
+            (false, true) => format!("http://{value}"),
+            (false, false) => format!("https://{value}"),
         };
         let (parsed, uri) = Self::parse(&endpoint, &url)?;
         // OTLP/gRPC has no place for a prefix: its path is the method's.
@@ -302,6 +304,8 @@ mod tests {
             ("no scheme and an empty port", "c:", false, "https://c:443"),
             ("no scheme and IPv6", "[::1]:4317", false, "https://[::1]:4317"),
             ("a lone slash is no path", "https://c:4317/", false, "https://c:4317"),
+            ("a name of gRPC's", "dns:///c:4317", false, "https://c:4317"),
+            ("has no scheme of its own", "dns:///c:4317", true, "http://c:4317"),
         ] {
             let endpoint = Endpoint::grpc(given(endpoint), Signal::Logs, insecure).unwrap();
             assert_eq!(endpoint.to_string(), expected, "{rule}");
@@ -316,7 +320,9 @@ mod tests {
             ("HTTP knows no other scheme", false, "ftp://c", "scheme `ftp` is not supported"),
             ("gRPC knows no unix sockets", true, "unix:/run/c.sock", "scheme `unix`"),
             ("nor with slashes", true, "unix:///run/c.sock", "scheme `unix`"),
-            ("gRPC knows no resolvers", true, "dns:///c:4317", "scheme `dns`"),
+            ("no DNS server is asked by name", true, "dns://1.1.1.1/c:4317", "scheme `dns`"),
+            ("nor another resolver", true, "xds:///c:4317", "scheme `xds`"),
+            ("gRPC's names are not HTTP's", false, "dns:///c:4318", "scheme `dns`"),
             ("gRPC has no path", true, "https://c:4317/otlp", "the path `/…`"),
             ("without a scheme neither", true, "c:4317/v1/logs", "the path `/v1/logs`"),
             ("a host is needed", false, "https://", "not a valid URL"),
