@@ -102,6 +102,8 @@
 //! - `b3`: Zipkin's propagators
 //! - `config-file`: `OTEL_CONFIG_FILE`, the [declarative configuration] in YAML
 //! - `console`: signals on standard output. Its format is meant for people, and [not standardised]
+//! - `opentelemetry-http`: `Exporters::http_client`, an `HttpClient` of that crate
+//! - `opentelemetry-otlp`: `upstream`, the exporters of that crate on this crate's TLS
 //! - `testing`: a throw-away PKI and an in-process collector
 //!
 //! [not standardised]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
@@ -143,6 +145,8 @@ mod tls;
 
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "opentelemetry-otlp")]
+pub mod upstream;
 
 pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
@@ -159,11 +163,14 @@ pub use export::LogExporter;
 pub use export::MetricExporter;
 #[cfg(feature = "trace")]
 pub use export::SpanExporter;
-pub use exporters::{Exporters, ExportersBuilder};
+#[cfg(feature = "opentelemetry-http")]
+pub use exporters::HttpClient;
+pub use exporters::{Connector, Exporters, ExportersBuilder};
 pub use failure::{
     ClientCertificateProblem, Failure, FailureKind, Incompatibility, Said, ServerCertificate,
     ServerCertificateProblem, Side, Spoken,
 };
+pub use net::ConnectorStream;
 pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use rustls;

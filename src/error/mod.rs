@@ -200,6 +200,14 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The crate `opentelemetry-otlp` does not build an exporter with a signal's settings.
+    Upstream {
+        /// The signal.
+        signal: Signal,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// There is a [`Telemetry`](crate::Telemetry) already.
     AlreadyInstalled,
 
@@ -320,6 +328,9 @@ impl fmt::Display for Error {
                 write!(f, "{origin}: {signal} are not exported by OTLP")
             }
             Self::StartThread { .. } => f.write_str("the I/O thread could not be started"),
+            Self::Upstream { signal, .. } => {
+                write!(f, "opentelemetry-otlp does not build an exporter of {signal}")
+            }
             Self::AlreadyInstalled => f.write_str(
                 "telemetry is installed already, and a second set of OpenTelemetry's globals would \
                  cut off the first: keep one `Telemetry`, or shut it down before there is another",
@@ -347,7 +358,7 @@ impl std::error::Error for Error {
         match self {
             Self::Endpoint { problem, .. } => problem.source(),
             Self::Credential { problem, .. } => problem.source(),
-            Self::CredentialSource { source } => Some(&**source),
+            Self::CredentialSource { source } | Self::Upstream { source, .. } => Some(&**source),
             Self::PlatformRoots { source, .. } => source.as_ref().map(|source| source as _),
             Self::Rustls { source, .. } => Some(source),
             Self::StartThread { source } | Self::ReadConfigFile { source, .. } => Some(source),

@@ -15,11 +15,11 @@ use tokio::sync::watch;
 
 use super::pace::Pace;
 use super::stats::{ExportStats, Share};
-use super::transport::{Call, Transport};
+use super::transport::{Call, Transport, worded};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
-use crate::net::{Drained, NetError, Stop};
+use crate::net::{Drained, Stop};
 use crate::otlp::{Empty, Encoding, Items, Payload};
 use crate::process::Process;
 
@@ -206,15 +206,10 @@ impl Lane {
             stop: Stop { drain: self.drain.0.subscribe(), closed: self.closed.subscribe() },
             pace: Arc::clone(&self.pace),
         };
-        let NetError { kind, evidence, next_attempt, .. } = match transport.send(call).await {
-            Ok(remark) => return Ok(remark.map(|kind| self.failure(kind))),
-            Err(error) => error,
-        };
-        let failure = Failure::new(kind, &self.settings, evidence.credentials.as_ref());
-        Err(match next_attempt {
-            Some(at) => failure.remembered(at.saturating_duration_since(Instant::now())),
-            None => failure,
-        })
+        match transport.send(call).await {
+            Ok(remark) => Ok(remark.map(|kind| self.failure(kind))),
+            Err(error) => Err(worded(&error, &self.settings)),
+        }
     }
 
     fn encoding(&self) -> Encoding {

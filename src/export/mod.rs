@@ -23,4 +23,4 @@ pub(crate) use pace::Pace;
 #[cfg(feature = "trace")]
 pub use spans::SpanExporter;
 pub(crate) use stats::{Counts, ExportStats};
-pub(crate) use transport::{HeaderProvider, Policy, Transport};
+pub(crate) use transport::{HeaderProvider, Policy, Transport, worded};

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::pace::Pace;
 use super::retry::{self, Backoff};
 use crate::config::{Protocol, Retry, Settings, is_reserved};
-use crate::failure::{Evidence, FailureKind};
+use crate::failure::{Evidence, Failure, FailureKind};
 use crate::net::{
     self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, blocking,
 };
@@ -103,6 +103,11 @@ impl Transport {
             client: Client::new(runtime, target, store),
             asking: Arc::default(),
         }
+    }
+
+    /// What the batches are sent by.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
     }
 
     /// Sends one batch, with as many attempts as it takes. Dropping the future ends the export:
@@ -298,6 +303,16 @@ fn request(
         headers.append(name, value);
     }
     net::Request { method: head.method, path: call.path.clone(), headers, body, max_response }
+}
+
+/// Words why a request of a signal has no answer.
+pub(crate) fn worded(error: &NetError, settings: &Settings) -> Failure {
+    let credentials = error.evidence.credentials.as_ref();
+    let failure = Failure::new(error.kind.clone(), settings, credentials);
+    match error.next_attempt {
+        Some(at) => failure.remembered(at.saturating_duration_since(std::time::Instant::now())),
+        None => failure,
+    }
 }
 
 /// A failure that no dial has seen.

@@ -3,6 +3,9 @@
 #[cfg(feature = "metrics")]
 mod books;
 mod builder;
+mod connector;
+#[cfg(feature = "opentelemetry-http")]
+mod http_client;
 #[cfg(test)]
 mod peers;
 
@@ -28,6 +31,9 @@ use crate::tls::Store;
 pub(crate) use books::{SignalBooks, StoreBooks};
 
 pub use builder::ExportersBuilder;
+pub use connector::Connector;
+#[cfg(feature = "opentelemetry-http")]
+pub use http_client::HttpClient;
 
 /// Makes exporters for traces, metrics and logs that share what they can: one I/O thread in the
 /// process, and one connection per collector.
@@ -252,6 +258,11 @@ impl Exporters {
         Some(Failure::new(kind, &self.0.lines.get(&signal)?.settings, None))
     }
 
+    #[cfg(feature = "opentelemetry-otlp")]
+    pub(crate) fn temporality(&self) -> Temporality {
+        self.0.temporality
+    }
+
     /// What becomes of a signal's items is counted there.
     pub(crate) fn stats(&self, signal: Signal) -> Result<Arc<ExportStats>, Error> {
         Ok(Arc::clone(&self.line(signal)?.stats))
@@ -305,24 +316,26 @@ impl Exporters {
         }
     }
 
+    /// What a signal's requests are sent by, made if nothing is sent by it yet.
+    fn transport(&self, line: &Line) -> Result<Arc<Transport>, Error> {
+        let mut slot = lock(&line.shared.transport);
+        if let Some(transport) = slot.upgrade().filter(|known| known.is_of_this_process()) {
+            return Ok(transport);
+        }
+        let transport = Arc::new(Transport::new(
+            self.runtime()?,
+            &line.settings,
+            self.shortest_timeout(line),
+            line.shared.store.clone(),
+            self.policy(&line.settings),
+        ));
+        *slot = Arc::downgrade(&transport);
+        Ok(transport)
+    }
+
     fn lane(&self, signal: Signal, drain: &Arc<Drain>) -> Result<Lane, Error> {
         let line = self.line(signal)?;
-        let mut slot = lock(&line.shared.transport);
-        let transport = match slot.upgrade() {
-            Some(transport) if transport.is_of_this_process() => transport,
-            _ => {
-                let (store, policy) = (line.shared.store.clone(), self.policy(&line.settings));
-                let transport = Arc::new(Transport::new(
-                    self.runtime()?,
-                    &line.settings,
-                    self.shortest_timeout(line),
-                    store,
-                    policy,
-                ));
-                *slot = Arc::downgrade(&transport);
-                transport
-            }
-        };
+        let transport = self.transport(line)?;
         let (settings, stats) = (Arc::clone(&line.settings), Arc::clone(&line.stats));
         let (drain, pace) = (Arc::clone(drain), Arc::clone(&line.pace));
         Ok(Lane::new(settings, transport, stats, drain, pace))

@@ -22,10 +22,10 @@ use crate::tls::{Snapshot, Store};
 /// One server, for all who send there.
 #[derive(Debug)]
 pub(crate) struct Client {
-    runtime: Arc<Runtime>,
-    target: Target,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) target: Target,
     /// `None` over plaintext.
-    credentials: Option<Credentials>,
+    pub(super) credentials: Option<Credentials>,
     hub: Mutex<Hub>,
     /// Told when a window ends before its time.
     window_ended: Notify,
@@ -421,24 +421,29 @@ impl Client {
         dial
     }
 
+    /// Tells the credentials how a dial with them ended.
+    pub(super) async fn note_dial(&self, failure: Option<&FailureKind>, evidence: &Evidence) {
+        let Some(credentials) = &self.credentials else {
+            return;
+        };
+        if let Some(handshake) = &evidence.handshake {
+            let is_done = evidence.session.is_some();
+            credentials.store().note_handshake(handshake, is_done, failure.map(FailureKind::name));
+        }
+        // The one of us who refuses the other may do so because we are not up to date.
+        if failure.is_some_and(|kind| kind.cure() != Cure::Nothing) {
+            credentials.look_after_a_failure().await;
+        }
+    }
+
     async fn end_dial(
         &self,
         opened: Result<Connection, FailureKind>,
         progress: &Progress,
     ) -> DialEnd {
         let evidence = progress.evidence();
-        if let Some(credentials) = &self.credentials {
-            let failure = opened.as_ref().err().map(FailureKind::name);
-            if let Some(handshake) = &evidence.handshake {
-                let is_done = evidence.session.is_some();
-                credentials.store().note_handshake(handshake, is_done, failure);
-            }
-            // The one of us who refuses the other may do so because we are not up to date. All who
-            // wait for the dial wait for that look too.
-            if opened.as_ref().is_err_and(|kind| kind.cure() != Cure::Nothing) {
-                credentials.look_after_a_failure().await;
-            }
-        }
+        // All who wait for the dial wait for that look too.
+        self.note_dial(opened.as_ref().err(), &evidence).await;
         let mut hub = lock(&self.hub);
         self.follow(&mut hub);
         hub.dial = None;

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use self::loss::{silent, unsent};
-use super::dial::{Alpn, Dialled, Family, Target};
+use super::dial::{Dialled, Target};
 use super::error::{NetError, Sent};
 use super::http1::{self, Http1};
 use super::http2::{self, Http2};
@@ -27,7 +27,7 @@ use super::message::{Body, BodyEnd, Deadline, End, Over, Request, Response};
 use super::progress::Progress;
 use super::runtime::{Alive, spawn};
 use super::stream::{Tap, Tapped};
-use crate::failure::{Evidence, FailureKind, Side, Stage};
+use crate::failure::{Evidence, FailureKind, Stage};
 use crate::tls::Snapshot;
 
 pub(super) use self::loss::{How, Lost};
@@ -93,16 +93,9 @@ impl Connection {
         progress: &Arc<Progress>,
         alive: Alive,
     ) -> Result<Self, FailureKind> {
-        let Dialled { stream, alpn, awaits_verdict } =
-            target.dial(credentials, only_http1, progress).await?;
-        let is_http2 = match (alpn, target.family) {
-            (Alpn::H2, _) | (Alpn::Nothing, Family::Http2 { is_assumed: true }) => true,
-            (Alpn::Http1 | Alpn::Nothing, Family::Any) => false,
-            (Alpn::Http1, Family::Http2 { .. })
-            | (Alpn::Nothing, Family::Http2 { is_assumed: false }) => {
-                return Err(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: true });
-            }
-        };
+        let dialled = target.dial(credentials, only_http1, progress).await?;
+        let is_http2 = dialled.is_http2(target.family)?;
+        let Dialled { stream, awaits_verdict, .. } = dialled;
         let awaits_verdict = awaits_verdict && is_http2;
         progress.reach(if awaits_verdict { Stage::AwaitingSettings } else { Stage::Ready });
 

@@ -24,7 +24,7 @@ use super::runtime::blocking;
 use super::stream::{Greeted, Stream};
 use super::tunnel;
 use crate::config::Proxy;
-use crate::failure::{FailureKind, Session, Stage};
+use crate::failure::{FailureKind, Session, Side, Stage};
 use crate::tls::{Handshake, Notes, Snapshot};
 
 /// How often the kernel asks an idle peer whether it is there.
@@ -58,18 +58,32 @@ pub(crate) enum Family {
 /// A connection before any HTTP.
 pub(super) struct Dialled {
     pub(super) stream: Box<dyn Stream>,
-    pub(super) alpn: Alpn,
+    alpn: Alpn,
     /// Whether the server may yet refuse our certificate: TLS 1.3 does so after our handshake.
     pub(super) awaits_verdict: bool,
 }
 
 /// What ALPN agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Alpn {
+enum Alpn {
     H2,
     Http1,
     /// There was no TLS, or the server knows no ALPN.
     Nothing,
+}
+
+impl Dialled {
+    /// Whether HTTP/2 is spoken on it.
+    pub(super) fn is_http2(&self, family: Family) -> Result<bool, FailureKind> {
+        match (self.alpn, family) {
+            (Alpn::H2, _) | (Alpn::Nothing, Family::Http2 { is_assumed: true }) => Ok(true),
+            (Alpn::Http1 | Alpn::Nothing, Family::Any) => Ok(false),
+            (Alpn::Http1, Family::Http2 { .. })
+            | (Alpn::Nothing, Family::Http2 { is_assumed: false }) => {
+                Err(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: true })
+            }
+        }
+    }
 }
 
 impl Target {

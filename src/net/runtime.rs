@@ -30,7 +30,7 @@ thread_local! {
 /// Where I/O is done.
 #[derive(Debug)]
 pub(crate) struct Runtime {
-    handle: Handle,
+    pub(super) handle: Handle,
     alive: Alive,
     process: Process,
 }

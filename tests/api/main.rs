@@ -27,6 +27,7 @@ mod soak;
 mod testing;
 mod too_large;
 mod trust;
+mod upstream;
 mod warnings;
 mod wire;
 mod words;

@@ -1,0 +1,107 @@
+//! What other clients dial a signal's collector by.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use tower_service::Service;
+
+use super::Exporters;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::export::{Transport, worded};
+use crate::net::ConnectorStream;
+use crate::signal::Signal;
+
+/// What tower's and upstream's clients have for errors.
+pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
+
+impl Exporters {
+    /// What dials a signal's collector for other clients: `tonic`'s `Endpoint::connect_with_connector_lazy`,
+    /// or one of hyper's.
+    ///
+    /// An `Endpoint` is to have an `http://` URI, and the `https://` one as its `origin`: with one of tonic's
+    /// TLS features in the build, it does not connect to `https://` by any connector.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
+    /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
+    pub fn connector(&self, signal: Signal) -> Result<Connector, Error> {
+        Ok(Connector(self.route(signal)?))
+    }
+
+    pub(crate) fn route(&self, signal: Signal) -> Result<Route, Error> {
+        let line = self.line(signal)?;
+        let (settings, transport) = (Arc::clone(&line.settings), self.transport(line)?);
+        Ok(Route { settings, transport })
+    }
+}
+
+/// A signal's collector, and the way there.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) transport: Arc<Transport>,
+}
+
+impl Route {
+    /// Refuses what is not the collector's, and what is to be secret and would not be.
+    pub(super) fn admit(&self, uri: &Uri) -> Result<(), OtherServer> {
+        let endpoint = &self.settings.endpoint;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        // Without a port it is that of `https` over TLS, also where the client was told `http`.
+        let port = uri.port_u16().unwrap_or(if endpoint.secure { 443 } else { 80 });
+        let is_downgrade = !endpoint.secure && uri.scheme_str() == Some("https");
+        if host.eq_ignore_ascii_case(&endpoint.host) && port == endpoint.port && !is_downgrade {
+            return Ok(());
+        }
+        // Not the URI, whose path or query may have a token in it.
+        let asked = format!("{}://{host}:{port}", uri.scheme_str().unwrap_or("http"));
+        let (signal, endpoint) = (self.settings.signal, endpoint.to_string());
+        Err(OtherServer { asked, signal, endpoint })
+    }
+}
+
+/// The request is for another server.
+#[derive(Debug, thiserror::Error)]
+#[error("{asked} is not the endpoint of {signal}, which is {endpoint}")]
+pub(super) struct OtherServer {
+    asked: String,
+    signal: Signal,
+    endpoint: String,
+}
+
+/// Dials a signal's collector, with the credentials of now, for a client that speaks HTTP itself.
+///
+/// Another host or port than the signal's is refused, and so is `https` where the signal's endpoint is
+/// plaintext. Why a dial failed, a [`Failure`](crate::Failure) says, which is in the error.
+///
+/// Over OTLP/HTTP, ALPN decides between HTTP/1.1 and HTTP/2: hyper-util's client needs its feature `http2`.
+///
+/// A client keeps its connection through a rotation, until either side ends it; the next one is dialled
+/// with the new certificate. See [`Exporters::connector`].
+#[derive(Clone, Debug)]
+pub struct Connector(Route);
+
+impl Service<Uri> for Connector {
+    type Response = ConnectorStream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<ConnectorStream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let route = self.0.clone();
+        Box::pin(async move {
+            route.admit(&uri)?;
+            let dialled = route.transport.client().dial().await;
+            Ok(dialled.map_err(|error| worded(&error, &route.settings))?)
+        })
+    }
+}

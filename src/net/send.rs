@@ -1,0 +1,30 @@
+//! Requests of other clients, by the connection that all share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::client::{Client, Turn};
+use super::error::NetError;
+use super::message::{Deadline, Request, Response, Stop};
+
+impl Client {
+    /// Sends one request, on any thread.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        request: Request,
+        turn: Arc<Turn>,
+        timeout: Option<Duration>,
+    ) -> Result<Response, NetError> {
+        let client = Arc::clone(self);
+        self.on_io_thread(async move {
+            // Nothing ends it but its timeout: without their senders these change no more.
+            let stop = Stop { drain: watch::channel(None).1, closed: watch::channel(false).1 };
+            let deadline = Deadline::new(Instant::now(), timeout, stop);
+            client.exchange(&request, &turn, &deadline).await
+        })
+        .await
+    }
+}

@@ -1,0 +1,211 @@
+//! The exporters of the crate [`opentelemetry_otlp`] on this crate's TLS: for services that have to keep them.
+//!
+//! Endpoint, protocol, headers, timeout, compression and temporality are those of the [`Exporters`]. All else
+//! is upstream's: retries, logs, and what becomes of a batch. What these exporters send is not in
+//! [`Exporters::status`], no failure handler hears of it, and no header provider is asked.
+//!
+//! They work under any async runtime and none. Over gRPC a connection is kept through a rotation, until the
+//! collector or a failure ends it; over HTTP it is that of this crate's own exporters.
+//!
+//! Where compression is off in the settings alone, upstream reads `OTEL_EXPORTER_OTLP_COMPRESSION` of the
+//! process: it can be told of a compression, and not of none.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Uri};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig, WithTonicConfig};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::exporters::{Exporters, HttpClient};
+use crate::net::IoExecutor;
+use crate::protocol::{Compression, Protocol};
+use crate::signal::Signal;
+
+/// Upstream knows no timeout that does not end.
+const NO_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Upstream's exporter of spans.
+///
+/// # Errors
+///
+/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream refuses the settings.
+#[cfg(feature = "trace")]
+pub fn span_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::SpanExporter, Error> {
+    let builder = opentelemetry_otlp::SpanExporter::builder();
+    let signal = Signal::Traces;
+    let built = match protocol(exporters, signal)? {
+        Protocol::Grpc => over_grpc(builder.with_tonic(), exporters, signal)?.build(),
+        _ => over_http(builder.with_http(), exporters, signal)?.build(),
+    };
+    built.map_err(|source| refused(signal, source))
+}
+
+/// Upstream's exporter of metrics.
+///
+/// # Errors
+///
+/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream refuses the settings.
+#[cfg(feature = "metrics")]
+pub fn metric_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::MetricExporter, Error> {
+    let builder =
+        opentelemetry_otlp::MetricExporter::builder().with_temporality(exporters.temporality());
+    let signal = Signal::Metrics;
+    let built = match protocol(exporters, signal)? {
+        Protocol::Grpc => over_grpc(builder.with_tonic(), exporters, signal)?.build(),
+        _ => over_http(builder.with_http(), exporters, signal)?.build(),
+    };
+    built.map_err(|source| refused(signal, source))
+}
+
+/// Upstream's exporter of log records.
+///
+/// # Errors
+///
+/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream refuses the settings.
+#[cfg(feature = "logs")]
+pub fn log_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::LogExporter, Error> {
+    let builder = opentelemetry_otlp::LogExporter::builder();
+    let signal = Signal::Logs;
+    let built = match protocol(exporters, signal)? {
+        Protocol::Grpc => over_grpc(builder.with_tonic(), exporters, signal)?.build(),
+        _ => over_http(builder.with_http(), exporters, signal)?.build(),
+    };
+    built.map_err(|source| refused(signal, source))
+}
+
+fn protocol(exporters: &Exporters, signal: Signal) -> Result<Protocol, Error> {
+    Ok(*exporters.route(signal)?.settings.protocol)
+}
+
+fn refused(signal: Signal, source: opentelemetry_otlp::ExporterBuildError) -> Error {
+    Error::Upstream { signal, source: source.into() }
+}
+
+fn timeout(settings: &Settings) -> Duration {
+    settings.timeout.unwrap_or(NO_TIMEOUT)
+}
+
+fn compression(settings: &Settings) -> Option<opentelemetry_otlp::Compression> {
+    settings.compression.value.map(|compression| match compression {
+        Compression::Gzip => opentelemetry_otlp::Compression::Gzip,
+        Compression::Zstd => opentelemetry_otlp::Compression::Zstd,
+    })
+}
+
+fn over_grpc<B: WithExportConfig + WithTonicConfig>(
+    builder: B,
+    exporters: &Exporters,
+    signal: Signal,
+) -> Result<B, Error> {
+    let settings = exporters.route(signal)?.settings;
+    let headers = settings.headers.value.clone();
+    let builder = builder
+        .with_protocol(opentelemetry_otlp::Protocol::Grpc)
+        .with_timeout(timeout(&settings))
+        .with_channel(channel(exporters, &settings)?)
+        // In place of `with_metadata`, to which upstream adds what the process's environment has.
+        .with_interceptor(move |mut request: tonic::Request<()>| {
+            let mut all = std::mem::take(request.metadata_mut()).into_headers();
+            replace(&mut all, &headers);
+            *request.metadata_mut() = MetadataMap::from_headers(all);
+            Ok(request)
+        });
+    Ok(match compression(&settings) {
+        Some(compression) => builder.with_compression(compression),
+        None => builder,
+    })
+}
+
+/// A channel whose tasks are run by the I/O thread, so that whoever exports needs no runtime.
+fn channel(exporters: &Exporters, settings: &Settings) -> Result<Channel, Error> {
+    let endpoint = &settings.endpoint;
+    // With one of its TLS features in the build, which any other package may ask for, tonic fails to connect to
+    // `https://` without its own TLS ("Connecting to HTTPS without TLS enabled"). By `http://` TLS is left to the
+    // connector, and the origin is what requests are addressed to.
+    let dialled = uri("http", settings);
+    let origin = uri(endpoint.scheme().as_str(), settings);
+    let channel = Endpoint::from(dialled)
+        .origin(origin)
+        .timeout(timeout(settings))
+        .executor(IoExecutor(exporters.runtime()?))
+        .connect_with_connector_lazy(exporters.connector(settings.signal)?);
+    Ok(channel)
+}
+
+fn uri(scheme: &str, settings: &Settings) -> Uri {
+    let uri = Uri::builder().scheme(scheme).authority(settings.endpoint.authority.clone());
+    // It is whole, which is all that could be wrong with it.
+    uri.path_and_query("/").build().unwrap_or_default()
+}
+
+fn over_http<B: WithExportConfig + WithHttpConfig>(
+    builder: B,
+    exporters: &Exporters,
+    signal: Signal,
+) -> Result<B, Error> {
+    let settings = exporters.route(signal)?.settings;
+    let endpoint = &settings.endpoint;
+    let protocol = match *settings.protocol {
+        Protocol::HttpJson => opentelemetry_otlp::Protocol::HttpJson,
+        _ => opentelemetry_otlp::Protocol::HttpBinary,
+    };
+    let client = exporters.http_client(signal)?;
+    let headers = settings.headers.value.clone();
+    let builder = builder
+        .with_protocol(protocol)
+        .with_endpoint(format!("{endpoint}{}", endpoint.path))
+        .with_timeout(timeout(&settings))
+        .with_http_client(WithHeaders { client, headers });
+    Ok(match compression(&settings) {
+        Some(compression) => builder.with_compression(compression),
+        None => builder,
+    })
+}
+
+/// Sends with the settings' headers, in place of `with_headers`, to which upstream adds what the process's
+/// environment has.
+#[derive(Clone)]
+struct WithHeaders {
+    client: HttpClient,
+    headers: HeaderMap,
+}
+
+impl opentelemetry_http::HttpClient for WithHeaders {
+    fn send_bytes<'a, 'async_trait>(
+        &'a self,
+        mut request: http::Request<bytes::Bytes>,
+    ) -> std::pin::Pin<
+        Box<
+            dyn Future<Output = Result<http::Response<bytes::Bytes>, opentelemetry_http::HttpError>>
+                + Send
+                + 'async_trait,
+        >,
+    >
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        replace(request.headers_mut(), &self.headers);
+        self.client.send_bytes(request)
+    }
+}
+
+impl std::fmt::Debug for WithHeaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.client.fmt(f)
+    }
+}
+
+/// Puts headers in the place of all but upstream's own.
+fn replace(all: &mut HeaderMap, headers: &HeaderMap) {
+    let mut kept = HeaderMap::new();
+    for name in [CONTENT_TYPE, CONTENT_ENCODING, USER_AGENT] {
+        kept.extend(all.remove(&name).map(|value| (name, value)));
+    }
+    kept.extend(headers.clone());
+    *all = kept;
+}

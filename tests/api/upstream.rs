@@ -1,0 +1,172 @@
+//! Other clients on our TLS: by a connector, by an HTTP client, and upstream's own exporters.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_http::HttpClient as _;
+use opentelemetry_sdk::trace::SpanExporter as _;
+use otlp_mtls::testing::Collector;
+use otlp_mtls::{Compression, Exporters, Failure, FailureKind, Pem, Protocol, Signal, upstream};
+use tower_service::Service;
+
+use crate::support::{
+    SOON, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder, plaintext_collector, span,
+};
+
+/// Its tests are here.
+#[allow(dead_code, reason = "its `main` is the example's alone")]
+#[path = "../../examples/upstream.rs"]
+mod example;
+
+#[test]
+fn upstreams_exporters_lose_nothing_in_a_rotation() {
+    for protocol in TRANSPORTS {
+        let problems = example::rotate(protocol).unwrap();
+        assert!(problems.is_empty(), "{protocol}: {problems:#?}");
+    }
+}
+
+fn request(uri: &str) -> Request<Bytes> {
+    Request::post(uri)
+        .header("content-type", "application/x-protobuf")
+        .header("x-given", "yes")
+        .body(Bytes::new())
+        .unwrap()
+}
+
+/// What is no endpoint of a collector: another port, another host, and what hosts look like.
+fn others(collector: &Collector) -> [String; 4] {
+    let port = collector.addr().port();
+    let other = port.checked_add(1).unwrap_or(1);
+    [
+        format!("https://localhost:{other}/v1/traces"),
+        format!("https://localhost.example:{port}/v1/traces"),
+        format!("https://example.localhost:{port}/v1/traces"),
+        "https://localhost/v1/traces".to_owned(),
+    ]
+}
+
+#[tokio::test]
+async fn another_server_is_refused() {
+    let (pki, collector) = mtls_collector();
+    for protocol in TRANSPORTS {
+        let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
+        let mut connector = exporters.connector(Signal::Traces).unwrap();
+        let client = exporters.http_client(Signal::Traces).unwrap();
+        for other in others(&collector) {
+            let dialled = connector.call(other.parse::<Uri>().unwrap()).await;
+            assert_is_refused(dialled.err().as_deref(), &other);
+            let sent = client.send_bytes(request(&other)).await;
+            assert_is_refused(sent.err().as_deref(), &other);
+        }
+    }
+    assert_eq!(collector.connections(), 0);
+}
+
+fn assert_is_refused(error: Option<&(dyn Error + Send + Sync + 'static)>, uri: &str) {
+    let words = error.unwrap_or_else(|| panic!("{uri} is not refused")).to_string();
+    assert!(words.contains("is not the endpoint of traces"), "{words}");
+    assert!(!words.contains("/v1/"), "{words}");
+}
+
+/// What was to be secret is not sent in plaintext.
+#[tokio::test]
+async fn https_is_refused_over_plaintext() {
+    let collector = plaintext_collector();
+    let exporters = plaintext_builder(&collector, Protocol::HttpProtobuf).build().unwrap();
+    let https = collector.endpoint().replace("http://", "https://");
+    let dialled = exporters.connector(Signal::Traces).unwrap().call(https.parse().unwrap()).await;
+    assert_is_refused(dialled.err().as_deref(), &https);
+    let client = exporters.http_client(Signal::Traces).unwrap();
+    let sent = client.send_bytes(request(&https)).await;
+    assert_is_refused(sent.err().as_deref(), &https);
+    assert_eq!(collector.connections(), 0);
+}
+
+#[test]
+fn a_request_is_sent_as_it_is_given_without_a_runtime() {
+    let (pki, collector) = mtls_collector();
+    let exporters = mtls_builder(&pki, &collector, Protocol::HttpProtobuf)
+        .with_headers([("x-ours", "secret")])
+        .build()
+        .unwrap();
+    let client = exporters.http_client(Signal::Logs).unwrap();
+    let uri = format!("{}/v1/traces?of=another", collector.endpoint());
+    let response = futures_executor::block_on(client.send_bytes(request(&uri))).unwrap();
+    assert_eq!(response.status(), 200);
+    let received = &collector.requests()[0];
+    assert_eq!(received.path, "/v1/traces?of=another");
+    assert_eq!(received.headers["x-given"], "yes");
+    for name in ["x-ours", "user-agent"] {
+        assert!(!received.headers.contains_key(name), "{name}");
+    }
+    assert!(received.client_certificate.is_some());
+}
+
+/// The stream belongs to the I/O thread's reactor, and is polled by this runtime.
+#[tokio::test]
+async fn hypers_client_speaks_by_a_connector() {
+    let (pki, collector) = mtls_collector();
+    let exporters = mtls_builder(&pki, &collector, Protocol::HttpProtobuf).build().unwrap();
+    let connector = exporters.connector(Signal::Traces).unwrap();
+    drop(exporters);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let uri = format!("{}/v1/traces", collector.endpoint());
+    let response = client.request(request(&uri).map(Full::new)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body().collect().await.unwrap();
+    assert!(collector.requests()[0].client_certificate.is_some());
+}
+
+#[tokio::test]
+async fn a_failure_is_worded() {
+    let (pki, collector) = mtls_collector();
+    for protocol in TRANSPORTS {
+        let builder = mtls_builder(&pki, &collector, protocol);
+        let exporters =
+            builder.with_ca_certificate(Pem::bytes(pki.other_ca_pem())).build().unwrap();
+        let endpoint = collector.endpoint();
+        let mut connector = exporters.connector(Signal::Traces).unwrap();
+        let client = exporters.http_client(Signal::Traces).unwrap();
+        let errors = [
+            connector.call(endpoint.parse().unwrap()).await.err(),
+            client.send_bytes(request(&endpoint)).await.err(),
+        ];
+        for error in errors {
+            let error = error.unwrap();
+            let failure = error.downcast_ref::<Failure>().unwrap();
+            let kind = failure.kind();
+            assert!(matches!(kind, FailureKind::ServerCertificate(_)), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn upstream_has_the_settings() {
+    let (pki, collector) = mtls_collector();
+    for (protocol, compression) in [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson]
+        .into_iter()
+        .flat_map(|protocol| [(protocol, Compression::Gzip), (protocol, Compression::Zstd)])
+    {
+        let before = collector.requests().len();
+        let exporters: Exporters = mtls_builder(&pki, &collector, protocol)
+            .with_headers([("x-tenant", "shop")])
+            .with_compression(Some(compression))
+            .build()
+            .unwrap();
+        let exporter = upstream::span_exporter(&exporters).unwrap();
+        // On a thread without a runtime, as the SDK's batch processor is.
+        futures_executor::block_on(exporter.export(vec![span("upstream")])).unwrap();
+        assert!(collector.wait_until(SOON, |collector| collector.requests().len() > before));
+        let received = &collector.requests()[before];
+        assert_eq!(received.grpc, protocol == Protocol::Grpc);
+        assert_eq!(received.headers["x-tenant"], "shop");
+        assert!(received.headers.contains_key("user-agent"));
+        let name = compression.to_string();
+        assert_eq!(received.encoding.as_deref(), Some(&*name), "{protocol}");
+    }
+}
