@@ -360,5 +360,6 @@ fn masked(text: &str, request: &RequestFacts<'_>) -> String {
     secrets.iter().fold(text.to_owned(), mask)
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
