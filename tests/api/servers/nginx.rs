@@ -117,7 +117,8 @@ fn nginx_answers_a_client_whose_certificate_it_refuses_with_status_400() {
         let nginx = Nginx::start(&certificates, &sink, http);
         for (client, expected) in [
             (None, ClientCertificateProblem::Required),
-            (Some(Fixture::Good), ClientCertificateProblem::Unexplained),
+            // nginx says in the handshake which CAs it accepts.
+            (Some(Fixture::Good), ClientCertificateProblem::UnknownIssuer),
             (Some(Fixture::Expired), ClientCertificateProblem::Expired),
             (Some(Fixture::WrongUsage), ClientCertificateProblem::WrongUsage),
         ] {
