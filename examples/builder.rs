@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::global;
 use opentelemetry::trace::{Span, Tracer};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal, TlsVersion};
+use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy, Signal, TlsVersion};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (pki, directory) = (Pki::new(), tempfile::tempdir()?);
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .with_min_tls_version(TlsVersion::Tls13)
         .with_headers([("x-tenant", "blue")])
         .with_timeout(Duration::from_secs(3))
-        .with_retry(Retry::default().with_max_attempts(3))
+        .with_retry(RetryPolicy::default().with_max_attempts(3))
         .with_signal(Signal::Logs, |logs| logs.with_headers([("x-tenant", "blue-logs")]))
         .build()?
         .install()?;

@@ -150,12 +150,12 @@ pub mod upstream;
 
 pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
-    Batch, Compression, ConfigFileKey, HistogramAggregation, Origin, Pem, Protocol, Retry,
+    Batch, Compression, ConfigFileKey, HistogramAggregation, Origin, Pem, Protocol, RetryPolicy,
     SignalBuilder, TlsVersion,
 };
 pub use error::{
-    Access, ConfigFileError, ConfigFileProblem, CredentialProblem, EndpointProblem, Error, Format,
-    HeaderProblem, KeyMismatch, PathMistake, PemProblem, Place,
+    Access, ConfigFileError, ConfigFileProblem, CredentialLocation, CredentialProblem,
+    EndpointProblem, Error, Format, HeaderProblem, KeyMismatch, PathMistake, PemProblem,
 };
 #[cfg(feature = "logs")]
 pub use export::LogExporter;
@@ -167,15 +167,15 @@ pub use export::SpanExporter;
 pub use exporters::HttpClient;
 pub use exporters::{Connector, Exporters, ExportersBuilder};
 pub use failure::{
-    ClientCertificateProblem, Failure, FailureKind, Incompatibility, Said, ServerCertificate,
-    ServerCertificateProblem, Side, Spoken,
+    ClientCertificateProblem, Failure, FailureKind, Incompatibility, PeerProtocol, RejectedVia,
+    ServerCertificate, ServerCertificateProblem, Side,
 };
 pub use net::ConnectorStream;
 pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use rustls;
 pub use signal::Signal;
-pub use status::{CredentialStatus, ExportStatus, Refusal, Status};
+pub use status::{CredentialStatus, ExportStatus, RejectedCredentials, Status};
 #[cfg(feature = "tracing")]
 pub use telemetry::init_tracing;
 pub use telemetry::{Providers, ShutdownLoss, Telemetry, init};

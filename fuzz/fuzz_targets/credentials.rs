@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use otlp_mtls::rustls::crypto::{CryptoProvider, aws_lc_rs, ring};
 use otlp_mtls::rustls::{Error as TlsError, InconsistentKeys};
-use otlp_mtls::{Error, Exporters, Origin, Pem, Place, Signal};
+use otlp_mtls::{Error, Exporters, Origin, Pem, CredentialLocation, Signal};
 
 const GOOD: [&[u8]; 3] = [
     include_bytes!("../pki/ca.pem"),
@@ -74,7 +74,7 @@ fn build([ca, certificate, key]: [&[u8]; 3], provider: &Arc<CryptoProvider>) {
 fn names_the_call(error: &Error) {
     let origin = match error {
         Error::Credential { origin, place, .. } => {
-            assert_eq!(*place, Place::Bytes);
+            assert_eq!(*place, CredentialLocation::Bytes);
             origin
         }
         Error::KeyMismatch(mismatch) => &mismatch.certificate_origin,

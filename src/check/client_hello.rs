@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::failure::{Greeting, Spoken};
+use crate::failure::{Greeting, PeerProtocol};
 use crate::tls::crypto_provider;
 
 /// How long the server may take to answer.
@@ -28,7 +28,7 @@ pub(super) async fn is_answered(server: SocketAddr) -> bool {
         let mut first = [0; 16];
         let length = stream.read(&mut first).await?;
         greeting.hear(&first[..length]);
-        io::Result::Ok(greeting.spoken() == Some(Spoken::Tls))
+        io::Result::Ok(greeting.spoken() == Some(PeerProtocol::Tls))
     };
     // What cannot be found out is not said.
     timeout(ANSWERING, ask).await.is_ok_and(|answer| answer.unwrap_or(false))

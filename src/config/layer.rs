@@ -13,7 +13,7 @@ use super::file::ConfigFile;
 use super::pem::Pem;
 use super::sdk::SdkLayer;
 use super::switches::Switches;
-use super::values::{HistogramAggregation, Retry, TlsVersion, Value};
+use super::values::{HistogramAggregation, RetryPolicy, TlsVersion, Value};
 use super::variables::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, TEMPORALITY_PREFERENCE, Variable,
 };
@@ -42,7 +42,7 @@ pub(crate) struct Layer {
     pub(crate) max_request_size: Option<usize>,
     pub(crate) max_response_size: Option<usize>,
     pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) retry: Option<Retry>,
+    pub(crate) retry: Option<RetryPolicy>,
     pub(crate) assume_http2: Option<bool>,
     pub(crate) min_tls_version: Option<TlsVersion>,
     pub(crate) system_roots: Option<bool>,

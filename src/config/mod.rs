@@ -45,4 +45,4 @@ pub use crate::protocol::{Compression, Protocol};
 pub use pem::Pem;
 pub use sdk::Batch;
 pub use signal_builder::SignalBuilder;
-pub use values::{HistogramAggregation, Retry, TlsVersion};
+pub use values::{HistogramAggregation, RetryPolicy, TlsVersion};

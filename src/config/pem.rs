@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::error::Place;
+use crate::error::CredentialLocation;
 use crate::secrets;
 
 /// Certificates or a private key in PEM: a file's, or bytes in memory.
@@ -47,11 +47,11 @@ impl Pem {
     }
 
     /// Where it is, for messages.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> CredentialLocation {
         match &self.0 {
-            PemSource::File(path) if secrets::is_no_path(path) => Place::Value,
-            PemSource::File(path) => Place::File(path.clone()),
-            PemSource::Bytes(_) => Place::Bytes,
+            PemSource::File(path) if secrets::is_no_path(path) => CredentialLocation::Value,
+            PemSource::File(path) => CredentialLocation::File(path.clone()),
+            PemSource::Bytes(_) => CredentialLocation::Bytes,
         }
     }
 
@@ -85,7 +85,7 @@ impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0, self.place()) {
             (PemSource::Bytes(bytes), _) => write!(f, "Pem::bytes({} bytes)", bytes.len()),
-            (PemSource::File(_), Place::Value) => f.write_str("Pem::file(…)"),
+            (PemSource::File(_), CredentialLocation::Value) => f.write_str("Pem::file(…)"),
             (PemSource::File(path), _) => f.debug_tuple("Pem::file").field(path).finish(),
         }
     }

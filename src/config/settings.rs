@@ -11,7 +11,7 @@ use super::headers;
 use super::layer::{EndpointText, HeadersText, Layer, Layers};
 use super::pem::Pem;
 use super::proxy::{Proxy, proxy};
-use super::values::{Retry, TlsVersion};
+use super::values::{RetryPolicy, TlsVersion};
 use super::variables::{self, Variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;
@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     pub(crate) compression: Sourced<Option<Compression>>,
     /// `None` for no limit.
     pub(crate) timeout: Sourced<Option<Duration>>,
-    pub(crate) retry: Retry,
+    pub(crate) retry: RetryPolicy,
     /// In bytes, before compression.
     pub(crate) max_request_size: usize,
     /// In bytes.

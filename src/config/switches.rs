@@ -337,10 +337,11 @@ mod tests {
             Rank { all: layer(all), own: [(Signal::Traces, layer(traces))].into() }
         };
         let unset = (None, None);
-        type Said = (Option<bool>, Option<bool>);
+        type Signals = (Option<bool>, Option<bool>);
         /// Code for all and for traces, variables, defaults of code; where traces and logs go, whether all is off,
         /// and who says so of traces.
-        type Row<'a> = (Said, &'a [(&'a str, &'a str)], Said, [&'a [Target]; 2], bool, &'a str);
+        type Row<'a> =
+            (Signals, &'a [(&'a str, &'a str)], Signals, [&'a [Target]; 2], bool, &'a str);
         let otlp: &[Target] = &[Target::Otlp];
         let rows: &[Row<'_>] = &[
             (unset, &[], unset, [otlp, otlp], false, "the default"),

@@ -127,23 +127,23 @@ pub enum TlsVersion {
 /// past the export's timeout.
 ///
 /// ```
-/// use otlp_mtls::Retry;
+/// use otlp_mtls::RetryPolicy;
 /// use std::time::Duration;
 ///
-/// let patient = Retry::default().with_max_attempts(10);
-/// let eager = Retry::default().with_initial_backoff(Duration::from_millis(50));
+/// let patient = RetryPolicy::default().with_max_attempts(10);
+/// let eager = RetryPolicy::default().with_initial_backoff(Duration::from_millis(50));
 /// # assert_ne!(patient, eager);
 /// ```
 ///
 /// [OTLP specification]: https://opentelemetry.io/docs/specs/otlp/#failures-1
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
+pub struct RetryPolicy {
     pub(crate) max_attempts: u32,
     pub(crate) initial_backoff: Duration,
     pub(crate) max_backoff: Duration,
 }
 
-impl Retry {
+impl RetryPolicy {
     /// One attempt, and no other.
     pub fn disabled() -> Self {
         Self { max_attempts: 1, ..Self::default() }
@@ -175,7 +175,7 @@ impl Retry {
 
 /// Five attempts, one second before the second, at most five seconds between two: as in the Java
 /// SDK.
-impl Default for Retry {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             max_attempts: 5,

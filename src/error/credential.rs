@@ -13,13 +13,13 @@ pub struct KeyMismatch {
     /// Where the certificate came from.
     pub certificate_origin: Origin,
     /// The certificate's file.
-    pub certificate: Place,
+    pub certificate: CredentialLocation,
     /// The certificate's subject.
     pub subject: String,
     /// Where the key came from.
     pub key_origin: Origin,
     /// The key's file.
-    pub key: Place,
+    pub key: CredentialLocation,
     /// Whether a later certificate of the file has that key: the leaf must come first.
     pub leaf_is_not_first: bool,
 }
@@ -42,7 +42,7 @@ impl fmt::Display for KeyMismatch {
 /// Where certificates or a key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum CredentialLocation {
     /// In a file.
     File(PathBuf),
     /// In memory.
@@ -53,7 +53,7 @@ pub enum Place {
     Value,
 }
 
-impl Place {
+impl CredentialLocation {
     /// The file as an argument of a shell command, with something appended to its name.
     pub(crate) fn argument(&self, suffix: &str) -> String {
         let path = match self {
@@ -69,14 +69,16 @@ impl Place {
 }
 
 /// A place and what names it.
-pub(crate) fn located((origin, place): &(Origin, Place)) -> String {
+pub(crate) fn located((origin, place): &(Origin, CredentialLocation)) -> String {
     match place {
-        Place::File(path) => format!("{} ({origin})", path.display()),
-        Place::Bytes | Place::Source | Place::Value => origin.to_string(),
+        CredentialLocation::File(path) => format!("{} ({origin})", path.display()),
+        CredentialLocation::Bytes | CredentialLocation::Source | CredentialLocation::Value => {
+            origin.to_string()
+        }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CredentialLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),

@@ -16,7 +16,7 @@ use crate::signal::Signal;
 pub use config_file::{ConfigFileError, ConfigFileProblem};
 pub(crate) use credential::located;
 pub use credential::{
-    Access, CredentialProblem, Format, KeyMismatch, PathMistake, PemProblem, Place,
+    Access, CredentialLocation, CredentialProblem, Format, KeyMismatch, PathMistake, PemProblem,
 };
 pub use variable::{EndpointProblem, HeaderProblem};
 
@@ -126,7 +126,7 @@ pub enum Error {
         /// Where the file or the bytes came from.
         origin: Origin,
         /// The file, or that there is none.
-        place: Place,
+        place: CredentialLocation,
         /// What is wrong with the content.
         problem: CredentialProblem,
     },
@@ -152,7 +152,7 @@ pub enum Error {
         /// Which of the two variables is set.
         variable: &'static str,
         /// What it names.
-        place: Place,
+        place: CredentialLocation,
         /// Why that cannot be read; `None` if no certificate is in it.
         source: Option<io::Error>,
     },

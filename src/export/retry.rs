@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::config::Retry;
+use crate::config::RetryPolicy;
 use crate::otlp::Again;
 
 /// The longest wait that a policy can ask for.
@@ -20,13 +20,13 @@ const GROWTH: f64 = 1.5;
 
 /// The waits between the attempts of one export.
 pub(super) struct Backoff<'a> {
-    policy: &'a Retry,
+    policy: &'a RetryPolicy,
     attempts: u32,
     next: Duration,
 }
 
 impl<'a> Backoff<'a> {
-    pub(super) fn new(policy: &'a Retry) -> Self {
+    pub(super) fn new(policy: &'a RetryPolicy) -> Self {
         Self {
             policy,
             attempts: 1,
@@ -68,8 +68,8 @@ fn jitter() -> f64 {
 mod tests {
     use super::*;
 
-    fn policy() -> Retry {
-        Retry::default()
+    fn policy() -> RetryPolicy {
+        RetryPolicy::default()
             .with_max_attempts(4)
             .with_initial_backoff(Duration::from_millis(100))
             .with_max_backoff(Duration::from_millis(200))
@@ -98,8 +98,9 @@ mod tests {
 
     #[test]
     fn no_wait_is_too_long_to_reckon_with() {
-        let policy =
-            Retry::default().with_initial_backoff(Duration::MAX).with_max_backoff(Duration::MAX);
+        let policy = RetryPolicy::default()
+            .with_initial_backoff(Duration::MAX)
+            .with_max_backoff(Duration::MAX);
         let mut backoff = Backoff::new(&policy);
         for again in [Again::Backoff, Again::After(Duration::MAX)] {
             assert!(backoff.wait(again).unwrap() <= LONGEST * 2);
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_delay_that_is_named_again_and_again_grows() {
-        let policy = Retry::default();
+        let policy = RetryPolicy::default();
         let mut backoff = Backoff::new(&policy);
         let named = Duration::from_secs(2);
         let mut least = named;
@@ -128,8 +129,9 @@ mod tests {
 
     #[test]
     fn a_wait_of_zero_has_a_floor() {
-        let policy =
-            Retry::default().with_initial_backoff(Duration::ZERO).with_max_backoff(Duration::ZERO);
+        let policy = RetryPolicy::default()
+            .with_initial_backoff(Duration::ZERO)
+            .with_max_backoff(Duration::ZERO);
         let mut backoff = Backoff::new(&policy);
         for _ in 0..4 {
             assert!(backoff.wait(Again::Backoff).unwrap() >= SHORTEST.mul_f64(0.8));
@@ -139,6 +141,6 @@ mod tests {
     #[test]
     fn what_is_permanent_or_disabled_is_not_tried_again() {
         assert_eq!(Backoff::new(&policy()).wait(Again::No), None);
-        assert_eq!(Backoff::new(&Retry::disabled()).wait(Again::Backoff), None);
+        assert_eq!(Backoff::new(&RetryPolicy::disabled()).wait(Again::Backoff), None);
     }
 }

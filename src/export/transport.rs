@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::pace::Pace;
 use super::retry::{self, Backoff};
-use crate::config::{Protocol, Retry, Settings, is_reserved};
+use crate::config::{Protocol, RetryPolicy, Settings, is_reserved};
 use crate::failure::{Evidence, Failure, FailureKind};
 use crate::net::{
     self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, blocking,
@@ -33,7 +33,7 @@ pub(crate) type HeaderProvider =
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) connect_timeout: Duration,
-    pub(crate) retry: Retry,
+    pub(crate) retry: RetryPolicy,
     pub(crate) assume_http2: bool,
     pub(crate) header_provider: Option<Arc<HeaderProvider>>,
 }
@@ -239,7 +239,7 @@ impl Transport {
             // Nothing but what broke off is unanswered.
             (Verdict::Unanswered, None) => {
                 let reason = "is incomplete".to_owned();
-                Err(refused(Refusal::permanent(FailureKind::Answer { reason })))
+                Err(refused(Refusal::permanent(FailureKind::InvalidResponse { reason })))
             }
         }
     }

@@ -19,8 +19,8 @@ use rustls::crypto::CryptoProvider;
 
 use super::{Exporters, Inner, Line, Shared};
 use crate::config::{
-    Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank, Retry, Sdk,
-    Settings, SignalBuilder, Sourced, TlsVersion,
+    Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank,
+    RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion,
 };
 use crate::error::Error;
 use crate::export::{Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
@@ -266,7 +266,7 @@ impl ExportersBuilder {
     }
 
     /// Sets how often and how soon a failed export is tried again.
-    pub fn with_retry(mut self, retry: Retry) -> Self {
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.code.all.retry = Some(retry);
         self
     }

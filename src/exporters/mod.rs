@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 
-use crate::config::{HistogramAggregation, Retry, Sdk, Settings, Switches, Warning};
+use crate::config::{HistogramAggregation, RetryPolicy, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
 use crate::export::{Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, Transport};
 use crate::failure::{Failure, FailureKind};
@@ -354,7 +354,7 @@ impl Exporters {
             // An export may take for ever; a check must not.
             let timeout = line.settings.timeout.clone();
             let timeout = timeout.map(|timeout| timeout.or(Some(DEFAULT_CHECK_TIMEOUT)));
-            let retry = Retry::disabled();
+            let retry = RetryPolicy::disabled();
             let settings = Arc::new(Settings { timeout, retry, ..(*line.settings).clone() });
             let policy = self.policy(&settings);
             let stats = Arc::clone(&line.stats);

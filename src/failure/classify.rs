@@ -9,10 +9,10 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
-use super::evidence::{Evidence, Spoken, is_page_of_tls};
+use super::evidence::{Evidence, PeerProtocol, is_page_of_tls};
 use super::fault::{Chain, Fault};
 use super::kind::{
-    ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
+    ClientCertificateProblem, FailureKind, Incompatibility, RejectedVia, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 use crate::config::shown_path;
@@ -30,7 +30,7 @@ impl FailureKind {
         let kind = source.kind();
         let source = Arc::new(source);
         match kind {
-            io::ErrorKind::ConnectionRefused => Self::Refused { source },
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused { source },
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 Self::Unreachable { source }
             }
@@ -134,7 +134,7 @@ impl Evidence {
         let version = self.session.as_ref().and_then(|session| session.version);
         let has_accepted = version == Some(ProtocolVersion::TLSv1_2)
             || self.credentials.as_ref().is_some_and(Snapshot::is_accepted);
-        (self.requested() && !has_accepted).then(|| self.unsaid(Said::Nothing))
+        (self.requested() && !has_accepted).then(|| self.unsaid(RejectedVia::Nothing))
     }
 
     /// HTTP that could not be read, or was not said, over plaintext.
@@ -143,11 +143,11 @@ impl Evidence {
             return None;
         }
         match (self.greeting.spoken()?, over_http2) {
-            (Spoken::Tls, _) => Some(FailureKind::NeedsTls),
-            (Spoken::Http1, true) => {
+            (PeerProtocol::Tls, _) => Some(FailureKind::NeedsTls),
+            (PeerProtocol::Http1, true) => {
                 Some(FailureKind::NoHttp2 { refused_by: Side::Us, by_alpn: false })
             }
-            (Spoken::Http2, false) => Some(FailureKind::OnlyGrpc),
+            (PeerProtocol::Http2, false) => Some(FailureKind::ServerSpeaksGrpc),
             _ => None,
         }
     }
@@ -160,11 +160,11 @@ impl Evidence {
             return is_page_of_tls(page).then_some(FailureKind::NeedsTls);
         }
         let is_refusal = self.requested() && contains(page, b"SSL certificate");
-        is_refusal.then(|| self.unsaid(Said::Page))
+        is_refusal.then(|| self.unsaid(RejectedVia::Page))
     }
 
     /// A refusal of our certificate without a word of why.
-    fn unsaid(&self, said: Said) -> FailureKind {
+    fn unsaid(&self, said: RejectedVia) -> FailureKind {
         let problem = match self.own() {
             Some(own) => own.fault().unwrap_or(ClientCertificateProblem::Unexplained),
             None => ClientCertificateProblem::Required,
@@ -259,10 +259,14 @@ impl Evidence {
                 None => Problem::Unexplained,
             },
         };
-        self.client_certificate(problem, Said::Alert(alert))
+        self.client_certificate(problem, RejectedVia::Alert(alert))
     }
 
-    fn client_certificate(&self, problem: ClientCertificateProblem, said: Said) -> FailureKind {
+    fn client_certificate(
+        &self,
+        problem: ClientCertificateProblem,
+        said: RejectedVia,
+    ) -> FailureKind {
         let handshake = self.handshake.clone().unwrap_or_default();
         let acceptable_issuers = handshake.acceptable_issuers;
         let chain =
@@ -491,7 +495,7 @@ mod tests {
     #[test]
     fn what_speaks_neither_tls_nor_http() {
         for (heard, found) in [
-            (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], Some(Spoken::Other)),
+            (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], Some(PeerProtocol::Other)),
             (b"\x16", None),
             (b"\x15\x03\x03", None),
             (b"", None),

@@ -59,7 +59,7 @@ pub(crate) struct Greeting(Arc<Mutex<Vec<u8>>>);
 /// What a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Spoken {
+pub enum PeerProtocol {
     /// HTTP/1.1 or older, in plaintext.
     Http1,
     /// HTTP/2 in plaintext, as gRPC does.
@@ -83,28 +83,30 @@ impl Greeting {
 
     /// What the bytes are, if there are any and they are not TLS; HTTP also where it says that TLS was
     /// expected.
-    pub(crate) fn plaintext(&self) -> Option<Spoken> {
+    pub(crate) fn plaintext(&self) -> Option<PeerProtocol> {
         match self.spoken() {
-            Some(Spoken::Tls) if lock(&self.0).starts_with(b"HTTP/") => Some(Spoken::Http1),
-            Some(Spoken::Tls) => None,
-            None if !self.is_empty() => Some(Spoken::Other),
+            Some(PeerProtocol::Tls) if lock(&self.0).starts_with(b"HTTP/") => {
+                Some(PeerProtocol::Http1)
+            }
+            Some(PeerProtocol::Tls) => None,
+            None if !self.is_empty() => Some(PeerProtocol::Other),
             spoken => spoken,
         }
     }
 
     /// What the bytes are, if they are something known.
-    pub(crate) fn spoken(&self) -> Option<Spoken> {
+    pub(crate) fn spoken(&self) -> Option<PeerProtocol> {
         match lock(&self.0).as_slice() {
             bytes @ [b'H', b'T', b'T', b'P', b'/', ..] => match is_page_of_tls(bytes) {
-                true => Some(Spoken::Tls),
-                false => Some(Spoken::Http1),
+                true => Some(PeerProtocol::Tls),
+                false => Some(PeerProtocol::Http1),
             },
             // Python's answers what it cannot parse so, as HTTP/0.9 did.
-            [b'<', ..] => Some(Spoken::Http1),
+            [b'<', ..] => Some(PeerProtocol::Http1),
             // RFC 8446, section 5.1: an alert or a handshake record, of which one byte may come first.
-            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),
+            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Some(PeerProtocol::Tls),
             // RFC 9113, section 4.1: a SETTINGS or GOAWAY frame on stream 0.
-            [0x00, _, _, 0x04 | 0x07, _, 0x00, 0x00, 0x00, 0x00, ..] => Some(Spoken::Http2),
+            [0x00, _, _, 0x04 | 0x07, _, 0x00, 0x00, 0x00, 0x00, ..] => Some(PeerProtocol::Http2),
             _ => None,
         }
     }

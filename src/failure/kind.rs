@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::AlertDescription;
 
 use super::fault::Fault;
-use crate::failure::Spoken;
+use crate::failure::PeerProtocol;
 use crate::tls::CertificateFacts;
 
 /// What kind of failure it was.
@@ -23,7 +23,7 @@ pub enum FailureKind {
     },
     /// Nothing listens at the address.
     #[non_exhaustive]
-    Refused {
+    ConnectionRefused {
         /// The system's word.
         source: Arc<io::Error>,
     },
@@ -85,7 +85,7 @@ pub enum FailureKind {
     #[non_exhaustive]
     NotTls {
         /// What it speaks, if it said anything.
-        found: Option<Spoken>,
+        found: Option<PeerProtocol>,
     },
     /// We spoke plaintext, and the server speaks TLS.
     NeedsTls,
@@ -107,7 +107,7 @@ pub enum FailureKind {
         /// What the server has against it.
         problem: ClientCertificateProblem,
         /// How the server said so.
-        said: Said,
+        said: RejectedVia,
         /// Whose certificates it says that it takes, as distinguished names. Many say nothing.
         acceptable_issuers: Vec<String>,
     },
@@ -132,7 +132,7 @@ pub enum FailureKind {
         status: u16,
     },
     /// We spoke OTLP/HTTP, and the server speaks gRPC.
-    OnlyGrpc,
+    ServerSpeaksGrpc,
     /// We spoke HTTP/2 in plaintext to a server that has never answered, and it closed the connection
     /// before its SETTINGS. Servers for TLS do so, grpc-go for one; it may have another reason.
     #[non_exhaustive]
@@ -241,7 +241,7 @@ pub enum FailureKind {
     },
     /// The answer does not say whether the export was accepted.
     #[non_exhaustive]
-    Answer {
+    InvalidResponse {
         /// What is wrong with it.
         reason: String,
     },
@@ -363,7 +363,7 @@ pub enum ServerCertificateProblem {
 /// How a server says that it has something against our certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Said {
+pub enum RejectedVia {
     /// By a TLS alert.
     Alert(AlertDescription),
     /// By HTTP: nginx answers with status 400 and a page.
@@ -402,7 +402,7 @@ impl FailureKind {
         use ServerCertificateProblem as Server;
         match self {
             Self::Resolve { .. } => "resolve",
-            Self::Refused { .. } => "connection_refused",
+            Self::ConnectionRefused { .. } => "connection_refused",
             Self::Unreachable { .. } => "unreachable",
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",
@@ -454,7 +454,7 @@ impl FailureKind {
             Self::Tls { .. } => "tls",
             Self::NoHttp2 { .. } => "no_http2",
             Self::NotGrpc { .. } => "not_grpc",
-            Self::OnlyGrpc => "only_grpc",
+            Self::ServerSpeaksGrpc => "only_grpc",
             Self::Closed { .. } => "closed",
             Self::Connection { .. } => "connection",
             Self::Silent { .. } => "silent",
@@ -475,7 +475,7 @@ impl FailureKind {
             Self::Rejected { .. } => "rejected",
             Self::Warning { .. } => "warning",
             Self::UnreadAnswer { .. } => "unread_answer",
-            Self::Answer { .. } => "answer",
+            Self::InvalidResponse { .. } => "answer",
             Self::HeaderProvider { .. } => "header_provider",
             Self::Runtime => "runtime",
             Self::Panicked => "panicked",
@@ -491,11 +491,11 @@ impl FailureKind {
             }
             Self::ServerCertificate(_)
             | Self::NotTls { found: Some(_) }
-            | Self::OnlyGrpc
-            | Self::Answer { .. } => Some(Side::Us),
+            | Self::ServerSpeaksGrpc
+            | Self::InvalidResponse { .. } => Some(Side::Us),
             Self::Tls { source: rustls::Error::AlertReceived(_) } => Some(Side::Server),
             Self::Tls { .. } => Some(Side::Us),
-            Self::Refused { .. }
+            Self::ConnectionRefused { .. }
             | Self::ProxyRefused { .. }
             | Self::NeedsTls
             | Self::ClientCertificate { .. }
@@ -506,8 +506,70 @@ impl FailureKind {
             | Self::Redirect { .. }
             | Self::Http { .. }
             | Self::Rejected { .. } => Some(Side::Server),
-            _ => None,
+            Self::Resolve { .. }
+            | Self::Unreachable { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::ProxyUnreachable { .. }
+            | Self::ProxyTimeout { .. }
+            | Self::HandshakeTimeout { .. }
+            | Self::Http2Timeout { .. }
+            | Self::NotTls { .. }
+            | Self::Closed { .. }
+            | Self::Connection { .. }
+            | Self::Silent { .. }
+            | Self::Deadline { .. }
+            | Self::Shutdown
+            | Self::OverRequestLimit { .. }
+            | Self::Warning { .. }
+            | Self::UnreadAnswer { .. }
+            | Self::HeaderProvider { .. }
+            | Self::Runtime
+            | Self::Panicked
+            | Self::Forked => None,
         }
+    }
+
+    /// Whether it was the time that ran out: of a step of connecting, of the answer, or of the export.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectTimeout { .. }
+                | Self::ProxyTimeout { .. }
+                | Self::HandshakeTimeout { .. }
+                | Self::Http2Timeout { .. }
+                | Self::Silent { .. }
+                | Self::Deadline { .. }
+        )
+    }
+
+    /// Whether there was no connection: no name, no address, no TCP, or no way through the proxy.
+    pub(super) fn is_connect(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::ConnectionRefused { .. }
+                | Self::Unreachable { .. }
+                | Self::Connect { .. }
+                | Self::ConnectTimeout { .. }
+                | Self::ProxyUnreachable { .. }
+                | Self::ProxyTimeout { .. }
+                | Self::ProxyRefused { .. }
+        )
+    }
+
+    /// Whether it was TLS: that one side has none, the handshake, or a certificate.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeTimeout { .. }
+                | Self::NotTls { .. }
+                | Self::NeedsTls
+                | Self::Incompatible { .. }
+                | Self::ServerCertificate(_)
+                | Self::ClientCertificate { .. }
+                | Self::Tls { .. }
+        )
     }
 
     /// Whether the collector accepted the export nonetheless.
@@ -526,7 +588,7 @@ impl FailureKind {
             | Self::Connection { .. } => Cure::Identity,
             Self::Tls { .. } => Cure::TrustAnchors,
             Self::Resolve { .. }
-            | Self::Refused { .. }
+            | Self::ConnectionRefused { .. }
             | Self::Unreachable { .. }
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
@@ -540,7 +602,7 @@ impl FailureKind {
             | Self::Incompatible { .. }
             | Self::NoHttp2 { .. }
             | Self::NotGrpc { .. }
-            | Self::OnlyGrpc
+            | Self::ServerSpeaksGrpc
             | Self::Closed { .. }
             | Self::Silent { .. }
             | Self::Http2 { .. }
@@ -554,7 +616,7 @@ impl FailureKind {
             | Self::Rejected { .. }
             | Self::Warning { .. }
             | Self::UnreadAnswer { .. }
-            | Self::Answer { .. }
+            | Self::InvalidResponse { .. }
             | Self::HeaderProvider { .. }
             | Self::Runtime
             | Self::Panicked
@@ -567,7 +629,7 @@ impl FailureKind {
         matches!(
             self,
             Self::Tls { source: rustls::Error::AlertReceived(_) }
-                | Self::ClientCertificate { said: Said::Alert(_), .. }
+                | Self::ClientCertificate { said: RejectedVia::Alert(_), .. }
         )
     }
 
@@ -581,7 +643,7 @@ impl FailureKind {
                 rustls::Error::AlertReceived(CloseNotify | InternalError | UserCanceled)
             ),
             // A server that is about to end closes connections as well.
-            Self::ClientCertificate { said, .. } => *said != Said::Nothing,
+            Self::ClientCertificate { said, .. } => *said != RejectedVia::Nothing,
             // Proxies answer so while they cannot reach the collector.
             Self::ProxyRefused { status, .. } => !matches!(status, None | Some(500..600)),
             Self::NotTls { found } => found.is_some(),
@@ -590,7 +652,7 @@ impl FailureKind {
                     .contains(&(*code).into())
             }
             Self::Resolve { .. }
-            | Self::Refused { .. }
+            | Self::ConnectionRefused { .. }
             | Self::Unreachable { .. }
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
@@ -601,14 +663,34 @@ impl FailureKind {
             | Self::Connection { .. }
             | Self::Silent { .. }
             | Self::HeaderProvider { .. } => false,
-            _ => true,
+            Self::NeedsTls
+            | Self::Incompatible { .. }
+            | Self::ServerCertificate(_)
+            | Self::NoHttp2 { .. }
+            | Self::NotGrpc { .. }
+            | Self::ServerSpeaksGrpc
+            | Self::Closed { .. }
+            | Self::Deadline { .. }
+            | Self::Shutdown
+            | Self::TooLarge { .. }
+            | Self::OverRequestLimit { .. }
+            | Self::Grpc { .. }
+            | Self::Http { .. }
+            | Self::Redirect { .. }
+            | Self::Rejected { .. }
+            | Self::Warning { .. }
+            | Self::UnreadAnswer { .. }
+            | Self::InvalidResponse { .. }
+            | Self::Runtime
+            | Self::Panicked
+            | Self::Forked => true,
         }
     }
 
     pub(super) fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Resolve { source }
-            | Self::Refused { source }
+            | Self::ConnectionRefused { source }
             | Self::Unreachable { source }
             | Self::Connect { source }
             | Self::ProxyUnreachable { source, .. } => Some(source),
@@ -617,7 +699,33 @@ impl FailureKind {
             Self::Closed { source }
             | Self::Connection { source, .. }
             | Self::HeaderProvider { source } => Some(source),
-            _ => None,
+            Self::ConnectTimeout { .. }
+            | Self::ProxyTimeout { .. }
+            | Self::ProxyRefused { .. }
+            | Self::HandshakeTimeout { .. }
+            | Self::Http2Timeout { .. }
+            | Self::NotTls { .. }
+            | Self::NeedsTls
+            | Self::ClientCertificate { .. }
+            | Self::NoHttp2 { .. }
+            | Self::NotGrpc { .. }
+            | Self::ServerSpeaksGrpc
+            | Self::Silent { .. }
+            | Self::Http2 { .. }
+            | Self::Deadline { .. }
+            | Self::Shutdown
+            | Self::TooLarge { .. }
+            | Self::OverRequestLimit { .. }
+            | Self::Grpc { .. }
+            | Self::Http { .. }
+            | Self::Redirect { .. }
+            | Self::Rejected { .. }
+            | Self::Warning { .. }
+            | Self::UnreadAnswer { .. }
+            | Self::InvalidResponse { .. }
+            | Self::Runtime
+            | Self::Panicked
+            | Self::Forked => None,
         }
     }
 }

@@ -17,9 +17,9 @@ use crate::tls::Snapshot;
 pub(crate) use evidence::{Evidence, Greeting, Session, Stage};
 pub(crate) use kind::Cure;
 
-pub use evidence::Spoken;
+pub use evidence::PeerProtocol;
 pub use kind::{
-    ClientCertificateProblem, FailureKind, Incompatibility, Said, ServerCertificate,
+    ClientCertificateProblem, FailureKind, Incompatibility, RejectedVia, ServerCertificate,
     ServerCertificateProblem, Side,
 };
 
@@ -78,6 +78,21 @@ impl Failure {
     /// What went wrong.
     pub fn kind(&self) -> &FailureKind {
         &self.0.kind
+    }
+
+    /// Whether time ran out: while connecting, for the answer, or for the export as a whole.
+    pub fn is_timeout(&self) -> bool {
+        self.kind().is_timeout()
+    }
+
+    /// Whether there was no connection to speak TLS on: no name, no address, no TCP, or no way through the proxy.
+    pub fn is_connect(&self) -> bool {
+        self.kind().is_connect()
+    }
+
+    /// Whether TLS failed: one side has none, the handshake, or a certificate, whichever side refused it.
+    pub fn is_tls(&self) -> bool {
+        self.kind().is_tls()
     }
 
     /// The first line: signal, endpoint and cause.

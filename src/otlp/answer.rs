@@ -117,7 +117,7 @@ pub(crate) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
 /// An answer that says of the batch neither that it was taken nor that it was refused. It would be the same
 /// after another attempt, which would send twice what may have been taken.
 pub(super) fn unreadable(reason: impl Into<String>) -> Verdict {
-    Verdict::Refused(Refusal::permanent(FailureKind::Answer { reason: reason.into() }))
+    Verdict::Refused(Refusal::permanent(FailureKind::InvalidResponse { reason: reason.into() }))
 }
 
 pub(super) fn too_long(request: &RequestFacts<'_>) -> Verdict {

@@ -62,7 +62,9 @@ fn text(kind: FailureKind) -> Option<String> {
         | FailureKind::Http { message, .. }
         | FailureKind::Rejected { message, .. }
         | FailureKind::Warning { message } => Some(message),
-        FailureKind::UnreadAnswer { reason } | FailureKind::Answer { reason } => Some(reason),
+        FailureKind::UnreadAnswer { reason } | FailureKind::InvalidResponse { reason } => {
+            Some(reason)
+        }
         _ => None,
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn request(payload: &Payload) -> Request<Bytes> {
 pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     let status = answer.status;
     if speaks_grpc(answer) {
-        return Verdict::Refused(Refusal::permanent(FailureKind::OnlyGrpc));
+        return Verdict::Refused(Refusal::permanent(FailureKind::ServerSpeaksGrpc));
     }
     if status.is_success() {
         return accepted(answer, request);

@@ -16,7 +16,7 @@ use super::certificate::CertificateFacts;
 use super::details::CertificateDetails;
 use super::public_key::is_same;
 use crate::config::Origin;
-use crate::error::{CredentialProblem, Error, KeyMismatch, Place};
+use crate::error::{CredentialLocation, CredentialProblem, Error, KeyMismatch};
 use crate::text::utc;
 
 /// Whom to trust, and who we are: what a [`CredentialSource`](crate::CredentialSource) gives.
@@ -48,9 +48,9 @@ pub(super) enum Key {
 /// Where each part came from, for messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Origins {
-    pub(crate) ca: (Origin, Place),
-    pub(crate) certificate: (Origin, Place),
-    pub(crate) key: (Origin, Place),
+    pub(crate) ca: (Origin, CredentialLocation),
+    pub(crate) certificate: (Origin, CredentialLocation),
+    pub(crate) key: (Origin, CredentialLocation),
 }
 
 /// The labels of what else each file holds, which is not used.
@@ -63,7 +63,7 @@ pub(crate) struct Beside {
 
 impl Default for Origins {
     fn default() -> Self {
-        let source = (Origin::Builder("with_credential_source"), Place::Source);
+        let source = (Origin::Builder("with_credential_source"), CredentialLocation::Source);
         Self { ca: source.clone(), certificate: source.clone(), key: source }
     }
 }
@@ -311,12 +311,12 @@ fn out_of_time(facts: &CertificateFacts) -> Option<CredentialProblem> {
     }
 }
 
-fn problem((origin, place): &(Origin, Place), problem: CredentialProblem) -> Error {
+fn problem((origin, place): &(Origin, CredentialLocation), problem: CredentialProblem) -> Error {
     Error::Credential { origin: origin.clone(), place: place.clone(), problem }
 }
 
 fn invalid_certificate(
-    origin: &(Origin, Place),
+    origin: &(Origin, CredentialLocation),
     index: usize,
     source: Box<dyn std::error::Error + Send + Sync>,
 ) -> Error {

@@ -33,4 +33,4 @@ pub(crate) use x509::SignedCertificate;
 pub use certificate::CertificateFacts;
 pub use credentials::Credentials;
 pub use source::CredentialSource;
-pub use status::{CredentialStatus, Refusal};
+pub use status::{CredentialStatus, RejectedCredentials};

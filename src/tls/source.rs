@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::credentials::{Credentials, Identity, Key, Origins};
 use super::pem::{Wanted, certificates, private_key};
 use crate::config::{Origin, Pem, Sourced, TlsSettings};
-use crate::error::{Error, Place};
+use crate::error::{CredentialLocation, Error};
 
 /// Gives the credentials of this moment, from wherever they are kept: Vault, a SPIFFE agent, an HSM.
 ///
@@ -118,7 +118,7 @@ impl Files {
     }
 }
 
-fn located(pem: &Sourced<Pem>) -> (Origin, Place) {
+fn located(pem: &Sourced<Pem>) -> (Origin, CredentialLocation) {
     (pem.origin.clone(), pem.value.place())
 }
 

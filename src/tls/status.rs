@@ -30,7 +30,7 @@ pub struct CredentialStatus {
     /// Whether TLS is in FIPS mode.
     pub fips: bool,
     /// Why the newest credentials there are do not replace these; `None` if there are no newer ones.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<RejectedCredentials>,
     /// How many different replacements were refused since the exporters were built.
     pub refusals: u64,
 }
@@ -39,7 +39,7 @@ pub struct CredentialStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Refusal {
+pub struct RejectedCredentials {
     /// When it was first seen.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
     pub at: SystemTime,

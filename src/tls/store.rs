@@ -21,7 +21,7 @@ use super::expiry::Expiry;
 use super::notes::{Handshake, Notes};
 use super::platform;
 use super::source::Files;
-use super::status::{CredentialStatus, Refusal};
+use super::status::{CredentialStatus, RejectedCredentials};
 use super::verifier::ServerVerifier;
 use crate::config::{Settings, TlsSettings, TlsVersion, Variable};
 use crate::error::{Error, located};
@@ -71,7 +71,7 @@ struct State {
     loaded: SystemTime,
     looked: Instant,
     /// Why the newest there are do not replace the current ones.
-    refusal: Option<Refusal>,
+    refusal: Option<RejectedCredentials>,
     /// How many different ones there were.
     refusals: u64,
     /// The server's leaf, of the last handshake that showed one.
@@ -398,7 +398,8 @@ impl State {
             return None;
         }
         self.refusals += u64::from(reason.is_some());
-        self.refusal = reason.clone().map(|reason| Refusal { at: SystemTime::now(), reason });
+        self.refusal =
+            reason.clone().map(|reason| RejectedCredentials { at: SystemTime::now(), reason });
         reason
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _};
 use opentelemetry_sdk::trace::SpanExporter as _;
 use otlp_mtls::testing::{Collector, Fixture, Pki, Reply};
-use otlp_mtls::{Compression, Exporters, ExportersBuilder, Pem, Protocol, Retry, Signal};
+use otlp_mtls::{Compression, Exporters, ExportersBuilder, Pem, Protocol, RetryPolicy, Signal};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -215,7 +215,7 @@ fn the_status_outlives_the_body_over_http1() {
         });
         // With retries: one request says that there was none.
         let exporters = to(&server, Protocol::HttpProtobuf)
-            .with_retry(Retry::default().with_initial_backoff(Duration::from_millis(1)))
+            .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)))
             .with_timeout(Duration::from_secs(2))
             .build()
             .unwrap();
@@ -245,7 +245,7 @@ fn the_status_outlives_the_body_over_http2() {
         let exporters = to(&server, Protocol::HttpProtobuf)
             .with_endpoint(server.tls_endpoint())
             .with_ca_certificate(Pem::bytes(pki.ca_pem()))
-            .with_retry(Retry::default().with_initial_backoff(Duration::from_millis(1)))
+            .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)))
             .build()
             .unwrap();
         let exporter = Exporter::new(&exporters, Signal::Traces);
@@ -273,7 +273,7 @@ fn a_call_that_breaks_off_before_its_status_is_tried_again() {
         ],
         _ => vec![grpc_accept(request.stream)],
     });
-    let retry = Retry::default().with_initial_backoff(Duration::from_millis(1));
+    let retry = RetryPolicy::default().with_initial_backoff(Duration::from_millis(1));
     let exporters = to(&server, Protocol::Grpc).with_retry(retry).build().unwrap();
     export(&exporters, Signal::Traces).unwrap();
     assert_eq!(server.requests(), 2);

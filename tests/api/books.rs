@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point;
 use otlp_mtls::testing::{Collector, Fixture, Pki, Reply};
-use otlp_mtls::{Pem, Protocol, Retry, Signal, Telemetry};
+use otlp_mtls::{Pem, Protocol, RetryPolicy, Signal, Telemetry};
 
 use crate::support::{
     PROTOCOLS, SOON, TRANSPORTS, alone, builder, export, mtls_builder, mtls_collector, once,
@@ -296,7 +296,7 @@ fn handshakes_that_fail_are_counted_by_what_they_failed_of() {
         .with_signal(Signal::Metrics, |all| {
             all.with_endpoint(format!("{}/v1/metrics", metrics.endpoint()))
         })
-        .with_retry(Retry::disabled())
+        .with_retry(RetryPolicy::disabled())
         .with_failure_handler(|_| {})
         .build()
         .unwrap()

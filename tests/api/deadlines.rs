@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use otlp_mtls::testing::{Accept, Reply};
-use otlp_mtls::{Protocol, Retry, Signal};
+use otlp_mtls::{Protocol, RetryPolicy, Signal};
 
 use crate::proxy::Proxy;
 use crate::support::{
@@ -190,7 +190,7 @@ fn a_timeout_after_a_refusal_keeps_the_connection() {
         });
         let exporters = mtls_builder(&pki, &collector, protocol)
             .with_timeout(Duration::from_secs(2))
-            .with_retry(Retry::default().with_initial_backoff(Duration::from_millis(1)))
+            .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)))
             .build()
             .unwrap();
         let exporter = Exporter::new(&exporters, Signal::Traces);

@@ -9,7 +9,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
 use otlp_mtls::testing::Reply;
-use otlp_mtls::{Error, Protocol, Retry, ShutdownLoss, Signal, Telemetry};
+use otlp_mtls::{Error, Protocol, RetryPolicy, ShutdownLoss, Signal, Telemetry};
 
 use crate::support::{
     NOBODY, PROTOCOLS, SOON, TRANSPORTS, alone, builder, items, lost_items, mtls_builder,
@@ -316,7 +316,7 @@ fn a_collector_that_is_known_to_be_out_of_reach_is_not_waited_for() {
             .with_endpoint(format!("http://127.0.0.1:{NOBODY}"))
             .with_protocol(protocol)
             .with_timeout(Duration::ZERO)
-            .with_retry(Retry::default().with_initial_backoff(HOUR).with_max_backoff(HOUR))
+            .with_retry(RetryPolicy::default().with_initial_backoff(HOUR).with_max_backoff(HOUR))
             .build()
             .unwrap();
         let telemetry = exporters.install().unwrap();

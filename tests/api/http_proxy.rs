@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use otlp_mtls::{Error, Pem, Protocol, Retry, Signal, Topic};
+use otlp_mtls::{Error, Pem, Protocol, RetryPolicy, Signal, Topic};
 
 use crate::support::{
     SOON, TRANSPORTS, export, last_failure, mtls_collector, plaintext_collector, with_vars,
@@ -127,7 +127,7 @@ fn one_that_says_nothing_costs_the_connect_timeout() {
     .with_ca_certificate(Pem::bytes(otlp_mtls::testing::Pki::new().ca_pem()))
     .with_connect_timeout(Duration::from_millis(300))
     .with_timeout(SOON)
-    .with_retry(Retry::disabled())
+    .with_retry(RetryPolicy::disabled())
     .with_failure_handler(|_| {})
     .build()
     .unwrap();

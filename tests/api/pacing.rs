@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use futures_executor::block_on;
 use otlp_mtls::testing::{Fixture, Pki, Reply};
 use otlp_mtls::{
-    CredentialSource, Credentials, ExportStatus, Exporters, ExportersBuilder, Pem, Protocol, Retry,
-    Signal,
+    CredentialSource, Credentials, ExportStatus, Exporters, ExportersBuilder, Pem, Protocol,
+    RetryPolicy, Signal,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -207,7 +207,7 @@ fn grpc(server: &Resetting) -> ExportersBuilder {
 fn a_stream_that_is_refused_is_sent_again_on_the_same_connection() {
     let server = Resetting::start(h2::Reason::REFUSED_STREAM, false, None);
     let retry =
-        Retry::default().with_max_attempts(4).with_initial_backoff(Duration::from_millis(20));
+        RetryPolicy::default().with_max_attempts(4).with_initial_backoff(Duration::from_millis(20));
     let (exporters, exporter) = traces(grpc(&server).with_retry(retry));
     let error = block_on(exporter.export()).unwrap_err().to_string();
     assert_eq!(server.counts(), (1, 4));

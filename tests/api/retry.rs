@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
-use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal};
+use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy, Signal};
 use rustls::version::{TLS12, TLS13};
 
 use crate::scripted::{Scripted, Step, response};
@@ -13,8 +13,8 @@ use crate::support::{
     plaintext_builder, plaintext_collector,
 };
 
-fn eager() -> Retry {
-    Retry::default().with_initial_backoff(Duration::from_millis(1))
+fn eager() -> RetryPolicy {
+    RetryPolicy::default().with_initial_backoff(Duration::from_millis(1))
 }
 
 /// A collector's first answer; all later ones accept.
@@ -164,7 +164,7 @@ fn a_wait_that_would_outlast_the_timeout_is_not_begun() {
 #[test]
 fn attempts_end() {
     for (attempts, retry) in [
-        (1, Retry::disabled()),
+        (1, RetryPolicy::disabled()),
         (3, eager().with_max_attempts(3)),
         (5, eager()),
         // Zero counts as one.

@@ -23,7 +23,7 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Exporters, Pem, Protocol, Retry, Signal};
+use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy, Signal};
 use tempfile::TempDir;
 
 use super::support::TRANSPORTS;
@@ -87,7 +87,7 @@ fn soak(protocol: Protocol, rotations: usize) -> Result<Verdict, Box<dyn Error>>
         .with_ca_certificate(Pem::bytes(pki.ca_pem()))
         .with_client_identity(Pem::file(volume.path("tls.crt")), Pem::file(volume.path("tls.key")))
         .with_reload_interval(Duration::ZERO)
-        .with_retry(Retry::disabled())
+        .with_retry(RetryPolicy::disabled())
         .with_temporality(Temporality::Delta)
         .build()?;
     let credentials = || exporters.status().credentials.remove(0);

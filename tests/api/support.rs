@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
-use otlp_mtls::{Exporters, ExportersBuilder, Failure, Pem, Protocol, Retry, ShutdownLoss, Signal};
+use otlp_mtls::{
+    Exporters, ExportersBuilder, Failure, Pem, Protocol, RetryPolicy, ShutdownLoss, Signal,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -112,7 +114,7 @@ pub(crate) fn plaintext_builder(collector: &Collector, protocol: Protocol) -> Ex
 
 /// Without this, a failing export is tried again until its timeout.
 pub(crate) fn once(builder: ExportersBuilder) -> ExportersBuilder {
-    builder.with_retry(Retry::disabled())
+    builder.with_retry(RetryPolicy::disabled())
 }
 
 /// Exports one item of a signal and waits for the result, on the caller's thread.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry_sdk::metrics::Temporality;
-use otlp_mtls::{Compression, Exporters, ExportersBuilder, Pem, Protocol, Retry, Signal};
+use otlp_mtls::{Compression, Exporters, ExportersBuilder, Pem, Protocol, RetryPolicy, Signal};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ impl Input {
             // Most failures are expected: keep them off standard error.
             .with_failure_handler(|_| {});
         if let Some(Backoff { max, initial_ms, max_ms }) = &self.retry {
-            let mut retry = Retry::default();
+            let mut retry = RetryPolicy::default();
             if let Some(max) = max {
                 retry = retry.with_max_attempts(*max);
             }

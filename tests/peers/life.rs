@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter as _,
 };
 use otlp_mtls::testing::{Collector, Fixture};
-use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol, Retry, SpanExporter};
+use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol, RetryPolicy, SpanExporter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -85,7 +85,7 @@ fn exporter(builder: ExportersBuilder) -> SpanExporter {
 /// Three seconds before the second attempt.
 fn patient(builder: ExportersBuilder) -> ExportersBuilder {
     let wait = Duration::from_secs(3);
-    builder.with_retry(Retry::default().with_initial_backoff(wait).with_max_backoff(wait))
+    builder.with_retry(RetryPolicy::default().with_initial_backoff(wait).with_max_backoff(wait))
 }
 
 fn export(exporter: &SpanExporter) -> Result<(), String> {
@@ -178,7 +178,7 @@ fn header_provider(protocol: Protocol) -> Value {
 
 fn header_provider_fails(protocol: Protocol) -> Value {
     let server = start(protocol, &json!([]));
-    let builder = builder_for(&server, protocol).with_retry(Retry::disabled());
+    let builder = builder_for(&server, protocol).with_retry(RetryPolicy::disabled());
     let exporter =
         exporter(builder.with_header_provider(|_| Err("metadata provider error".into())));
     let result = export(&exporter);

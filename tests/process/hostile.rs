@@ -9,7 +9,7 @@ use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use otlp_mtls::testing::{Collector, Reply};
-use otlp_mtls::{Compression, Exporters, ExportersBuilder, Protocol, Retry};
+use otlp_mtls::{Compression, Exporters, ExportersBuilder, Protocol, RetryPolicy};
 
 use crate::{SOON, in_a_process};
 
@@ -70,7 +70,7 @@ fn nothing_of_it_is_on_the_wire() {
                 let exporters = configure(Exporters::builder(), collector.endpoint())
                     .with_protocol(protocol)
                     .with_compression(compression)
-                    .with_retry(Retry::disabled())
+                    .with_retry(RetryPolicy::disabled())
                     .build()
                     .unwrap();
                 let telemetry = exporters.install().unwrap();

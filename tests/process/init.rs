@@ -211,7 +211,7 @@ fn the_first_failure_of_each_kind_is_on_standard_error_where_nobody_subscribes()
                 let subscriber = tracing_subscriber::registry();
                 tracing::subscriber::set_global_default(subscriber).unwrap();
             }
-            let exporters = Exporters::builder().with_retry(otlp_mtls::Retry::disabled());
+            let exporters = Exporters::builder().with_retry(otlp_mtls::RetryPolicy::disabled());
             let telemetry = exporters.build().unwrap().install().unwrap();
             let tracer = telemetry.tracer_provider().unwrap();
             for _ in 0..3 {

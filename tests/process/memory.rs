@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_executor::block_on;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::trace::SpanExporter as _;
-use otlp_mtls::{Exporters, ExportersBuilder, Protocol, Retry};
+use otlp_mtls::{Exporters, ExportersBuilder, Protocol, RetryPolicy};
 
 use crate::exporter::span;
 use crate::in_a_process;
@@ -36,7 +36,7 @@ fn to(server: &Scripted, protocol: Protocol) -> ExportersBuilder {
     Exporters::builder()
         .with_endpoint(server.endpoint())
         .with_protocol(protocol)
-        .with_retry(Retry::disabled())
+        .with_retry(RetryPolicy::disabled())
         .with_failure_handler(|_| {})
 }
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_executor::block_on;
 use opentelemetry_sdk::trace::SpanExporter;
 use otlp_mtls::testing::{Collector, Reply};
-use otlp_mtls::{Exporters, Pem, Protocol, Retry};
+use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
@@ -168,7 +168,7 @@ fn shown(variable: &str, value: &str, host: &str) -> String {
     let is_tls = ["CERTIFICATE", "CLIENT_KEY"].iter().any(|end| variable.ends_with(end));
     let builder = Exporters::builder()
         .with_env(lookup)
-        .with_retry(Retry::disabled())
+        .with_retry(RetryPolicy::disabled())
         .with_connect_timeout(Duration::from_secs(1))
         .with_timeout(Duration::from_secs(1))
         .with_failure_handler(|_| {});

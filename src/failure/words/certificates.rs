@@ -6,10 +6,12 @@ use rustls::{CertificateError, OtherError};
 use super::faults::name_type;
 use super::{CONFIGURATION, Context, Words, alert_words, short};
 use crate::config::{Origin, Variable};
-use crate::error::{Place, located};
+use crate::error::{CredentialLocation, located};
 use crate::failure::classify::is_acceptable;
 use crate::failure::fault::Fault;
-use crate::failure::{ClientCertificateProblem, Said, ServerCertificate, ServerCertificateProblem};
+use crate::failure::{
+    ClientCertificateProblem, RejectedVia, ServerCertificate, ServerCertificateProblem,
+};
 use crate::text::{list, named, printable, utc};
 use crate::tls::{CertificateFacts, Snapshot, Validated};
 
@@ -238,7 +240,7 @@ impl Context<'_> {
     pub(super) fn client_certificate(
         &self,
         problem: ClientCertificateProblem,
-        said: Said,
+        said: RejectedVia,
         acceptable_issuers: &[String],
     ) -> Words {
         use ClientCertificateProblem as Problem;
@@ -248,7 +250,7 @@ impl Context<'_> {
         let is_acceptable = is_acceptable(chain, acceptable_issuers);
         let accepted = list(acceptable_issuers);
         let cause = match problem {
-            Problem::Required if said == Said::Nothing => {
+            Problem::Required if said == RejectedVia::Nothing => {
                 "it closed the connection after it asked for a client certificate, and we have none"
                     .to_owned()
             }
@@ -275,9 +277,9 @@ impl Context<'_> {
                 leaf.map(|leaf| list(&leaf.usages)).unwrap_or_default()
             ),
             Problem::Unsupported => "it does not take our kind of client certificate".to_owned(),
-            Problem::Unexplained if said == Said::Nothing => {
-                "the server closed the connection without a word after it asked for our client \
-                 certificate: it may not accept it, or have another reason"
+            Problem::Unexplained if said == RejectedVia::Nothing => {
+                "the server asked for a client certificate and then closed the connection without an \
+                 alert; it may have rejected ours"
                     .to_owned()
             }
             Problem::Unexplained => "it does not accept our client certificate".to_owned(),
@@ -323,7 +325,7 @@ impl Context<'_> {
             Problem::WrongUsage => {
                 format!("issue it with extendedKeyUsage=clientAuth, and put it into {ours}")
             }
-            Problem::Unexplained if said == Said::Nothing => {
+            Problem::Unexplained if said == RejectedVia::Nothing => {
                 "see the server's log for the reason, and whether one of its client CAs \
                  (`client_ca_file` of the Collector) has issued ours"
                     .to_owned()
@@ -338,14 +340,14 @@ impl Context<'_> {
             _ => format!("{remedy}; it has to be issued by one of those CAs"),
         };
         let how = match said {
-            Said::Alert(alert) => alert_words(Some(alert)),
-            Said::Page => " (by an HTTP page)".to_owned(),
-            Said::Nothing => " (without a TLS alert)".to_owned(),
+            RejectedVia::Alert(alert) => alert_words(Some(alert)),
+            RejectedVia::Page => " (by an HTTP page)".to_owned(),
+            RejectedVia::Nothing => " (without a TLS alert)".to_owned(),
         };
         let cause = match (problem, said) {
-            (Problem::Unexplained, Said::Nothing) => cause,
-            (Problem::UnknownIssuer, Said::Nothing) => {
-                format!("the server closed the connection without a word: {cause}")
+            (Problem::Unexplained, RejectedVia::Nothing) => cause,
+            (Problem::UnknownIssuer, RejectedVia::Nothing) => {
+                format!("the server closed the connection without an alert: {cause}")
             }
             _ => format!("the server refused us: {cause}{how}"),
         };
@@ -391,7 +393,7 @@ impl Context<'_> {
     }
 
     /// What names a part of the credentials, or could, and the file.
-    fn place(&self, variable: Variable, named: Option<&(Origin, Place)>) -> String {
+    fn place(&self, variable: Variable, named: Option<&(Origin, CredentialLocation)>) -> String {
         match (self.brought_along(), named) {
             (Some(brought_along), _) => brought_along.to_owned(),
             (None, Some(named)) => located(named),
@@ -437,7 +439,9 @@ impl Context<'_> {
     /// Files are looked at again.
     fn taken_up(&self) -> &'static str {
         match self.validated().map(|validated| &validated.origins().certificate.1) {
-            Some(Place::File(_) | Place::Source) => "; the next export takes it up",
+            Some(CredentialLocation::File(_) | CredentialLocation::Source) => {
+                "; the next export takes it up"
+            }
             _ => "",
         }
     }

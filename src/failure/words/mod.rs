@@ -10,7 +10,7 @@ use rustls::AlertDescription;
 
 use super::kind::{FailureKind, Incompatibility, Side};
 use crate::config::{Origin, Settings, Variable};
-use crate::failure::Spoken;
+use crate::failure::PeerProtocol;
 use crate::text::printable;
 use crate::tls::Snapshot;
 
@@ -71,7 +71,9 @@ impl<'a> Context<'a> {
             FailureKind::Resolve { source } => {
                 format!("the host name `{}` cannot be resolved: {source}", endpoint.host)
             }
-            FailureKind::Refused { .. } => "nothing listens there: connection refused".to_owned(),
+            FailureKind::ConnectionRefused { .. } => {
+                "nothing listens there: connection refused".to_owned()
+            }
             FailureKind::Unreachable { source } => {
                 format!("there is no route to the host: {source}")
             }
@@ -107,19 +109,19 @@ impl<'a> Context<'a> {
                     "TLS was agreed on, but the server did not begin HTTP/2 within {after:?}{whose}"
                 )
             }
-            FailureKind::NotTls { found: Some(Spoken::Http1) } => {
+            FailureKind::NotTls { found: Some(PeerProtocol::Http1) } => {
                 "we refused the server: it speaks plaintext HTTP, not TLS".to_owned()
             }
-            FailureKind::NotTls { found: Some(Spoken::Other) } => {
+            FailureKind::NotTls { found: Some(PeerProtocol::Other) } => {
                 "we refused the server: it speaks neither TLS nor HTTP".to_owned()
             }
             FailureKind::NotTls { found: Some(_) } => {
                 "we refused the server: it speaks plaintext HTTP/2, as gRPC does, not TLS"
                     .to_owned()
             }
-            FailureKind::NotTls { found: None } => "the server closed the connection in answer to \
-                 the first message of TLS, without a word"
-                .to_owned(),
+            FailureKind::NotTls { found: None } => {
+                "the server closed the connection when the TLS handshake began".to_owned()
+            }
             FailureKind::NeedsTls => {
                 "the server refused us: it speaks TLS, and we spoke plaintext".to_owned()
             }
@@ -141,7 +143,9 @@ impl<'a> Context<'a> {
             FailureKind::NotGrpc { status } => format!(
                 "the server refused us: it does not speak gRPC, and answered with HTTP status {status}"
             ),
-            FailureKind::OnlyGrpc => "we refused the server: it speaks gRPC, not HTTP".to_owned(),
+            FailureKind::ServerSpeaksGrpc => {
+                "we refused the server: it speaks gRPC, not HTTP".to_owned()
+            }
             FailureKind::Closed { .. } => {
                 "the server closed the connection before it said anything".to_owned()
             }
@@ -197,7 +201,7 @@ impl<'a> Context<'a> {
             FailureKind::UnreadAnswer { reason } => {
                 format!("the collector accepted the batch, but its answer {reason}")
             }
-            FailureKind::Answer { reason } => format!("the collector's answer {reason}"),
+            FailureKind::InvalidResponse { reason } => format!("the collector's answer {reason}"),
             FailureKind::HeaderProvider { source } => {
                 format!("the header provider failed: {}", printable(&source.to_string()))
             }

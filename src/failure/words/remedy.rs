@@ -8,7 +8,7 @@ use rustls::AlertDescription;
 use super::{Context, is_forbidden};
 use crate::config::{Origin, Variable};
 use crate::failure::FailureKind;
-use crate::failure::Spoken;
+use crate::failure::PeerProtocol;
 use crate::text::named;
 
 /// [RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7).
@@ -80,7 +80,7 @@ impl Context<'_> {
                 "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the \
                  name servers"
             ),
-            FailureKind::Refused { .. } => {
+            FailureKind::ConnectionRefused { .. } => {
                 format!("start the collector, or correct host and port in {endpoint} ({PORTS})")
             }
             FailureKind::Unreachable { .. }
@@ -123,7 +123,7 @@ impl Context<'_> {
                 "see that the port in {endpoint} is one for TLS, and that what balances load there \
                  has a collector behind it"
             ),
-            FailureKind::NotTls { found: Some(Spoken::Other) } => {
+            FailureKind::NotTls { found: Some(PeerProtocol::Other) } => {
                 format!("correct host and port in {endpoint} ({PORTS}): no collector listens there")
             }
             FailureKind::NotTls { .. } => format!(
@@ -157,7 +157,7 @@ impl Context<'_> {
             FailureKind::NotGrpc { .. } => format!(
                 "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf"
             ),
-            FailureKind::OnlyGrpc => {
+            FailureKind::ServerSpeaksGrpc => {
                 format!("correct the port in {endpoint} ({PORTS}), or set {protocol} to grpc")
             }
             FailureKind::Closed { .. } => format!(
@@ -270,7 +270,7 @@ impl Context<'_> {
             {
                 "see the collector's log for the reason".to_owned()
             }
-            FailureKind::Answer { .. } | FailureKind::UnreadAnswer { .. } => {
+            FailureKind::InvalidResponse { .. } | FailureKind::UnreadAnswer { .. } => {
                 format!("see what listens at {endpoint}")
             }
             FailureKind::Panicked => {
@@ -299,7 +299,7 @@ impl Context<'_> {
             | FailureKind::Grpc { code: "UNIMPLEMENTED" | "INTERNAL" | "UNKNOWN", .. }
             | FailureKind::Http { status: 400 | 404..=428 | 500..=599, .. }
             | FailureKind::Redirect { .. }
-            | FailureKind::Answer { .. } => {
+            | FailureKind::InvalidResponse { .. } => {
                 let protocol = self.named(&self.settings.protocol.origin, Variable::Protocol);
                 format!(
                     "port {port} is usually {other}: if it is, set {protocol} to {value}, or use port {own}"

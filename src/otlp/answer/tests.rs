@@ -70,7 +70,7 @@ fn judged(protocol: Protocol, answer: &Answer, sent: &HeaderMap, limit: usize) -
         Verdict::Unanswered => "unanswered".to_owned(),
         Verdict::Refused(Refusal { kind, again }) => {
             let words = match kind {
-                FailureKind::Answer { reason } => reason,
+                FailureKind::InvalidResponse { reason } => reason,
                 FailureKind::Http { status, message } => format!("{status} {message}"),
                 FailureKind::Grpc { code, message, .. } => format!("{code} {message}"),
                 kind => kind.name().to_owned(),

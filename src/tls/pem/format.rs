@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Wanted;
 use super::scan::{Section, contains};
-use crate::error::{CredentialProblem, Format, PemProblem, Place};
+use crate::error::{CredentialLocation, CredentialProblem, Format, PemProblem};
 use crate::secrets::{BASE64, BEGIN};
 use crate::tls::x509::ToBeSigned;
 
@@ -21,14 +21,14 @@ const PKCS12_ENCRYPTION: &[u8] = b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01"
 pub(super) fn other_format(
     content: &[u8],
     wanted: Wanted,
-    place: &Place,
+    place: &CredentialLocation,
 ) -> Option<CredentialProblem> {
     let (format, command) =
         binary(content, wanted, place).or_else(|| base64(content, wanted, place))?;
     Some(CredentialProblem::OtherFormat { format, command })
 }
 
-fn binary(content: &[u8], wanted: Wanted, place: &Place) -> Option<(Format, String)> {
+fn binary(content: &[u8], wanted: Wanted, place: &CredentialLocation) -> Option<(Format, String)> {
     let (file, out) = (place.argument(""), place.argument(".pem"));
     // An archive has both.
     let part = match wanted {
@@ -57,7 +57,7 @@ fn binary(content: &[u8], wanted: Wanted, place: &Place) -> Option<(Format, Stri
     Some((Format::Der, format!("openssl {command} -inform DER -in {file} -out {out}")))
 }
 
-fn base64(content: &[u8], wanted: Wanted, place: &Place) -> Option<(Format, String)> {
+fn base64(content: &[u8], wanted: Wanted, place: &CredentialLocation) -> Option<(Format, String)> {
     let mut packed = Zeroizing::new(Vec::with_capacity(content.len()));
     packed.extend(content.iter().filter(|byte| !byte.is_ascii_whitespace()));
     let decoded = Zeroizing::new(BASE64.decode(packed.as_slice()).ok()?);
@@ -114,7 +114,10 @@ fn pkcs12(content: &[u8], wanted: Wanted, file: &str, out: &str) -> String {
 }
 
 /// A section that only a command can turn into certificates.
-pub(super) fn convertible(section: &Section, place: &Place) -> Option<CredentialProblem> {
+pub(super) fn convertible(
+    section: &Section,
+    place: &CredentialLocation,
+) -> Option<CredentialProblem> {
     let label = section.label.clone();
     let (file, out) = (place.argument(""), place.argument(".pem"));
     let problem = match &*section.label {
@@ -133,19 +136,19 @@ pub(super) fn convertible(section: &Section, place: &Place) -> Option<Credential
     Some(CredentialProblem::InvalidPem { line: section.line, problem })
 }
 
-pub(super) fn openssh(section: &Section, place: &Place) -> CredentialProblem {
+pub(super) fn openssh(section: &Section, place: &CredentialLocation) -> CredentialProblem {
     let (file, out) = (place.argument(""), place.argument(".pem"));
     let command = format!("cp {file} {out} && ssh-keygen -p -N '' -m PKCS8 -f {out}");
     let problem = PemProblem::OpenSsh { label: section.label.clone(), command };
     CredentialProblem::InvalidPem { line: section.line, problem }
 }
 
-pub(super) fn escaped(wanted: Wanted, place: &Place) -> String {
+pub(super) fn escaped(wanted: Wanted, place: &CredentialLocation) -> String {
     let (file, out) = (place.argument(""), place.argument(".pem"));
     private(wanted, format!("printf '%b' \"$(cat {file})\" > {out}"))
 }
 
-pub(super) fn one_line(wanted: Wanted, place: &Place) -> String {
+pub(super) fn one_line(wanted: Wanted, place: &CredentialLocation) -> String {
     let (file, out) = (place.argument(""), place.argument(".pem"));
     let command = format!(
         "awk '{{gsub(/-----BEGIN [A-Z0-9 ]*-----/, \"\\n&\\n\"); gsub(/-----END [A-Z0-9 ]*-----/, \
@@ -154,7 +157,7 @@ pub(super) fn one_line(wanted: Wanted, place: &Place) -> String {
     private(wanted, command)
 }
 
-pub(super) fn utf16(wanted: Wanted, place: &Place) -> String {
+pub(super) fn utf16(wanted: Wanted, place: &CredentialLocation) -> String {
     let (file, out) = (place.argument(""), place.argument(".pem"));
     private(wanted, format!("iconv -f UTF-16 -t UTF-8 {file} > {out}"))
 }

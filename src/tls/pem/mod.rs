@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use self::scan::Section;
 use crate::config::{Pem, Sourced};
-use crate::error::{CredentialProblem, Error, PathMistake, PemProblem, Place};
+use crate::error::{CredentialLocation, CredentialProblem, Error, PathMistake, PemProblem};
 use crate::secrets;
 
 /// What a [`Pem`] is expected to hold.
@@ -105,7 +105,7 @@ fn located(pem: &Sourced<Pem>, problem: CredentialProblem) -> Error {
 /// All sections, each of a known kind and at least one of the wanted kind.
 fn sections(pem: &Pem, wanted: Wanted) -> Result<Vec<Section>, CredentialProblem> {
     let place = pem.place();
-    if place == Place::Value {
+    if place == CredentialLocation::Value {
         return Err(CredentialProblem::NotAPath);
     }
     let content = pem.read().map_err(|source| unreadable(pem, source))?;
@@ -148,7 +148,10 @@ fn sections(pem: &Pem, wanted: Wanted) -> Result<Vec<Section>, CredentialProblem
 }
 
 /// A key by its content: the label of a section may say another format than it has.
-fn key(mut section: Section, place: &Place) -> Result<PrivateKeyDer<'static>, CredentialProblem> {
+fn key(
+    mut section: Section,
+    place: &CredentialLocation,
+) -> Result<PrivateKeyDer<'static>, CredentialProblem> {
     if section.label == "OPENSSH PRIVATE KEY" {
         return Err(format::openssh(&section, place));
     }

@@ -9,7 +9,7 @@ use base64::decoded_len_estimate;
 use zeroize::Zeroizing;
 
 use super::{Wanted, format};
-use crate::error::{CredentialProblem, PemProblem, Place};
+use crate::error::{CredentialLocation, CredentialProblem, PemProblem};
 use crate::secrets::{BASE64, BEGIN};
 
 const END: &str = "-----END ";
@@ -76,7 +76,7 @@ pub(super) fn from_utf16(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 pub(super) fn scan(
     text: &[u8],
     wanted: Wanted,
-    place: &Place,
+    place: &CredentialLocation,
 ) -> Result<Vec<Section>, CredentialProblem> {
     let mut scanner = Scanner { wanted, place, sections: Vec::new(), open: None };
     let lines = text.split(|byte| *byte == b'\n').flat_map(|line| {
@@ -94,7 +94,7 @@ pub(super) fn scan(
 
 struct Scanner<'a> {
     wanted: Wanted,
-    place: &'a Place,
+    place: &'a CredentialLocation,
     sections: Vec<Section>,
     open: Option<Open<'a>>,
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use otlp_mtls::testing::{Accept, Fixture};
-use otlp_mtls::{ExportersBuilder, Retry, Signal};
+use otlp_mtls::{ExportersBuilder, RetryPolicy, Signal};
 
 use super::{HOUR, Service, VERSIONS, WAYS, Way};
 use crate::support::{SOON, once};
@@ -96,7 +96,8 @@ fn an_export_of_a_running_service_succeeds() {
     // An export may begin before the end of its connection is noticed, and be broken off by it. That
     // alone is tried again, a refusal is not.
     let eager = |builder| {
-        patient(builder).with_retry(Retry::default().with_initial_backoff(Duration::from_millis(1)))
+        patient(builder)
+            .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)))
     };
     each_with(eager, |service, death, context| {
         service.export().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use otlp_mtls::Retry;
+use otlp_mtls::RetryPolicy;
 
 use super::{Service, VERSIONS, WAYS};
 
@@ -11,7 +11,7 @@ fn every_connection_presents_the_identity_of_now() {
     for way in WAYS {
         for version in VERSIONS {
             // An export may begin before the end of its connection is noticed.
-            let eager = Retry::default().with_initial_backoff(Duration::from_millis(1));
+            let eager = RetryPolicy::default().with_initial_backoff(Duration::from_millis(1));
             let service = Service::with(way, &[version], |builder| {
                 builder.with_reload_interval(Duration::ZERO).with_retry(eager)
             });

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use futures_executor::block_on;
 use otlp_mtls::testing::{Fixture, Pki};
 use otlp_mtls::{
-    ClientCertificateProblem, Exporters, ExportersBuilder, FailureKind, Pem, Protocol, Retry, Said,
-    Signal,
+    ClientCertificateProblem, Exporters, ExportersBuilder, FailureKind, Pem, Protocol, RejectedVia,
+    RetryPolicy, Signal,
 };
 use rustls::AlertDescription;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ impl GrpcGo {
             .with_endpoint(format!("https://localhost:{}", self.reporter.port))
             .with_protocol(Protocol::Grpc)
             .with_ca_certificate(Pem::bytes(self.pki.ca_pem()))
-            .with_retry(Retry::default().with_initial_backoff(Duration::from_millis(1)));
+            .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)));
         with_client(builder, &self.pki, client)
     }
 
@@ -103,7 +103,11 @@ fn a_server_asks_for_a_certificate_in_each_way_that_go_has() {
                     None => ClientCertificateProblem::Required,
                     Some(_) => ClientCertificateProblem::UnknownIssuer,
                 };
-                assert_eq!((*problem, *said), (expected, Said::Alert(alerts[nth])), "{case}");
+                assert_eq!(
+                    (*problem, *said),
+                    (expected, RejectedVia::Alert(alerts[nth])),
+                    "{case}"
+                );
             }
             assert_eq!(server.clients(), clients, "{auth} over TLS {version}");
         }
@@ -121,7 +125,7 @@ fn plaintext_to_a_port_for_tls_is_not_tried_again_and_the_doctor_finds_out() {
         .with_endpoint(format!("http://localhost:{}", server.reporter.port))
         .with_protocol(Protocol::Grpc)
         // Tried again, it would not end.
-        .with_retry(Retry::default().with_initial_backoff(Duration::from_secs(3600)))
+        .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_secs(3600)))
         .with_timeout(Duration::ZERO)
         .build()
         .unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{
-    ClientCertificateProblem, ExportersBuilder, FailureKind, Pem, Protocol, Said, Signal,
+    ClientCertificateProblem, ExportersBuilder, FailureKind, Pem, Protocol, RejectedVia, Signal,
 };
 use rustls::AlertDescription;
 use tempfile::TempDir;
@@ -151,7 +151,7 @@ fn haproxy_answers_a_client_whose_certificate_it_refuses_with_an_alert() {
                         };
                         assert_eq!(
                             (problem, said),
-                            (expected(fixture), Said::Alert(alert)),
+                            (expected(fixture), RejectedVia::Alert(alert)),
                             "{case}"
                         );
                         assert_eq!(sink.received().len(), before, "{case}");

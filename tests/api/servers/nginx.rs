@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Protocol, Said, Signal};
+use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Protocol, RejectedVia, Signal};
 use tempfile::TempDir;
 
 use super::haproxy::with_client;
@@ -127,7 +127,8 @@ fn nginx_answers_a_client_whose_certificate_it_refuses_with_status_400() {
             let exporters = with_client(builder, &Pki::new(), client).build().unwrap();
             export(&exporters, Signal::Traces).unwrap_err();
             let failure = last_failure(&exporters, Signal::Traces);
-            let FailureKind::ClientCertificate { problem, said: Said::Page, .. } = failure.kind()
+            let FailureKind::ClientCertificate { problem, said: RejectedVia::Page, .. } =
+                failure.kind()
             else {
                 panic!("{protocol} over {http}: {failure}");
             };

@@ -68,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
             let builder = scene
                 .builder
                 .with_connect_timeout(Duration::from_millis(300))
-                .with_retry(otlp_mtls::Retry::disabled());
+                .with_retry(otlp_mtls::RetryPolicy::disabled());
             Scene { server: Server::Deaf(deaf), builder, ..scene }
         },
     },
@@ -115,7 +115,7 @@ pub(super) const CASES: &[Case] = &[
         scene: |ground| {
             let scene = silent(ground);
             let builder = scene.builder.with_connect_timeout(Duration::from_millis(300));
-            Scene { builder: builder.with_retry(otlp_mtls::Retry::disabled()), ..scene }
+            Scene { builder: builder.with_retry(otlp_mtls::RetryPolicy::disabled()), ..scene }
         },
     },
     Case {
@@ -547,7 +547,7 @@ pub(super) const CASES: &[Case] = &[
     closing(
         "A client certificate is asked for and sent, and the server closes the connection",
         "client_certificate_refused",
-        &[CLIENT, CLIENT_FILE, "client_ca_file", "log", "another reason"],
+        &[CLIENT, CLIENT_FILE, "client_ca_file", "log", "may have rejected ours"],
         |ground| closing_after_tls(ground, Some(&ground.good_client())),
     ),
     closing(
@@ -633,7 +633,7 @@ pub(super) const CASES: &[Case] = &[
     closing(
         "The server names the CAs that it accepts, and closes the connection",
         "client_certificate_unknown_issuer",
-        &[CLIENT, CLIENT_FILE, "CN=otlp-mtls other test ca", "without a word"],
+        &[CLIENT, CLIENT_FILE, "CN=otlp-mtls other test ca", "without an alert"],
         |ground| {
             let verifier = Says { hints: other_subjects(ground), error: None };
             let config = tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(verifier));
@@ -666,7 +666,7 @@ pub(super) const CASES: &[Case] = &[
         connections: None,
         scene: |ground| {
             let scene = replying(ground, || Reply::Close);
-            Scene { builder: scene.builder.with_retry(otlp_mtls::Retry::disabled()), ..scene }
+            Scene { builder: scene.builder.with_retry(otlp_mtls::RetryPolicy::disabled()), ..scene }
         },
     },
     Case {

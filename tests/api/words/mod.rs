@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Credentials, ExportersBuilder, Protocol, Retry, Side, Signal};
+use otlp_mtls::{Credentials, ExportersBuilder, Protocol, RetryPolicy, Side, Signal};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
@@ -109,13 +109,24 @@ impl Ground {
             vars.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", file("client.key", client.key_pem())));
         }
         vars.extend_from_slice(more);
-        let retry = Retry::default().with_max_attempts(2);
+        let retry = RetryPolicy::default().with_max_attempts(2);
         with_vars(vars).with_retry(retry).with_failure_handler(|_| {})
     }
 
     fn good_client(&self) -> Identity {
         self.pki.client(Fixture::Good)
     }
+}
+
+/// Whether a kind of this name is a timeout, a failure to connect, one of TLS.
+fn classes(kind: &str) -> (bool, bool, bool) {
+    let begins = |starts: &[&str]| starts.iter().any(|start| kind.starts_with(start));
+    (
+        kind.ends_with("_timeout") || ["silent", "deadline"].contains(&kind),
+        begins(&["resolve", "unreachable", "connect_", "proxy_"])
+            || ["connect", "connection_refused"].contains(&kind),
+        begins(&["tls", "not_tls", "needs_tls", "handshake_", "server_cert", "client_cert"]),
+    )
 }
 
 /// Runs a case, and returns its words without what is different each time.
@@ -130,6 +141,12 @@ fn run(case: &Case, protocol: Protocol) -> String {
     let words = failure.to_string();
     assert_eq!(failure.kind().name(), case.kind, "{name}: {words}\n{failure:#?}");
     assert_eq!(failure.kind().refused_by(), case.refused_by, "{name}: {words}");
+    let (timeout, connect, tls) = classes(case.kind);
+    assert_eq!(
+        (failure.is_timeout(), failure.is_connect(), failure.is_tls()),
+        (timeout, connect, tls),
+        "{name}: {words}"
+    );
     // What the SDK logs.
     assert!(error.contains(&words), "{name}: {error}");
     let written = normalised(&words, ground.directory.path(), port);
@@ -251,7 +268,7 @@ fn no_failure_shows_a_key_or_a_header() {
                 });
                 let exporters = plaintext_builder(&collector, protocol)
                     .with_headers([("authorization", "our-secret")])
-                    .with_retry(Retry::disabled())
+                    .with_retry(RetryPolicy::disabled())
                     .build()
                     .unwrap();
                 export(&exporters, Signal::Traces).unwrap_err();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use otlp_mtls::testing::Fixture;
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Said, Signal};
+use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, RejectedVia, Signal};
 use rustls::AlertDescription;
 
 use super::{Deployment, TLS_VERSIONS, on_both};
@@ -42,7 +42,11 @@ fn a_collector_refuses_a_client_with_an_alert() {
                     panic!("{case}: {failure}");
                 };
                 let alert = alerts[nth];
-                assert_eq!((*problem, *said), (expected(fixture), Said::Alert(alert)), "{case}");
+                assert_eq!(
+                    (*problem, *said),
+                    (expected(fixture), RejectedVia::Alert(alert)),
+                    "{case}"
+                );
                 let words = format!("(TLS alert {}, {alert:?})", u8::from(alert));
                 assert!(error.contains(&words), "{case}: {error}");
                 assert_eq!(*acceptable_issuers, ["CN=otlp-mtls test ca"], "{case}");
