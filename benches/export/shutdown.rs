@@ -36,7 +36,8 @@ pub(crate) fn print() {
                 let result = telemetry.shutdown(TIME);
                 let took = begun.elapsed().as_secs_f64();
                 let error = result.expect_err("lost telemetry is an error");
-                let lost: Vec<_> = error.losses().iter().map(|lost| lost.signal.to_string()).collect();
+                let lost: Vec<_> =
+                    error.losses().iter().map(|lost| lost.signal.to_string()).collect();
                 println!("{name}, the collector {collector:<10}{took:>7.3}  {}", lost.join(", "));
             }
         }
