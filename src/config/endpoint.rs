@@ -210,7 +210,8 @@ fn shown(value: &str) -> String {
     let (start, rest) = match (value.rsplit_once('@'), value.split_once("://")) {
         (Some((_, rest)), _) => ("…@".to_owned(), rest),
         (None, Some((scheme, rest))) if is_scheme(scheme) => (format!("{scheme}://"), rest),
-        (None, _) => (String::new(), value),
+        (None, Some((_, rest))) => (format!("{HIDDEN}://"), rest),
+        (None, None) => (String::new(), value),
     };
     // What the `@` belongs to is a token.
     if value.split(['?', '#']).skip(1).any(|part| part.contains('@')) {
@@ -378,6 +379,7 @@ mod tests {
             ("key:SECRET", "key:…"),
             ("https://[::1]:4318", "https://[::1]:4318"),
             ("a=SECRET", "…"),
+            (":80.SECRET://c", "…://c"),
         ] {
             assert_eq!(shown(endpoint), expected, "{endpoint}");
         }
