@@ -116,7 +116,7 @@ impl Case<'_> {
     }
 
     fn scheme(self) -> Scheme {
-        let endpoint = self.endpoint.trim().to_ascii_lowercase();
+        let endpoint = without_resolver(self.endpoint.trim()).to_ascii_lowercase();
         if endpoint.starts_with("https://") {
             Scheme::Secure
         } else if endpoint.starts_with("http://") || endpoint.is_empty() {
@@ -127,6 +127,11 @@ impl Case<'_> {
             Scheme::None
         }
     }
+}
+
+/// `dns:///`, before what gRPC dials, says how the name is resolved.
+fn without_resolver(endpoint: &str) -> &str {
+    endpoint.strip_prefix("dns:///").unwrap_or(endpoint)
 }
 
 fn named(error: &Error) -> &Origin {
@@ -141,6 +146,7 @@ fn named(error: &Error) -> &Origin {
 /// The scheme, and what is neither in a path, a query or a fragment, where a token may be, nor before an `@`, where a
 /// password may be unless the endpoint was found to have none.
 fn open_parts(endpoint: &str, is_parsed: bool) -> [&str; 2] {
+    let endpoint = without_resolver(endpoint);
     let scheme = endpoint.split_once("://").map_or("", |(scheme, _)| scheme);
     let is_scheme = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let from = endpoint.rfind('@').filter(|_| !is_parsed).map(|at| at + 1);
