@@ -80,7 +80,7 @@ fn a_socket_that_cannot_be_flushed_is_closed() {
 }
 
 /// Waits for what a thread brings about that nobody waits for.
-fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
+pub(crate) fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + SOON;
     while Instant::now() < end {
         if holds() {
