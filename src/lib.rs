@@ -123,12 +123,12 @@
     allow(dead_code)
 )]
 
-mod check;
+pub mod check;
 mod config;
-mod error;
+pub mod error;
 mod export;
 mod exporters;
-mod failure;
+pub mod failure;
 mod lock;
 mod net;
 mod origin;
@@ -137,7 +137,7 @@ mod process;
 mod protocol;
 mod secrets;
 mod signal;
-mod status;
+pub mod status;
 mod stderr;
 mod telemetry;
 mod text;
@@ -148,15 +148,10 @@ pub mod testing;
 #[cfg(feature = "opentelemetry-otlp")]
 pub mod upstream;
 
-pub use check::{Finding, Outcome, Report, SignalReport, Topic};
 pub use config::{
-    Batch, Compression, ConfigFileKey, HistogramAggregation, Origin, Pem, Protocol, RetryPolicy,
-    SignalBuilder, TlsVersion,
+    Batch, Compression, HistogramAggregation, Pem, Protocol, RetryPolicy, SignalBuilder, TlsVersion,
 };
-pub use error::{
-    Access, ConfigFileError, ConfigFileProblem, CredentialLocation, CredentialProblem,
-    EndpointProblem, Error, Format, HeaderProblem, KeyMismatch, PathMistake, PemProblem,
-};
+pub use error::Error;
 #[cfg(feature = "logs")]
 pub use export::LogExporter;
 #[cfg(feature = "metrics")]
@@ -166,20 +161,23 @@ pub use export::SpanExporter;
 #[cfg(feature = "opentelemetry-http")]
 pub use exporters::HttpClient;
 pub use exporters::{Connector, Exporters, ExportersBuilder};
-pub use failure::{
-    ClientCertificateProblem, Failure, FailureKind, Incompatibility, PeerProtocol, RejectedVia,
-    ServerCertificate, ServerCertificateProblem, Side,
-};
+pub use failure::{Failure, FailureKind};
 pub use net::ConnectorStream;
 pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use rustls;
 pub use signal::Signal;
-pub use status::{CredentialStatus, ExportStatus, RejectedCredentials, Status};
 #[cfg(feature = "tracing")]
 pub use telemetry::init_tracing;
 pub use telemetry::{Providers, ShutdownLoss, Telemetry, init};
-pub use tls::{CertificateFacts, CredentialSource, Credentials};
+pub use tls::{CredentialSource, Credentials};
+
+/// Credentials, and what is seen of them.
+pub mod credentials {
+    pub use crate::tls::{
+        CertificateFacts, CredentialSource, CredentialStatus, Credentials, RejectedCredentials,
+    };
+}
 
 /// The encoder, for `fuzz/`.
 #[cfg(fuzzing)]

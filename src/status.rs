@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::failure::Failure;
 use crate::signal::Signal;
-pub use crate::tls::{CredentialStatus, RejectedCredentials};
+use crate::tls::CredentialStatus;
 
 /// What [`Exporters::status`](crate::Exporters::status) shows.
 #[derive(Clone, Debug)]

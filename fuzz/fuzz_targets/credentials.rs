@@ -5,9 +5,10 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
+use otlp_mtls::error::{CredentialLocation, Origin};
 use otlp_mtls::rustls::crypto::{CryptoProvider, aws_lc_rs, ring};
 use otlp_mtls::rustls::{Error as TlsError, InconsistentKeys};
-use otlp_mtls::{CredentialLocation, Error, Exporters, Origin, Pem, Signal};
+use otlp_mtls::{Error, Exporters, Pem, Signal};
 
 const GOOD: [&[u8]; 3] = [
     include_bytes!("../pki/ca.pem"),

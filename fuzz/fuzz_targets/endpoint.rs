@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use otlp_mtls::{Error, Exporters, ExportersBuilder, Origin, Pem, Protocol, Signal};
+use otlp_mtls::error::Origin;
+use otlp_mtls::{Error, Exporters, ExportersBuilder, Pem, Protocol, Signal};
 
 /// So that the platform's roots are not loaded.
 const CA: &[u8] = include_bytes!("../pki/ca.pem");

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use otlp_mtls::{Error, Exporters, Origin, Signal};
+use otlp_mtls::error::Origin;
+use otlp_mtls::{Error, Exporters, Signal};
 
 const PREFIX: &str = "OTEL_EXPORTER_OTLP_";
 const RELOAD_INTERVAL: &str = "OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL";

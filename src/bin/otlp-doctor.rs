@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, thread};
 
-use otlp_mtls::{Error, Exporters, Finding, Outcome, Report, SignalReport, Topic};
+use otlp_mtls::check::{Finding, Outcome, Report, SignalReport, Topic};
+use otlp_mtls::{Error, Exporters};
 
 const USAGE: &str = "\
 Says whether telemetry would be delivered by the OTEL_* variables of this environment, and if not, why.

@@ -40,7 +40,7 @@ pub(crate) use switches::{Processor, Target};
 pub(crate) use variables::Variable;
 pub(crate) use warning::Warning;
 
-pub use crate::origin::{ConfigFileKey, Origin};
+pub(crate) use crate::origin::Origin;
 pub use crate::protocol::{Compression, Protocol};
 pub use pem::Pem;
 pub use sdk::Batch;

@@ -9,10 +9,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::origin::Origin;
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
+pub use crate::origin::{ConfigFileKey, Origin};
 pub use config_file::{ConfigFileError, ConfigFileProblem};
 pub(crate) use credential::located;
 pub use credential::{

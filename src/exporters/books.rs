@@ -6,7 +6,7 @@ use super::{Exporters, Line};
 use crate::config::{Endpoint, Protocol};
 use crate::export::Counts;
 use crate::signal::Signal;
-use crate::status::CredentialStatus;
+use crate::tls::CredentialStatus;
 
 /// What is counted of one set of credentials.
 pub(crate) struct StoreBooks {

@@ -9,8 +9,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 
 use super::decode::Export;
+use crate::Signal;
+use crate::tls::CertificateFacts;
 use crate::tls::SignedCertificate;
-use crate::{CertificateFacts, Signal};
 
 /// An export request that the [`Collector`](super::Collector) received.
 #[derive(Clone)]

@@ -6,10 +6,9 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
+use otlp_mtls::check::{Outcome, Report, Topic};
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{
-    Compression, Exporters, ExportersBuilder, Outcome, Pem, Protocol, Report, Signal, Topic,
-};
+use otlp_mtls::{Compression, Exporters, ExportersBuilder, Pem, Protocol, Signal};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;

@@ -6,8 +6,9 @@ use std::{fs, io};
 
 use der::Decode;
 use der::asn1::AnyRef;
+use otlp_mtls::error::CredentialProblem;
 use otlp_mtls::testing::{Collector, Fixture, Identity, KeyType, Pki};
-use otlp_mtls::{CredentialProblem, Error, Exporters, Pem, Protocol, Signal, TlsVersion};
+use otlp_mtls::{Error, Exporters, Pem, Protocol, Signal, TlsVersion};
 use rustls::crypto::CryptoProvider;
 
 use crate::support::{builder, export, mtls_collector, with_vars};

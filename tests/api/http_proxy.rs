@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use otlp_mtls::{Error, Pem, Protocol, RetryPolicy, Signal, Topic};
+use otlp_mtls::check::Topic;
+use otlp_mtls::{Error, Pem, Protocol, RetryPolicy, Signal};
 
 use crate::support::{
     SOON, TRANSPORTS, export, last_failure, mtls_collector, plaintext_collector, with_vars,

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use otlp_mtls::status::ExportStatus;
 use otlp_mtls::testing::{Fixture, Pki, Reply};
 use otlp_mtls::{
-    CredentialSource, Credentials, ExportStatus, Exporters, ExportersBuilder, Pem, Protocol,
-    RetryPolicy, Signal,
+    CredentialSource, Credentials, Exporters, ExportersBuilder, Pem, Protocol, RetryPolicy, Signal,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

@@ -19,8 +19,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use otlp_mtls::credentials::CertificateFacts;
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, KeyType, Pki, Reply};
-use otlp_mtls::{CertificateFacts, Exporters, Pem, Signal};
+use otlp_mtls::{Exporters, Pem, Signal};
 use prost::Message;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;

@@ -10,8 +10,9 @@ use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use otlp_mtls::status::ExportStatus;
 use otlp_mtls::testing::{Collector, Reply};
-use otlp_mtls::{Compression, ExportStatus, Exporters, FailureKind, Protocol, Signal};
+use otlp_mtls::{Compression, Exporters, FailureKind, Protocol, Signal};
 
 use crate::support::{
     PROTOCOLS, SOON, TRANSPORTS, last_failure, once, plaintext_builder, plaintext_collector, span,

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use futures_executor::block_on;
+use otlp_mtls::credentials::CredentialStatus;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
-use otlp_mtls::{CredentialStatus, Exporters, ExportersBuilder, Protocol, Signal};
+use otlp_mtls::{Exporters, ExportersBuilder, Protocol, Signal};
 use rustls::SupportedProtocolVersion;
 use tempfile::TempDir;
 

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use otlp_mtls::error::CredentialProblem;
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{CredentialProblem, Error, Pem, Signal};
+use otlp_mtls::{Error, Pem, Signal};
 
 use super::{CA, CERTIFICATE, Files, HOUR, KEY, Running, Service, WAYS, Way};
 use crate::support::{

@@ -3,11 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use otlp_mtls::failure::{ClientCertificateProblem, RejectedVia};
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{
-    ClientCertificateProblem, Exporters, ExportersBuilder, FailureKind, Pem, Protocol, RejectedVia,
-    RetryPolicy, Signal,
-};
+use otlp_mtls::{Exporters, ExportersBuilder, FailureKind, Pem, Protocol, RetryPolicy, Signal};
 use rustls::AlertDescription;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -5,10 +5,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
+use otlp_mtls::failure::{ClientCertificateProblem, RejectedVia};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{
-    ClientCertificateProblem, ExportersBuilder, FailureKind, Pem, Protocol, RejectedVia, Signal,
-};
+use otlp_mtls::{ExportersBuilder, FailureKind, Pem, Protocol, Signal};
 use rustls::AlertDescription;
 use tempfile::TempDir;
 

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use otlp_mtls::failure::{ClientCertificateProblem, RejectedVia};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Protocol, RejectedVia, Signal};
+use otlp_mtls::{FailureKind, Pem, Protocol, Signal};
 use tempfile::TempDir;
 
 use super::haproxy::with_client;

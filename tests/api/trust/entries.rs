@@ -2,10 +2,11 @@
 
 use std::error::Error;
 
+use otlp_mtls::check::{Outcome, Topic};
 use otlp_mtls::rustls::pki_types::CertificateDer;
 use otlp_mtls::rustls::version::{TLS12, TLS13};
 use otlp_mtls::testing::{Collector, Identity};
-use otlp_mtls::{CredentialSource, Credentials, Outcome, Topic};
+use otlp_mtls::{CredentialSource, Credentials};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
     NameConstraints, date_time_ymd,

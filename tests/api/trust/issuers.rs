@@ -1,8 +1,9 @@
 //! What lets a certificate issue a server's.
 
+use otlp_mtls::failure::ServerCertificateProblem;
 use otlp_mtls::rustls::version::{TLS12, TLS13};
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{FailureKind, Pem, ServerCertificateProblem};
+use otlp_mtls::{FailureKind, Pem};
 use rcgen::{
     BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd,
 };

@@ -1,8 +1,9 @@
 //! A root store as CA file.
 
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use otlp_mtls::Signal;
+use otlp_mtls::check::{Outcome, Topic};
 use otlp_mtls::testing::Collector;
-use otlp_mtls::{Outcome, Signal, Topic};
 use rcgen::{DnType, date_time_ymd};
 
 use super::authority::Authority;

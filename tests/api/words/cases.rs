@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otlp_mtls::Protocol::{self, Grpc, HttpProtobuf};
+use otlp_mtls::failure::Side;
 use otlp_mtls::rustls::client::danger::HandshakeSignatureValid;
 use otlp_mtls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use otlp_mtls::rustls::pki_types::pem::PemObject;
@@ -16,7 +17,7 @@ use otlp_mtls::rustls::{
     SignatureScheme, SupportedProtocolVersion,
 };
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Compression, CredentialSource, Credentials, Side, TlsVersion};
+use otlp_mtls::{Compression, CredentialSource, Credentials, TlsVersion};
 
 use http::HeaderMap;
 

@@ -11,8 +11,9 @@ mod peer;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use otlp_mtls::failure::Side;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Credentials, ExportersBuilder, Protocol, RetryPolicy, Side, Signal};
+use otlp_mtls::{Credentials, ExportersBuilder, Protocol, RetryPolicy, Signal};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 

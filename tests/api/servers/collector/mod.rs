@@ -15,8 +15,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use otlp_mtls::status::ExportStatus;
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{ExportStatus, Exporters, ExportersBuilder, Pem, Protocol, Signal};
+use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol, Signal};
 use serde_json::{Deserializer, Value};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;

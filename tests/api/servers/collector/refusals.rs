@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use otlp_mtls::failure::{ClientCertificateProblem, RejectedVia};
 use otlp_mtls::testing::Fixture;
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, RejectedVia, Signal};
+use otlp_mtls::{FailureKind, Pem, Signal};
 use rustls::AlertDescription;
 
 use super::{Deployment, TLS_VERSIONS, on_both};

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use otlp_mtls::failure::ClientCertificateProblem;
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{ClientCertificateProblem, FailureKind, Pem, Protocol, Signal};
+use otlp_mtls::{FailureKind, Pem, Protocol, Signal};
 use tempfile::TempDir;
 
 use super::load::under_load;
