@@ -11,6 +11,26 @@
 //! }
 //! ```
 //!
+//! It reads the environment, as in every other language:
+//!
+//! | variable, `OTEL_EXPORTER_OTLP_…` | value | setter |
+//! |---|---|---|
+//! | `ENDPOINT` | `https://collector:4317`; a URL | [`with_endpoint`](ExportersBuilder::with_endpoint) |
+//! | `PROTOCOL` | `grpc`, `http/protobuf` (default), `http/json` | [`with_protocol`](ExportersBuilder::with_protocol) |
+//! | `CERTIFICATE` | `/etc/otel/certs/ca.crt`; the CAs to trust, in PEM | [`with_ca_certificate`](ExportersBuilder::with_ca_certificate) |
+//! | `CLIENT_CERTIFICATE`, `CLIENT_KEY` | `/etc/otel/certs/client.crt`, `client.key`; PEM | [`with_client_identity`](ExportersBuilder::with_client_identity) |
+//! | `INSECURE` | `true`: plaintext, for a gRPC endpoint without a scheme | [`with_insecure`](ExportersBuilder::with_insecure) |
+//! | `HEADERS` | `name=value,name=value`, values percent-encoded | [`with_headers`](ExportersBuilder::with_headers) |
+//! | `COMPRESSION` | `none` (default), `gzip`, `zstd` | [`with_compression`](ExportersBuilder::with_compression) |
+//! | `TIMEOUT` | `10000` (default), in milliseconds, for one export with its retries | [`with_timeout`](ExportersBuilder::with_timeout) |
+//! | `METRICS_TEMPORALITY_PREFERENCE` | `cumulative` (default), `delta`, `lowmemory` | [`with_temporality`](ExportersBuilder::with_temporality) |
+//! | `METRICS_DEFAULT_HISTOGRAM_AGGREGATION` | `explicit_bucket_histogram` (default), `base2_exponential_bucket_histogram` | [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) |
+//!
+//! All but the last two exist for one signal, too: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. For each setting, the first of
+//! these that has it wins: the builder for one signal, the builder for all, the variable of one signal, that of all, the
+//! default of the [specification]. [`init`] says which other variables of the SDK are read. With the feature `config-file`,
+//! `OTEL_CONFIG_FILE` names a file of the [declarative configuration], which is [read in place of them][config-file].
+//!
 //! # Dependencies
 //!
 //! ```toml
@@ -18,7 +38,7 @@
 //! otlp-mtls = "0.1"
 //! ```
 //!
-//! [`opentelemetry`] and [`opentelemetry_sdk`] are re-exported. In another minor version beside ours, `opentelemetry` has
+//! `opentelemetry` and `opentelemetry_sdk` are re-exported. In another minor version beside ours, `opentelemetry` has
 //! globals of its own: what is recorded by those goes nowhere, without an error. `cargo tree --invert opentelemetry`
 //! fails where there are several, and names them.
 //!
@@ -29,36 +49,55 @@
 //! otlp-mtls = { version = "0.1", default-features = false, features = ["base", "ring"] }
 //! ```
 //!
-//! # Configuration
+//! # Mutual TLS in code
 //!
-//! [`init`] reads the environment alone. [`Exporters::builder`] has a setter for each variable, and
-//! for what has none. For each setting, the first of these that has it wins: the builder for one
-//! signal, the builder for all, the variable of one signal, that of all, the default of the
-//! [specification].
+//! ```no_run
+//! use otlp_mtls::{Exporters, Pem, Protocol};
 //!
-//! | variable | setter |
-//! |---|---|
-//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | [`with_endpoint`](ExportersBuilder::with_endpoint) |
-//! | `OTEL_EXPORTER_OTLP_PROTOCOL` | [`with_protocol`](ExportersBuilder::with_protocol) |
-//! | `OTEL_EXPORTER_OTLP_CERTIFICATE` | [`with_ca_certificate`](ExportersBuilder::with_ca_certificate) |
-//! | `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `OTEL_EXPORTER_OTLP_CLIENT_KEY` | [`with_client_identity`](ExportersBuilder::with_client_identity) |
-//! | `OTEL_EXPORTER_OTLP_INSECURE` | [`with_insecure`](ExportersBuilder::with_insecure) |
-//! | `OTEL_EXPORTER_OTLP_HEADERS` | [`with_headers`](ExportersBuilder::with_headers) |
-//! | `OTEL_EXPORTER_OTLP_COMPRESSION` | [`with_compression`](ExportersBuilder::with_compression) |
-//! | `OTEL_EXPORTER_OTLP_TIMEOUT` (ms) | [`with_timeout`](ExportersBuilder::with_timeout) |
-//! | `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` | [`with_temporality`](ExportersBuilder::with_temporality) |
-//! | `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` | [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) |
+//! # fn main() -> Result<(), otlp_mtls::Error> {
+//! let _telemetry = Exporters::builder()
+//!     .with_endpoint("https://otel-collector.observability.svc:4317")
+//!     .with_protocol(Protocol::Grpc)
+//!     .with_ca_certificate(Pem::file("/etc/otel/certs/ca.crt"))
+//!     .with_client_identity(
+//!         Pem::file("/etc/otel/certs/client.crt"),
+//!         Pem::file("/etc/otel/certs/client.key"),
+//!     )
+//!     .build()?
+//!     .install()?;
+//! # Ok(())
+//! # }
+//! ```
 //!
-//! What is set up at all is said by `OTEL_SDK_DISABLED`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER` and
-//! `OTEL_PROPAGATORS`: see [`init`].
+//! A service that has providers of its own takes the exporters alone:
 //!
-//! With the feature `config-file`, `OTEL_CONFIG_FILE` names a file of the [declarative configuration] that is read in
-//! place of all these variables. Without it, the variable is an error.
+//! ```no_run
+//! use otlp_mtls::Exporters;
+//! use otlp_mtls::opentelemetry_sdk::trace::SdkTracerProvider;
+//!
+//! # fn main() -> Result<(), otlp_mtls::Error> {
+//! let exporters = Exporters::from_env()?;
+//! let provider = SdkTracerProvider::builder().with_batch_exporter(exporters.span_exporter()?).build();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The crate `tracing`
+//!
+//! With the feature `tracing`, spans and events of that crate are exported as spans and log records, and written to standard
+//! output:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), otlp_mtls::Error> {
+//! let _telemetry = otlp_mtls::init_tracing()?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Trust
 //!
 //! A CA that is named replaces the platform's roots, which are loaded only for an `https` endpoint
-//! without one ([`rustls_native_certs`] finds them; it honours `SSL_CERT_FILE` and
+//! without one ([rustls-native-certs] finds them; it honours `SSL_CERT_FILE` and
 //! `SSL_CERT_DIR`). Nothing switches verification off. Whatever is set and cannot be used is an
 //! [`Error`] of [`build`](ExportersBuilder::build): there is no silent fall-back.
 //!
@@ -67,14 +106,25 @@
 //! Files are looked at when an export starts, at most every 10 seconds, and at once after a failure
 //! that stale credentials may explain. What is new and can be used moves all signals to a new
 //! connection; what cannot be used changes nothing and is reported by a warning and by
-//! [`Exporters::status`]. [`CredentialSource`] is for what is not in files.
+//! [`Exporters::status`]. [`CredentialSource`] is for what is not in files. More: [rotation].
 //!
 //! # When it fails
 //!
 //! A [`Failure`] says who refused whom, what either side showed, and what to do: in the error that
 //! the SDK logs, in [`Exporters::status`], and to
-//! [`with_failure_handler`](ExportersBuilder::with_failure_handler). [`Exporters::check`] goes the whole
-//! way to the collector once, and reports.
+//! [`with_failure_handler`](ExportersBuilder::with_failure_handler).
+//!
+//! [`Exporters::check`] goes the whole way to the collector once, and reports. `otlp-doctor` is the same as a program, which
+//! `cargo install otlp-mtls --features doctor` installs.
+//!
+//! ```no_run
+//! # fn check(exporters: &otlp_mtls::Exporters) {
+//! let report = exporters.check_blocking(); // or `check().await`
+//! if !report.is_delivered() {
+//!     eprintln!("{report}");
+//! }
+//! # }
+//! ```
 //!
 //! # Cryptography
 //!
@@ -88,6 +138,8 @@
 //! ends with the last: exporters work under any async runtime and none.
 //!
 //! # Features
+//!
+//! `default-features = false` leaves no protocol, no signal and no cryptography: choose one of each, or `base` and a provider.
 //!
 //! - `base`: the default features without a provider of cryptography
 //! - `grpc`, `http` (default), `http-json`: the protocols
@@ -104,8 +156,33 @@
 //! - `console`: signals on standard output. Its format is meant for people, and [not standardised]
 //! - `opentelemetry-http`: `Exporters::http_client`, an `HttpClient` of that crate
 //! - `opentelemetry-otlp`: `upstream`, the exporters of that crate on this crate's TLS
+//! - `doctor`: the program `otlp-doctor`
 //! - `testing`: a throw-away PKI and an in-process collector
 //!
+//! # Pages
+//!
+//! - [README]: each kind of service, the variables, troubleshooting by message, what it costs
+//! - [migrating] from opentelemetry-otlp, wired by hand
+//! - [rotation] of certificates, keys and CAs
+//! - [metrics] of the crate, to alert on
+//! - [config-file]: the declarative configuration
+//! - [conformance]: the specification, clause by clause
+//! - [benchmarks]: beside opentelemetry-otlp and other languages
+//! - [stability]: what is promised
+//! - [design]: how the code is built, and why
+//! - [security]: what is defended, and against whom
+//!
+//! [README]: https://docs.rs/crate/otlp-mtls/latest/source/README.md
+//! [migrating]: https://docs.rs/crate/otlp-mtls/latest/source/docs/migrating.md
+//! [rotation]: https://docs.rs/crate/otlp-mtls/latest/source/docs/rotation.md
+//! [metrics]: https://docs.rs/crate/otlp-mtls/latest/source/docs/metrics.md
+//! [config-file]: https://docs.rs/crate/otlp-mtls/latest/source/docs/config-file.md
+//! [conformance]: https://docs.rs/crate/otlp-mtls/latest/source/docs/conformance.md
+//! [benchmarks]: https://docs.rs/crate/otlp-mtls/latest/source/docs/benchmarks.md
+//! [stability]: https://docs.rs/crate/otlp-mtls/latest/source/docs/stability.md
+//! [design]: https://docs.rs/crate/otlp-mtls/latest/source/docs/design.md
+//! [security]: https://docs.rs/crate/otlp-mtls/latest/source/SECURITY.md
+//! [rustls-native-certs]: https://docs.rs/rustls-native-certs
 //! [not standardised]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
 //! [declarative configuration]: https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration
 //! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/

@@ -1,4 +1,4 @@
-//! The exporters of the crate [`opentelemetry_otlp`] on this crate's TLS: for services that have to keep them.
+//! The exporters of the crate [opentelemetry-otlp](https://docs.rs/opentelemetry-otlp) on this crate's TLS: for services that have to keep them.
 //!
 //! Endpoint, protocol, headers, timeout, compression and temporality are those of the [`Exporters`]. All else
 //! is upstream's: retries, logs, and what becomes of a batch. What these exporters send is not in
