@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Exporters, Line};
+use super::{Exporters, Pipeline};
 use crate::config::{Endpoint, Protocol};
 use crate::export::Counts;
 use crate::signal::Signal;
@@ -27,7 +27,7 @@ impl Exporters {
     pub(crate) fn store_books(&self) -> Vec<StoreBooks> {
         let books = self.stores().into_iter().map(|(signals, store)| StoreBooks {
             // The first of the signals that share it: they share the collector too.
-            endpoint: self.0.lines[&signals[0]].settings.endpoint.clone(),
+            endpoint: self.0.pipelines[&signals[0]].settings.endpoint.clone(),
             status: store.status(),
             handshakes: store.handshakes(),
         });
@@ -36,7 +36,7 @@ impl Exporters {
 
     /// What is counted of a signal; `None` if it does not go to a collector.
     pub(crate) fn signal_books(&self, signal: Signal) -> Option<SignalBooks> {
-        let Line { settings, stats, .. } = self.0.lines.get(&signal)?;
+        let Pipeline { settings, stats, .. } = self.0.pipelines.get(&signal)?;
         let (endpoint, protocol) = (settings.endpoint.clone(), *settings.protocol);
         Some(SignalBooks { endpoint, protocol, counts: stats.counts() })
     }

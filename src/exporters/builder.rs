@@ -17,7 +17,7 @@ use opentelemetry_sdk::trace::{ShouldSample, SpanLimits};
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 
-use super::{Exporters, Inner, Line, Shared};
+use super::{Exporters, Inner, Pipeline, Shared};
 use crate::config::{
     Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank,
     RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion,
@@ -432,7 +432,7 @@ impl ExportersBuilder {
         };
         let has_own_credentials = identity.source.is_some() || identity.rustls_config.is_some();
         let notifier = Arc::new(FailureNotifier::new(self.failure_handler));
-        let mut lines = BTreeMap::<Signal, Line>::new();
+        let mut pipelines = BTreeMap::<Signal, Pipeline>::new();
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
         for signal in compiled.filter(|signal| switches.is_exported(*signal)) {
             let mut settings =
@@ -440,9 +440,10 @@ impl ExportersBuilder {
             if self.header_provider.is_some() && settings.headers.origin == Origin::Default {
                 settings.headers.origin = Origin::Builder("with_header_provider");
             }
-            let same = lines.values().find(|line| line.settings.share_connection(&settings));
+            let same =
+                pipelines.values().find(|pipeline| pipeline.settings.share_connection(&settings));
             let shared = match same {
-                Some(line) => Arc::clone(&line.shared),
+                Some(pipeline) => Arc::clone(&pipeline.shared),
                 None => {
                     let store = settings.tls.as_ref();
                     let store =
@@ -452,7 +453,7 @@ impl ExportersBuilder {
             };
             let stats = Arc::new(ExportStats::new(signal, Arc::clone(&notifier)));
             let (settings, pace) = (Arc::new(settings), Arc::default());
-            lines.insert(signal, Line { settings, stats, pace, shared });
+            pipelines.insert(signal, Pipeline { settings, stats, pace, shared });
         }
         let mut sdk_warnings = Vec::new();
         let sdk = Sdk::resolve(&layers, &mut sdk_warnings);
@@ -468,7 +469,7 @@ impl ExportersBuilder {
         }
 
         Ok(Exporters(Arc::new(Inner {
-            lines,
+            pipelines,
             switches,
             has_config_file: layers.file.is_some(),
             warnings: said,

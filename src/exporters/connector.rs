@@ -35,8 +35,8 @@ impl Exporters {
     }
 
     pub(crate) fn route(&self, signal: Signal) -> Result<Route, Error> {
-        let line = self.line(signal)?;
-        let (settings, transport) = (Arc::clone(&line.settings), self.transport(line)?);
+        let pipeline = self.pipeline(signal)?;
+        let (settings, transport) = (Arc::clone(&pipeline.settings), self.transport(pipeline)?);
         Ok(Route { settings, transport })
     }
 }

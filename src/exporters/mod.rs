@@ -45,7 +45,7 @@ pub struct Exporters(Arc<Inner>);
 
 struct Inner {
     /// The signals that go to a collector.
-    lines: BTreeMap<Signal, Line>,
+    pipelines: BTreeMap<Signal, Pipeline>,
     switches: Switches,
     has_config_file: bool,
     warnings: Vec<Warning>,
@@ -59,7 +59,7 @@ struct Inner {
 }
 
 /// One signal's way out.
-struct Line {
+struct Pipeline {
     settings: Arc<Settings>,
     stats: Arc<ExportStats>,
     pace: Arc<Pace>,
@@ -67,7 +67,7 @@ struct Line {
     shared: Arc<Shared>,
 }
 
-impl Line {
+impl Pipeline {
     /// What has become of its exports.
     fn status(&self) -> ExportStatus {
         let counts = self.stats.counts();
@@ -87,9 +87,7 @@ impl Line {
             retried: self.pace.retries(),
         }
     }
-}
 
-impl Line {
     /// When its collector is next asked, if that is not with the next export.
     fn next_attempt(&self) -> Option<SystemTime> {
         let transport = lock(&self.shared.transport).upgrade();
@@ -192,7 +190,7 @@ impl Exporters {
     /// The rustls configuration that a signal's connections are made with: a snapshot, which does
     /// not rotate. `None` over plaintext, or if the signal's feature is off.
     pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
-        let store = self.0.lines.get(&signal)?.shared.store.as_ref()?;
+        let store = self.0.pipelines.get(&signal)?.shared.store.as_ref()?;
         Some(store.current().config)
     }
 
@@ -206,7 +204,7 @@ impl Exporters {
         });
         Status {
             credentials: credentials.collect(),
-            exports: self.0.lines.values().map(Line::status).collect(),
+            exports: self.0.pipelines.values().map(Pipeline::status).collect(),
         }
     }
 
@@ -226,8 +224,8 @@ impl Exporters {
 
     /// Lets the next exports dial at once, whatever has failed before.
     pub(crate) fn end_windows(&self) {
-        for line in self.0.lines.values() {
-            if let Some(transport) = lock(&line.shared.transport).upgrade() {
+        for pipeline in self.0.pipelines.values() {
+            if let Some(transport) = lock(&pipeline.shared.transport).upgrade() {
                 transport.end_window();
             }
         }
@@ -236,8 +234,8 @@ impl Exporters {
     /// The stores, each with the signals that share it.
     fn stores(&self) -> Vec<(Vec<Signal>, Arc<Store>)> {
         let mut stores = Vec::<(Vec<Signal>, Arc<Store>)>::new();
-        for (signal, line) in &self.0.lines {
-            let Some(store) = &line.shared.store else {
+        for (signal, pipeline) in &self.0.pipelines {
+            let Some(store) = &pipeline.shared.store else {
                 continue;
             };
             match stores.iter_mut().find(|(_, known)| Arc::ptr_eq(known, store)) {
@@ -255,7 +253,7 @@ impl Exporters {
 
     /// A failure of a signal that no transport saw.
     pub(crate) fn failure(&self, signal: Signal, kind: FailureKind) -> Option<Failure> {
-        Some(Failure::new(kind, &self.0.lines.get(&signal)?.settings, None))
+        Some(Failure::new(kind, &self.0.pipelines.get(&signal)?.settings, None))
     }
 
     #[cfg(feature = "opentelemetry-otlp")]
@@ -265,12 +263,15 @@ impl Exporters {
 
     /// What becomes of a signal's items is counted there.
     pub(crate) fn stats(&self, signal: Signal) -> Result<Arc<ExportStats>, Error> {
-        Ok(Arc::clone(&self.line(signal)?.stats))
+        Ok(Arc::clone(&self.pipeline(signal)?.stats))
     }
 
     /// What became of a signal's items so far.
     pub(crate) fn counts(&self, signal: Signal) -> Counts {
-        self.0.lines.get(&signal).map_or_else(Counts::default, |line| line.stats.counts())
+        self.0
+            .pipelines
+            .get(&signal)
+            .map_or_else(Counts::default, |pipeline| pipeline.stats.counts())
     }
 
     /// What is odd about the configuration.
@@ -317,48 +318,48 @@ impl Exporters {
     }
 
     /// What a signal's requests are sent by, made if nothing is sent by it yet.
-    fn transport(&self, line: &Line) -> Result<Arc<Transport>, Error> {
-        let mut slot = lock(&line.shared.transport);
+    fn transport(&self, pipeline: &Pipeline) -> Result<Arc<Transport>, Error> {
+        let mut slot = lock(&pipeline.shared.transport);
         if let Some(transport) = slot.upgrade().filter(|known| known.is_of_this_process()) {
             return Ok(transport);
         }
         let transport = Arc::new(Transport::new(
             self.runtime()?,
-            &line.settings,
-            self.shortest_timeout(line),
-            line.shared.store.clone(),
-            self.policy(&line.settings),
+            &pipeline.settings,
+            self.shortest_timeout(pipeline),
+            pipeline.shared.store.clone(),
+            self.policy(&pipeline.settings),
         ));
         *slot = Arc::downgrade(&transport);
         Ok(transport)
     }
 
     fn lane(&self, signal: Signal, drain: &Arc<Drain>) -> Result<Lane, Error> {
-        let line = self.line(signal)?;
-        let transport = self.transport(line)?;
-        let (settings, stats) = (Arc::clone(&line.settings), Arc::clone(&line.stats));
-        let (drain, pace) = (Arc::clone(drain), Arc::clone(&line.pace));
+        let pipeline = self.pipeline(signal)?;
+        let transport = self.transport(pipeline)?;
+        let (settings, stats) = (Arc::clone(&pipeline.settings), Arc::clone(&pipeline.stats));
+        let (drain, pace) = (Arc::clone(drain), Arc::clone(&pipeline.pace));
         Ok(Lane::new(settings, transport, stats, drain, pace))
     }
 
     /// The shortest timeout of the signals that share a connection; `None` if none has one.
-    fn shortest_timeout(&self, line: &Line) -> Option<Duration> {
+    fn shortest_timeout(&self, pipeline: &Pipeline) -> Option<Duration> {
         let sharing =
-            self.0.lines.values().filter(|other| Arc::ptr_eq(&other.shared, &line.shared));
-        sharing.filter_map(|line| *line.settings.timeout).min()
+            self.0.pipelines.values().filter(|other| Arc::ptr_eq(&other.shared, &pipeline.shared));
+        sharing.filter_map(|pipeline| *pipeline.settings.timeout).min()
     }
 
     /// All that a check needs to go every signal's way, by a connection that nobody else has.
     pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
-        let probes = self.0.lines.values().map(|line| {
+        let probes = self.0.pipelines.values().map(|pipeline| {
             // An export may take for ever; a check must not.
-            let timeout = line.settings.timeout.clone();
+            let timeout = pipeline.settings.timeout.clone();
             let timeout = timeout.map(|timeout| timeout.or(Some(DEFAULT_CHECK_TIMEOUT)));
             let retry = RetryPolicy::disabled();
-            let settings = Arc::new(Settings { timeout, retry, ..(*line.settings).clone() });
+            let settings = Arc::new(Settings { timeout, retry, ..(*pipeline.settings).clone() });
             let policy = self.policy(&settings);
-            let stats = Arc::clone(&line.stats);
-            let (runtime, store) = (Arc::clone(runtime), line.shared.store.clone());
+            let stats = Arc::clone(&pipeline.stats);
+            let (runtime, store) = (Arc::clone(runtime), pipeline.shared.store.clone());
             let transport = Arc::new(Transport::new(
                 runtime,
                 &settings,
@@ -380,12 +381,12 @@ impl Exporters {
 
     /// Every signal's settings.
     pub(crate) fn settings(&self) -> impl Iterator<Item = &Settings> {
-        self.0.lines.values().map(|line| &*line.settings)
+        self.0.pipelines.values().map(|pipeline| &*pipeline.settings)
     }
 
     /// A signal's way out. Every signal whose feature is on has one, unless it is off or goes elsewhere.
-    fn line(&self, signal: Signal) -> Result<&Line, Error> {
-        self.0.lines.get(&signal).ok_or_else(|| Error::NotExported {
+    fn pipeline(&self, signal: Signal) -> Result<&Pipeline, Error> {
+        self.0.pipelines.get(&signal).ok_or_else(|| Error::NotExported {
             signal,
             origin: self.0.switches.origin(signal).clone(),
         })
@@ -398,8 +399,8 @@ impl Exporters {
 
 impl fmt::Debug for Exporters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints = self.0.lines.iter().map(|(signal, line)| {
-            let endpoint = &line.settings.endpoint;
+        let endpoints = self.0.pipelines.iter().map(|(signal, pipeline)| {
+            let endpoint = &pipeline.settings.endpoint;
             (signal, format!("{endpoint}{}", endpoint.shown_path()))
         });
         f.write_str("Exporters ")?;
