@@ -50,6 +50,8 @@ fn work(exporters: &Exporters) -> Result<(), Box<dyn Error>> {
         .with_resource(resource)
         .with_periodic_exporter(exporters.metric_exporter()?)
         .build();
+    // When certificates expire, for instance.
+    exporters.register_metrics(&metrics);
 
     traces.tracer("own_providers").start("work").end();
     metrics.meter("own_providers").u64_counter("work").build().add(1, &[]);

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Exporters, Pipeline};
-use crate::config::{Endpoint, Protocol};
-use crate::export::Counts;
-use crate::signal::Signal;
+use super::Exporters;
+use crate::config::Endpoint;
 use crate::tls::CredentialStatus;
 
 /// What is counted of one set of credentials.
@@ -13,13 +11,6 @@ pub(crate) struct StoreBooks {
     pub(crate) endpoint: Endpoint,
     pub(crate) status: CredentialStatus,
     pub(crate) handshakes: BTreeMap<Option<&'static str>, u64>,
-}
-
-/// What is counted of one signal.
-pub(crate) struct SignalBooks {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) protocol: Protocol,
-    pub(crate) counts: Counts,
 }
 
 impl Exporters {
@@ -32,12 +23,5 @@ impl Exporters {
             handshakes: store.handshakes(),
         });
         books.collect()
-    }
-
-    /// What is counted of a signal; `None` if it does not go to a collector.
-    pub(crate) fn signal_books(&self, signal: Signal) -> Option<SignalBooks> {
-        let Pipeline { settings, stats, .. } = self.0.pipelines.get(&signal)?;
-        let (endpoint, protocol) = (settings.endpoint.clone(), *settings.protocol);
-        Some(SignalBooks { endpoint, protocol, counts: stats.counts() })
     }
 }

@@ -46,6 +46,7 @@ pub struct ExportersBuilder {
     source: Option<Arc<dyn CredentialSource>>,
     header_provider: Option<Arc<HeaderProvider>>,
     failure_handler: Option<Arc<FailureHandler>>,
+    sdk_metrics: bool,
 }
 
 impl ExportersBuilder {
@@ -338,6 +339,16 @@ impl ExportersBuilder {
         self
     }
 
+    /// Sets whether there are metrics of the [semantic conventions for SDKs][semconv] (`otel.sdk.*`) about the
+    /// exporters, beside the crate's own (`otlp_mtls.*`): `docs/metrics.md` lists both. They are off by
+    /// default, because they are in development: their names and attributes may change.
+    ///
+    /// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
+    pub fn with_sdk_metrics(mut self, enabled: bool) -> Self {
+        self.sdk_metrics = enabled;
+        self
+    }
+
     /// Sets how often [`install`](Exporters::install) has metrics exported, by default every minute
     /// (`OTEL_METRIC_EXPORT_INTERVAL`). Not zero.
     pub fn with_metric_interval(mut self, interval: Duration) -> Self {
@@ -476,6 +487,7 @@ impl ExportersBuilder {
             sdk,
             sdk_warnings,
             header_provider: self.header_provider,
+            sdk_metrics: self.sdk_metrics,
             drain: Mutex::new(Drain::new()),
             temporality: metrics.temporality.map_or_else(Default::default, |set| set.value),
             histogram_aggregation: metrics

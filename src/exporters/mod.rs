@@ -28,7 +28,7 @@ use crate::status::{ExportStatus, Status};
 use crate::tls::Store;
 
 #[cfg(feature = "metrics")]
-pub(crate) use books::{SignalBooks, StoreBooks};
+pub(crate) use books::StoreBooks;
 
 pub use builder::ExportersBuilder;
 pub use connector::Connector;
@@ -53,6 +53,7 @@ struct Inner {
     /// What is odd about that.
     sdk_warnings: Vec<Warning>,
     header_provider: Option<Arc<HeaderProvider>>,
+    sdk_metrics: bool,
     drain: Mutex<Arc<Drain>>,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
@@ -292,6 +293,12 @@ impl Exporters {
     /// Whether there is a configuration file in place of variables.
     pub(crate) fn has_config_file(&self) -> bool {
         self.0.has_config_file
+    }
+
+    /// Whether the semantic conventions' metrics are asked for.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn has_sdk_metrics(&self) -> bool {
+        self.0.sdk_metrics
     }
 
     pub(crate) fn switches(&self) -> &Switches {

@@ -1,14 +1,16 @@
-//! Metrics of the exporters themselves, on the provider that `install` makes: see `docs/metrics.md`.
+//! Metrics about the exporters themselves: see `docs/metrics.md`. They read the counters when a provider collects, and
+//! nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry::{InstrumentationScope, KeyValue};
 
-use crate::config::{Endpoint, Protocol};
-use crate::exporters::{Exporters, SignalBooks, StoreBooks};
+use crate::config::{Endpoint, Protocol, Settings};
+use crate::exporters::{Exporters, StoreBooks};
+use crate::lock::lock;
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
 
@@ -16,16 +18,39 @@ use crate::tls::CertificateFacts;
 /// settings have credentials of their own, and their points must not hide one another.
 type Points = BTreeMap<(String, Option<(&'static str, String)>), ([KeyValue; 2], u64)>;
 
-/// Registers all of them. They read the books when the provider collects, and nothing else.
-pub(super) fn register(provider: &SdkMeterProvider, exporters: &Exporters) {
-    let scope = opentelemetry::InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build();
-    let meter = provider.meter_with_scope(scope);
-    certificates(&meter, exporters);
-    credentials(&meter, exporters);
-    for signal in Signal::ALL {
-        exports(&meter, exporters, signal);
+impl Exporters {
+    /// Registers metrics about the exporters on a meter provider of a service's own: when certificates
+    /// expire, rotations, handshakes, exports, and, with
+    /// [`with_sdk_metrics`](crate::ExportersBuilder::with_sdk_metrics), those of the semantic conventions.
+    /// `docs/metrics.md` lists them.
+    ///
+    /// Once per provider; [`init`](crate::init) and [`install`](Self::install) have done it. Registered metrics keep
+    /// neither the I/O thread nor a connection.
+    ///
+    /// ```
+    /// use opentelemetry_sdk::metrics::SdkMeterProvider;
+    /// use otlp_mtls::Exporters;
+    ///
+    /// let exporters = Exporters::builder().with_endpoint("http://collector:4318").build()?;
+    /// let meters =
+    ///     SdkMeterProvider::builder().with_periodic_exporter(exporters.metric_exporter()?).build();
+    /// exporters.register_metrics(&meters);
+    /// # Ok::<(), otlp_mtls::Error>(())
+    /// ```
+    pub fn register_metrics(&self, provider: &dyn MeterProvider) {
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let meter = provider.meter_with_scope(scope);
+        certificates(&meter, self);
+        credentials(&meter, self);
+        for settings in self.settings() {
+            let component = exporter(settings);
+            exports(&meter, self, settings.signal, &component);
+            if self.has_sdk_metrics() {
+                items(&meter, self, settings.signal, &component);
+            }
+        }
     }
 }
 
@@ -121,68 +146,54 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
         .build();
 }
 
-/// What became of items, by the [semantic conventions][semconv] for SDKs.
-///
-/// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
-fn exports(meter: &Meter, exporters: &Exporters, signal: Signal) {
-    let (exported, inflight, unit) = match signal {
-        Signal::Traces => {
-            ("otel.sdk.exporter.span.exported", "otel.sdk.exporter.span.inflight", "{span}")
-        }
-        Signal::Metrics => (
-            "otel.sdk.exporter.metric_data_point.exported",
-            "otel.sdk.exporter.metric_data_point.inflight",
-            "{data_point}",
-        ),
-        Signal::Logs => {
-            ("otel.sdk.exporter.log.exported", "otel.sdk.exporter.log.inflight", "{log_record}")
-        }
-    };
-    let books = exporters.clone();
-    meter
-        .u64_observable_counter(exported)
-        .with_unit(unit)
-        .with_description("Items whose export has ended, with `error.type` those that were lost")
-        .with_callback(move |counter| {
-            let Some(SignalBooks { endpoint, protocol, counts }) = books.signal_books(signal)
-            else {
-                return;
-            };
-            let component = component(signal, protocol, &endpoint);
-            observe(counter, counts.delivered, &component, None);
-            observe(counter, counts.rejected, &component, Some("rejected"));
-            for (error, lost) in counts.dropped {
-                observe(counter, lost.items, &component, Some(error));
-            }
-        })
-        .build();
-    let books = exporters.clone();
+/// What became of exports. The semantic conventions have no counter of them.
+fn exports(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyValue]) {
+    let (exporters, component) = (exporters.clone(), component.to_vec());
     meter
         .u64_observable_counter(format!("otlp_mtls.{signal}.exports"))
         .with_unit("{export}")
         .with_description("Exports that have ended, with `error.type` those that failed")
         .with_callback(move |counter| {
-            let Some(SignalBooks { endpoint, protocol, counts }) = books.signal_books(signal)
-            else {
-                return;
-            };
-            let component = component(signal, protocol, &endpoint);
+            let counts = exporters.counts(signal);
             observe(counter, counts.succeeded, &component, None);
             for (error, lost) in counts.dropped {
                 observe(counter, lost.exports, &component, Some(error));
             }
         })
         .build();
-    let books = exporters.clone();
+}
+
+/// What became of items, by the [semantic conventions][semconv] for SDKs.
+///
+/// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
+fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyValue]) {
+    let (item, unit) = match signal {
+        Signal::Traces => ("span", "{span}"),
+        Signal::Metrics => ("metric_data_point", "{data_point}"),
+        Signal::Logs => ("log", "{log_record}"),
+    };
+    let (books, attributes) = (exporters.clone(), component.to_vec());
     meter
-        .i64_observable_up_down_counter(inflight)
+        .u64_observable_counter(format!("otel.sdk.exporter.{item}.exported"))
+        .with_unit(unit)
+        .with_description("Items whose export has ended, with `error.type` those that were lost")
+        .with_callback(move |counter| {
+            let counts = books.counts(signal);
+            observe(counter, counts.delivered, &attributes, None);
+            observe(counter, counts.rejected, &attributes, Some("rejected"));
+            for (error, lost) in counts.dropped {
+                observe(counter, lost.items, &attributes, Some(error));
+            }
+        })
+        .build();
+    let (books, attributes) = (exporters.clone(), component.to_vec());
+    meter
+        .i64_observable_up_down_counter(format!("otel.sdk.exporter.{item}.inflight"))
         .with_unit(unit)
         .with_description("Items whose export has not ended")
         .with_callback(move |counter| {
-            if let Some(SignalBooks { endpoint, protocol, counts }) = books.signal_books(signal) {
-                let in_flight = i64::try_from(counts.in_flight).unwrap_or(i64::MAX);
-                counter.observe(in_flight, &component(signal, protocol, &endpoint));
-            }
+            let in_flight = i64::try_from(books.counts(signal).in_flight).unwrap_or(i64::MAX);
+            counter.observe(in_flight, &attributes);
         })
         .build();
 }
@@ -200,22 +211,31 @@ fn observe(
     }
 }
 
-fn component(signal: Signal, protocol: Protocol, endpoint: &Endpoint) -> Vec<KeyValue> {
-    let signal = match signal {
+/// What tells the exporters of one signal from all others. They have one name, as they have one set of counters.
+fn exporter(settings: &Settings) -> Vec<KeyValue> {
+    let signal = match settings.signal {
         Signal::Traces => "span",
         Signal::Metrics => "metric",
         Signal::Logs => "log",
     };
-    let transport = match protocol {
+    let transport = match *settings.protocol {
         Protocol::Grpc => "grpc",
         Protocol::HttpProtobuf => "http",
         Protocol::HttpJson => "http_json",
     };
-    let kind = format!("otlp_{transport}_{signal}_exporter");
-    let mut attributes = server(endpoint).to_vec();
-    attributes.push(KeyValue::new("otel.component.name", format!("{kind}/0")));
-    attributes.push(KeyValue::new("otel.component.type", kind));
+    let mut attributes = component(format!("otlp_{transport}_{signal}_exporter")).to_vec();
+    attributes.extend(server(&settings.endpoint));
     attributes
+}
+
+/// A component of a type, with a name that no other of this process has: `type/0`, `type/1`, …
+fn component(kind: String) -> [KeyValue; 2] {
+    static COUNTS: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let mut counts = lock(&COUNTS);
+    let count = counts.entry(kind.clone()).or_default();
+    let name = format!("{kind}/{count}");
+    *count += 1;
+    [KeyValue::new("otel.component.name", name), KeyValue::new("otel.component.type", kind)]
 }
 
 fn server(endpoint: &Endpoint) -> [KeyValue; 2] {

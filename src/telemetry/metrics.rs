@@ -12,7 +12,7 @@ use opentelemetry_sdk::metrics::{
 };
 
 use super::providers::Provider;
-use super::{Setup, Telemetry, instruments};
+use super::{Setup, Telemetry};
 use crate::config::{HistogramAggregation, Processor, Target};
 use crate::error::Error;
 use crate::signal::Signal;
@@ -46,7 +46,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
         HistogramAggregation::Base2ExponentialBucket => builder.with_view(exponential),
     };
     let provider = builder.build();
-    instruments::register(&provider, exporters);
+    exporters.register_metrics(&provider);
     Ok(Arc::new(provider))
 }
 

@@ -212,6 +212,7 @@ fn the_meter_provider_has_metrics_of_the_exporters() {
         let telemetry = mtls_builder(&pki, &collector, protocol)
             .with_client_identity(Pem::file(&certificate), Pem::file(&key))
             .with_reload_interval(Duration::ZERO)
+            .with_sdk_metrics(true)
             .build()
             .unwrap()
             .install()
@@ -269,17 +270,19 @@ fn the_meter_provider_has_metrics_of_the_exporters() {
             Protocol::Grpc => "otlp_grpc_span_exporter",
             _ => "otlp_http_span_exporter",
         };
-        let component = vec![
-            ("otel.component.name".to_owned(), format!("{kind}/0")),
-            ("otel.component.type".to_owned(), kind.to_owned()),
-        ];
+        let [(component, in_flight)] = &points(&collector, "otel.sdk.exporter.span.inflight")[..]
+        else {
+            panic!()
+        };
+        assert_eq!(component[1], ("otel.component.type".to_owned(), kind.to_owned()));
+        assert!(component[0].1.starts_with(&format!("{kind}/")), "{component:?}");
+        assert_eq!(*in_flight, 0);
         let mut failed = component.clone();
         failed.insert(0, ("error.type".to_owned(), "http_4xx".to_owned()));
         assert_eq!(
             points(&collector, "otel.sdk.exporter.span.exported"),
             [(failed, 1), (component.clone(), 2)]
         );
-        assert_eq!(points(&collector, "otel.sdk.exporter.span.inflight"), [(component, 0)]);
         telemetry.shutdown(SOON).unwrap();
     }
 }

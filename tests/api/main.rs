@@ -15,6 +15,7 @@ mod delivery;
 mod doctor;
 mod files;
 mod http_proxy;
+mod metrics;
 mod pacing;
 mod proxy;
 mod retry;

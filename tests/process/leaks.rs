@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use futures_executor::block_on;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Exporters, Protocol};
@@ -38,6 +42,65 @@ fn a_hundred_exporters_leave_nothing_behind() {
         }
         assert_eq!(collector.connections(), 100);
     });
+}
+
+/// The provider holds what reads the counters, and nothing else of the exporters.
+#[test]
+fn registered_metrics_keep_no_thread() {
+    in_a_process("leaks::registered_metrics_keep_no_thread", &[], || {
+        let pki = Pki::new();
+        let collector = Collector::builder()
+            .with_tls(pki.server(Fixture::Good))
+            .with_client_ca(pki.ca_pem())
+            .start()
+            .unwrap();
+        let build = || {
+            let builder = mtls_builder(&pki, &collector, Protocol::Grpc);
+            builder.with_sdk_metrics(true).build().unwrap()
+        };
+        // A provider that lives on, with a reader that has nothing to do with them.
+        let provider = SdkMeterProvider::builder().with_periodic_exporter(Nowhere).build();
+        let exporters = build();
+        exporters.register_metrics(&provider);
+        let exporter = exporters.span_exporter().unwrap();
+        block_on(exporter.export(vec![span("a span")])).unwrap();
+        assert_eq!(io_threads(), 1);
+        drop((exporter, exporters));
+        assert!(comes_true(|| io_threads() == 0 && collector.open_connections() == 0));
+        provider.force_flush().unwrap();
+
+        // Their own.
+        let exporters = build();
+        let own = SdkMeterProvider::builder()
+            .with_periodic_exporter(exporters.metric_exporter().unwrap())
+            .build();
+        exporters.register_metrics(&own);
+        own.force_flush().unwrap();
+        assert_eq!(io_threads(), 1);
+        drop((own, exporters));
+        assert!(comes_true(|| io_threads() == 0 && collector.open_connections() == 0));
+    });
+}
+
+/// Takes metrics nowhere.
+struct Nowhere;
+
+impl PushMetricExporter for Nowhere {
+    async fn export(&self, _metrics: &ResourceMetrics) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
 }
 
 /// A peer that stops reading lets nothing out: no reset, no goodbye. Its socket is closed all the
