@@ -274,6 +274,7 @@ pub mod answer {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/config-file.md")]
+#[doc = include_str!("../docs/metrics.md")]
 #[doc = include_str!("../docs/migrating.md")]
 #[doc = include_str!("../docs/rotation.md")]
 struct Pages;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::pace::Pace;
 use super::stats::{ExportStats, Share};
-use super::transport::{Call, Transport, worded};
+use super::transport::{Answered, Call, Transport, worded};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
@@ -130,7 +130,8 @@ impl Lane {
         let whole = 0..batch.len();
         let mut parts = vec![whole];
         while let Some(part) = parts.pop() {
-            match self.send_part(transport, batch, part.clone(), begun).await {
+            let answered = in_flight.answered();
+            match self.send_part(transport, batch, part.clone(), begun, answered).await {
                 Sent::Accepted(remark) => in_flight.accepted(share(batch, part), remark),
                 Sent::Failed(failure) => in_flight.dropped(share(batch, part), failure),
                 Sent::TooLarge => {
@@ -149,6 +150,7 @@ impl Lane {
         batch: &impl Items,
         part: Range<usize>,
         begun: Instant,
+        answered: Answered,
     ) -> Sent {
         let is_single = part.len() == 1;
         let payload = self.encoding().encode(batch, part, self.last_size.load(Ordering::Relaxed));
@@ -161,7 +163,7 @@ impl Lane {
         if bytes > limit || self.is_refused(transport, bytes) && !is_single {
             return Sent::TooLarge;
         }
-        match self.send(transport, payload, begun).await {
+        match self.send(transport, payload, begun, answered).await {
             Ok(remark) => Sent::Accepted(remark),
             Err(failure) if matches!(failure.kind(), FailureKind::TooLarge { .. }) => {
                 let connection = transport.connections();
@@ -184,7 +186,7 @@ impl Lane {
         let transport = lock(&self.transport).clone();
         let transport = transport.ok_or_else(|| self.failure(FailureKind::Shutdown))?;
         let payload = self.encoding().encode(&Empty, 0..0, 0);
-        self.send(&transport, payload, Instant::now()).await
+        self.send(&transport, payload, Instant::now(), Arc::default()).await
     }
 
     /// What the collector has accepted it may have remarked on.
@@ -193,6 +195,7 @@ impl Lane {
         transport: &Arc<Transport>,
         payload: Payload,
         begun: Instant,
+        answered: Answered,
     ) -> Result<Option<Failure>, Failure> {
         let call = Call {
             signal: self.settings.signal,
@@ -203,6 +206,7 @@ impl Lane {
             max_response_size: self.settings.max_response_size,
             begun: begun.into(),
             timeout: *self.settings.timeout,
+            answered,
             stop: Stop { drain: self.drain.0.subscribe(), closed: self.closed.subscribe() },
             pace: Arc::clone(&self.pace),
         };

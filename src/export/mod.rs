@@ -23,4 +23,6 @@ pub(crate) use pace::Pace;
 #[cfg(feature = "trace")]
 pub use spans::SpanExporter;
 pub(crate) use stats::{Counts, ExportStats};
+#[cfg(feature = "metrics")]
+pub(crate) use stats::{ExportEnd, Observer};
 pub(crate) use transport::{HeaderProvider, Policy, Transport, worded};

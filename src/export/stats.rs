@@ -1,24 +1,41 @@
 //! What became of each item of one signal: the only counters there are. `status()`, the metrics and the result of a
 //! shutdown read them.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 use super::notify::FailureNotifier;
+use super::transport::Answered;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
+use crate::otlp::StatusName;
 use crate::signal::Signal;
 
 /// Counts of one signal since the exporters were built.
-#[derive(Debug)]
 pub(crate) struct ExportStats {
     signal: Signal,
     counts: Mutex<Counts>,
     enqueued: AtomicU64,
+    observers: Mutex<Vec<Weak<Observer>>>,
     notifier: Arc<FailureNotifier>,
+}
+
+/// Is told of every export that has ended.
+pub(crate) type Observer = dyn Fn(&ExportEnd) + Send + Sync;
+
+/// How an export has ended.
+#[derive(Debug)]
+pub(crate) struct ExportEnd {
+    /// Of all attempts and the waits between them.
+    pub(crate) duration: Duration,
+    /// Why it failed, or did in part.
+    pub(crate) error: Option<&'static str>,
+    /// The status of the answer to the last attempt, if it had one.
+    pub(crate) status: Option<StatusName>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,7 +96,13 @@ impl Counts {
 
 impl ExportStats {
     pub(crate) fn new(signal: Signal, notifier: Arc<FailureNotifier>) -> Self {
-        Self { signal, counts: Mutex::default(), enqueued: AtomicU64::new(0), notifier }
+        Self {
+            signal,
+            counts: Mutex::default(),
+            enqueued: AtomicU64::new(0),
+            observers: Mutex::default(),
+            notifier,
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -94,13 +117,35 @@ impl ExportStats {
         self.enqueued.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Tells an observer of every export that ends from now on, for as long as it is kept elsewhere: what it
+    /// keeps itself ends with the meter provider.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn observe(&self, observer: &Arc<Observer>) {
+        let mut observers = lock(&self.observers);
+        observers.retain(|known| known.strong_count() > 0);
+        observers.push(Arc::downgrade(observer));
+    }
+
+    /// How many observers there are.
+    #[cfg(all(test, feature = "metrics"))]
+    pub(crate) fn observers(&self) -> usize {
+        lock(&self.observers).iter().filter(|known| known.strong_count() > 0).count()
+    }
+
     /// Begins an export of items.
     pub(super) fn begin(&self, items: Share) -> InFlight<'_> {
         let mut counts = lock(&self.counts);
         counts.in_flight += items.all;
         counts.own_in_flight += items.own;
         drop(counts);
-        InFlight { stats: self, items, rejected: 0, dropped: None, remark: None }
+        let (begun, answered) = (Instant::now(), Answered::default());
+        InFlight { stats: self, items, rejected: 0, dropped: None, remark: None, begun, answered }
+    }
+}
+
+impl fmt::Debug for ExportStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportStats").field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 
@@ -121,9 +166,16 @@ pub(super) struct InFlight<'a> {
     dropped: Option<Failure>,
     /// What the collector remarked on items that it accepted.
     remark: Option<Failure>,
+    begun: Instant,
+    answered: Answered,
 }
 
 impl InFlight<'_> {
+    /// Where the status of each answer is noted.
+    pub(super) fn answered(&self) -> Answered {
+        Arc::clone(&self.answered)
+    }
+
     /// Counts items that the collector has accepted. Some of them it may have rejected, as the remark then says.
     pub(super) fn accepted(&mut self, items: Share, remark: Option<Failure>) {
         let Share { all: items, own } = self.take(items);
@@ -180,9 +232,18 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let now = SystemTime::now();
-        let mut counts = lock(&self.stats.counts);
         let failed = self.dropped.as_ref().map(|failure| failure.kind().name());
-        match failed.or((self.items.all > 0).then_some("cancelled")) {
+        let failed = failed.or((self.items.all > 0).then_some("cancelled"));
+        let end = ExportEnd {
+            duration: self.begun.elapsed(),
+            error: failed.or((self.rejected > 0).then_some("rejected")),
+            status: *lock(&self.answered),
+        };
+        let observers = lock(&self.stats.observers);
+        observers.iter().filter_map(Weak::upgrade).for_each(|observer| observer(&end));
+        drop(observers);
+        let mut counts = lock(&self.stats.counts);
+        match failed {
             Some(kind) => {
                 counts.in_flight -= self.items.all;
                 counts.own_in_flight -= self.items.own;

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::uri::{Parts, PathAndQuery};
@@ -14,10 +14,13 @@ use super::pace::Pace;
 use super::retry::{self, Backoff};
 use crate::config::{Protocol, RetryPolicy, Settings, is_reserved};
 use crate::failure::{Evidence, Failure, FailureKind};
+use crate::lock::lock;
 use crate::net::{
     self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, blocking,
 };
-use crate::otlp::{self, Again, Answer, Payload, Refusal, RequestFacts, Verdict, judge};
+use crate::otlp::{
+    self, Again, Answer, Payload, Refusal, RequestFacts, StatusName, Verdict, judge,
+};
 use crate::signal::Signal;
 use crate::tls::Store;
 
@@ -28,6 +31,9 @@ const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Headers for one attempt, made when it begins.
 pub(crate) type HeaderProvider =
     dyn Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>> + Send + Sync;
+
+/// The status of the answer to the last attempt, if it had one.
+pub(crate) type Answered = Arc<Mutex<Option<StatusName>>>;
 
 /// What every transport of one builder has in common.
 #[derive(Clone)]
@@ -61,6 +67,7 @@ pub(crate) struct Call {
     pub(crate) begun: Instant,
     /// How long the export may take from then; `None` for no limit.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) answered: Answered,
     /// What ends the export before its time.
     pub(crate) stop: Stop,
     /// The signal's.
@@ -207,6 +214,7 @@ impl Transport {
         call: &Call,
         deadline: &Deadline,
     ) -> Result<Option<FailureKind>, (NetError, Again)> {
+        *lock(&call.answered) = None;
         let extra = self.extra_headers(call.signal, deadline).await?;
         let facts = RequestFacts {
             protocol: call.protocol,
@@ -228,8 +236,9 @@ impl Transport {
             let sent = net::Sent::Maybe;
             (NetError { kind, evidence, sent, next_attempt: None }, again)
         };
-        let verdict = judge(&Answer { status, headers, body, trailers, end }, &facts);
-        match (verdict, broken) {
+        let answer = Answer { status, headers, body, trailers, end };
+        *lock(&call.answered) = answer.status_name(call.protocol);
+        match (judge(&answer, &facts), broken) {
             (Verdict::Accepted(remark), _) => Ok(remark),
             (Verdict::Refused(refusal), _) => Err(refused(refusal)),
             (Verdict::Unanswered, Some(error)) => {

@@ -22,6 +22,28 @@ pub(crate) struct Answer {
     pub(crate) end: End,
 }
 
+/// What a server says by a number or a name became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusName {
+    Http(u16),
+    Grpc(&'static str),
+}
+
+impl Answer {
+    /// Its status: over gRPC gRPC's, or HTTP's where something else answers. `None` if it broke off before.
+    pub(crate) fn status_name(&self, protocol: Protocol) -> Option<StatusName> {
+        let http = StatusName::Http(self.status.as_u16());
+        match protocol {
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc => match super::grpc::code(self) {
+                Some(code) => Some(StatusName::Grpc(code)),
+                None => (!is_grpc(&self.headers)).then_some(http),
+            },
+            _ => Some(http),
+        }
+    }
+}
+
 /// How an answer's body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

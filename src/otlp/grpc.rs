@@ -109,10 +109,13 @@ fn accepted_encodings() -> Option<&'static str> {
     }
 }
 
+/// The name of an answer's code.
+pub(super) fn code(answer: &Answer) -> Option<&'static str> {
+    Status::of(answer).map(|status| status.name())
+}
+
 pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
-    // Where there is no message, the trailers are the headers.
-    let trailers = answer.trailers.as_ref().and_then(Status::from_headers);
-    match trailers.or_else(|| Status::from_headers(&answer.headers)) {
+    match Status::of(answer) {
         Some(status) if status.code == 0 => accepted(answer, request),
         Some(status) => Verdict::Refused(refusal(&status, request)),
         None if answer.status.is_success() && is_grpc(&answer.headers) => match answer.end {
@@ -249,6 +252,12 @@ struct Status {
 }
 
 impl Status {
+    fn of(answer: &Answer) -> Option<Self> {
+        // Where there is no message, the trailers are the headers.
+        let trailers = answer.trailers.as_ref().and_then(Self::from_headers);
+        trailers.or_else(|| Self::from_headers(&answer.headers))
+    }
+
     /// Of headers or trailers; `None` without a `grpc-status`. Whatever else is in them is no error: the code counts.
     fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.parse().ok());

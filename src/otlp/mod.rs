@@ -28,7 +28,7 @@ mod traces;
 pub(crate) mod whole;
 mod wire;
 
-pub(crate) use answer::{Again, Answer, End, Refusal, RequestFacts, Verdict, judge};
+pub(crate) use answer::{Again, Answer, End, Refusal, RequestFacts, StatusName, Verdict, judge};
 pub(crate) use common::Items;
 #[cfg(feature = "logs")]
 pub(crate) use logs::Logs;

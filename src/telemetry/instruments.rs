@@ -1,16 +1,18 @@
 //! Metrics about the exporters themselves: see `docs/metrics.md`. They read the counters when a provider collects, and
-//! nothing else.
+//! are told of each export that ends; nothing runs besides.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 
 use crate::config::{Endpoint, Protocol, Settings};
+use crate::export::{ExportEnd, Observer};
 use crate::exporters::{Exporters, StoreBooks};
 use crate::lock::lock;
+use crate::otlp::StatusName;
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
 
@@ -186,16 +188,46 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
             }
         })
         .build();
+    let durations = durations(meter, component);
+    if let Ok(stats) = exporters.stats(signal) {
+        stats.observe(&durations);
+    }
     let (books, attributes) = (exporters.clone(), component.to_vec());
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.exporter.{item}.inflight"))
         .with_unit(unit)
         .with_description("Items whose export has not ended")
         .with_callback(move |counter| {
+            // Here it is kept for as long as the provider is.
+            let _ = &durations;
             let in_flight = i64::try_from(books.counts(signal).in_flight).unwrap_or(i64::MAX);
             counter.observe(in_flight, &attributes);
         })
         .build();
+}
+
+/// How long exports take: [one observation each][semconv], across its attempts.
+///
+/// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkexporteroperationduration
+fn durations(meter: &Meter, component: &[KeyValue]) -> Arc<Observer> {
+    let histogram = meter
+        .f64_histogram("otel.sdk.exporter.operation.duration")
+        .with_unit("s")
+        .with_description("How long exports took, with `error.type` those that failed")
+        .with_boundaries(Vec::new())
+        .build();
+    let component = component.to_vec();
+    Arc::new(move |end: &ExportEnd| {
+        let mut attributes = component.clone();
+        attributes.extend(end.error.map(|error| KeyValue::new("error.type", error)));
+        attributes.extend(end.status.map(|status| match status {
+            StatusName::Http(status) => {
+                KeyValue::new("http.response.status_code", i64::from(status))
+            }
+            StatusName::Grpc(code) => KeyValue::new("rpc.response.status_code", code),
+        }));
+        histogram.record(end.duration.as_secs_f64(), &attributes);
+    })
 }
 
 fn observe(
@@ -247,4 +279,34 @@ fn server(endpoint: &Endpoint) -> [KeyValue; 2] {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use opentelemetry_sdk::metrics::SdkMeterProvider;
+
+    use super::*;
+    use crate::config::RetryPolicy;
+
+    /// A handle may be installed again and again.
+    #[test]
+    fn what_observes_exports_ends_with_its_provider() {
+        let exporters = Exporters::builder()
+            .with_env(|_| None)
+            .with_endpoint("http://127.0.0.1:1")
+            .with_retry(RetryPolicy::disabled())
+            .with_sdk_metrics(true)
+            .build()
+            .unwrap();
+        let stats = exporters.stats(Signal::Metrics).unwrap();
+        for _ in 0..2 {
+            let exporter = exporters.metric_exporter().unwrap();
+            let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).build();
+            exporters.register_metrics(&provider);
+            assert_eq!(stats.observers(), 1);
+            drop(provider);
+            assert_eq!(stats.observers(), 0);
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! Metrics about the exporters, on providers that a service has built itself.
 
-use std::collections::BTreeSet;
-use std::time::UNIX_EPOCH;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, UNIX_EPOCH};
 
 use opentelemetry::metrics::MeterProvider;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use otlp_mtls::testing::{Collector, Reply};
-use otlp_mtls::{Exporters, Protocol, Providers, Signal};
+use otlp_mtls::{Exporters, Protocol, Providers, RetryPolicy, Signal};
 
 use crate::books::points;
 use crate::support::{
@@ -116,4 +119,109 @@ fn metrics_about_the_exporters_are_no_loss() {
     second.meter("test").u64_counter("of_the_service").build().add(1, &[]);
     let error = shut_down(&second).unwrap_err();
     assert_eq!(error.losses()[0].items, 1, "{error}");
+}
+
+/// How often exports of spans ended in one way, and how long they took in all.
+#[derive(Debug, PartialEq)]
+struct Durations {
+    error: Option<String>,
+    status: Option<(String, String)>,
+    count: u64,
+    seconds: f64,
+}
+
+fn durations(collector: &Collector) -> Vec<Durations> {
+    let name = "otel.sdk.exporter.operation.duration";
+    let metrics = collector.metrics();
+    let metric = metrics.iter().rev().find(|metric| metric.name == name).expect(name);
+    assert_eq!(metric.unit, "s");
+    let Some(Data::Histogram(histogram)) = metric.data.clone() else { panic!("{metric:?}") };
+    let durations = histogram.data_points.into_iter().map(|point| {
+        assert!(point.explicit_bounds.is_empty(), "{point:?}");
+        let attributes = point.attributes.into_iter().map(|attribute| {
+            let value = match attribute.value.unwrap().value.unwrap() {
+                Value::StringValue(value) => value,
+                Value::IntValue(value) => value.to_string(),
+                other => panic!("{other:?}"),
+            };
+            (attribute.key, value)
+        });
+        let mut attributes: BTreeMap<String, String> = attributes.collect();
+        assert!(attributes.contains_key("otel.component.name"), "{attributes:?}");
+        let kind = attributes.remove("otel.component.type").unwrap();
+        let durations = Durations {
+            error: attributes.remove("error.type"),
+            status: attributes.into_iter().find(|(key, _)| key.ends_with(".status_code")),
+            count: point.count,
+            seconds: point.sum.unwrap(),
+        };
+        (kind, durations)
+    });
+    let of_spans = durations.filter(|(kind, _)| kind.ends_with("_span_exporter"));
+    of_spans.map(|(_, durations)| durations).collect()
+}
+
+#[test]
+fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
+    for protocol in TRANSPORTS {
+        let collector = plaintext_collector();
+        let retry = RetryPolicy::default()
+            .with_max_attempts(2)
+            .with_initial_backoff(Duration::from_millis(100));
+        let exporters = plaintext_builder(&collector, protocol)
+            .with_retry(retry)
+            .with_failure_handler(|_| {})
+            .with_sdk_metrics(true)
+            .build()
+            .unwrap();
+        let meters = meters(&exporters);
+        exporters.register_metrics(&meters);
+        let answer = |replies: Vec<Reply>| {
+            let replies = Mutex::new(replies.into_iter());
+            collector.set_reply(move |request| match request.signal {
+                Signal::Traces => replies.lock().unwrap().next().unwrap_or(Reply::Accept),
+                _ => Reply::Accept,
+            });
+            // How it ends is in the histogram.
+            let _ = export(&exporters, Signal::Traces);
+        };
+        let grpc = |code| Reply::Grpc { code, message: String::new(), retry_delay: None };
+        let bad_gateway = || Reply::Http { status: 502, headers: Vec::new() };
+        answer(vec![grpc(14), Reply::Accept]);
+        answer(vec![Reply::PartialSuccess { rejected: 1, message: String::new() }]);
+        answer(vec![grpc(3)]);
+        answer(vec![bad_gateway(), bad_gateway()]);
+        // Of the last attempt there is no status, whatever the one before had.
+        answer(vec![grpc(14), Reply::Close]);
+        collector.set_reply(|_| Reply::Accept);
+        meters.force_flush().unwrap();
+
+        let durations = durations(&collector);
+        let http = |status: &str| ("http.response.status_code".to_owned(), status.to_owned());
+        let rpc = |code: &str| ("rpc.response.status_code".to_owned(), code.to_owned());
+        let (ok, invalid, name) = match protocol {
+            Protocol::Grpc => (rpc("OK"), rpc("INVALID_ARGUMENT"), "INVALID_ARGUMENT"),
+            _ => (http("200"), http("400"), "http_4xx"),
+        };
+        let of = |error: Option<&str>, status| {
+            let status = Some(status);
+            let same = durations
+                .iter()
+                .filter(|end| end.error.as_deref() == error && end.status == status);
+            same.map(|end| end.count).collect::<Vec<_>>()
+        };
+        assert_eq!(of(None, ok.clone()), [1], "{protocol}: {durations:#?}");
+        assert_eq!(of(Some("rejected"), ok), [1], "{protocol}: {durations:#?}");
+        assert_eq!(of(Some(name), invalid), [1], "{protocol}: {durations:#?}");
+        assert_eq!(of(Some("http_5xx"), http("502")), [1], "{protocol}: {durations:#?}");
+        let unanswered: Vec<_> = durations.iter().filter(|end| end.status.is_none()).collect();
+        let [Durations { error: Some(_), count: 1, .. }] = unanswered[..] else {
+            panic!("{protocol}: {durations:#?}")
+        };
+        assert_eq!(durations.len(), 5);
+        // The wait between two attempts is 80 ms at least, and part of it.
+        let repaired = durations.iter().find(|end| end.error.is_none()).unwrap();
+        assert!(repaired.seconds >= 0.08, "{repaired:?}");
+        exporters.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
+    }
 }
