@@ -21,6 +21,8 @@ pub struct Request {
     pub signal: Signal,
     /// Whether it came by OTLP/gRPC rather than OTLP/HTTP.
     pub grpc: bool,
+    /// What it is addressed to: `:authority` over HTTP/2, `Host` over HTTP/1.1.
+    pub authority: Option<String>,
     /// The path and query of its URI.
     pub path: String,
     /// Its headers.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt;
@@ -163,6 +163,10 @@ fn read(
     Ok(Request {
         signal,
         grpc,
+        authority: match head.uri.authority() {
+            Some(authority) => Some(authority.to_string()),
+            None => text(&head.headers, HOST.as_str()).map(str::to_owned),
+        },
         path: head.uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string),
         encoding: compressed_by.map(str::to_owned),
         headers: head.headers,

@@ -276,7 +276,7 @@ fn plaintext_http1_in_every_encoding() {
     assert_eq!(encodings, [None, Some("gzip"), Some("zstd"), None]);
     assert_eq!(requests[1].body, message);
     assert_eq!(requests[1].path, "/prefix/v1/traces?x=1");
-    assert_eq!(requests[1].headers["host"], "localhost");
+    assert_eq!(requests[1].authority.as_deref(), Some("localhost"));
     assert_eq!(requests[3].connection, 3);
     assert!(!requests[0].grpc && requests[0].client_certificate.is_none());
     assert_eq!(collector.resource_attribute("service.name").as_deref(), Some("shop"));
