@@ -126,8 +126,11 @@ fn channel(exporters: &Exporters, settings: &Settings) -> Result<Channel, Error>
     // With one of its TLS features in the build, which any other package may ask for, tonic fails to connect to
     // `https://` without its own TLS ("Connecting to HTTPS without TLS enabled"). By `http://` TLS is left to the
     // connector, and the origin is what requests are addressed to.
-    let dialled = uri("http", settings);
-    let origin = uri(endpoint.scheme().as_str(), settings);
+    let dialled = match endpoint.address.port() {
+        Some(_) => uri("http", &endpoint.address.to_string()),
+        None => uri("http", endpoint.address.host()),
+    };
+    let origin = uri(endpoint.scheme().as_str(), endpoint.authority.as_str());
     let channel = Endpoint::from(dialled)
         .origin(origin)
         .timeout(timeout(settings))
@@ -136,8 +139,8 @@ fn channel(exporters: &Exporters, settings: &Settings) -> Result<Channel, Error>
     Ok(channel)
 }
 
-fn uri(scheme: &str, settings: &Settings) -> Uri {
-    let uri = Uri::builder().scheme(scheme).authority(settings.endpoint.authority.clone());
+fn uri(scheme: &str, authority: &str) -> Uri {
+    let uri = Uri::builder().scheme(scheme).authority(authority);
     // It is whole, which is all that could be wrong with it.
     uri.path_and_query("/").build().unwrap_or_default()
 }

@@ -118,7 +118,9 @@ impl Case<'_> {
 
     fn scheme(self) -> Scheme {
         let endpoint = without_resolver(self.endpoint.trim()).to_ascii_lowercase();
-        if endpoint.starts_with("https://") {
+        if self.protocol == Protocol::Grpc && is_socket(self.endpoint.trim()) {
+            Scheme::Plain
+        } else if endpoint.starts_with("https://") {
             Scheme::Secure
         } else if endpoint.starts_with("http://") || endpoint.is_empty() {
             // The default is plaintext.
@@ -130,9 +132,25 @@ impl Case<'_> {
     }
 }
 
-/// `dns:///`, before what gRPC dials, says how the name is resolved.
+/// `dns:` or `dns:///`, before what gRPC dials, says how the name is resolved.
 fn without_resolver(endpoint: &str) -> &str {
-    endpoint.strip_prefix("dns:///").unwrap_or(endpoint)
+    match after_scheme(endpoint, "dns:") {
+        Some(name) if name.starts_with("///") => &name[3..],
+        Some(name) if !name.starts_with("//") => name,
+        _ => endpoint,
+    }
+}
+
+/// `unix:` is before the path of a socket.
+fn is_socket(endpoint: &str) -> bool {
+    after_scheme(endpoint, "unix:").is_some()
+}
+
+/// What follows a scheme of gRPC's; a host may have that name, before a port.
+fn after_scheme<'a>(endpoint: &'a str, scheme: &str) -> Option<&'a str> {
+    let (found, rest) = endpoint.split_at_checked(scheme.len())?;
+    let is_port = rest.bytes().all(|byte| byte.is_ascii_digit());
+    (found.eq_ignore_ascii_case(scheme) && !is_port).then_some(rest)
 }
 
 fn named(error: &Error) -> &Origin {
@@ -147,6 +165,10 @@ fn named(error: &Error) -> &Origin {
 /// The scheme, and what is neither in a path, a query or a fragment, where a token may be, nor before an `@`, where a
 /// password may be unless the endpoint was found to have none.
 fn open_parts(endpoint: &str, is_parsed: bool) -> [&str; 2] {
+    // A path of this machine's is no secret.
+    if is_socket(endpoint) && (is_parsed || !endpoint.contains('@')) {
+        return [endpoint, ""];
+    }
     let endpoint = without_resolver(endpoint);
     let scheme = endpoint.split_once("://").map_or("", |(scheme, _)| scheme);
     let is_scheme = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));

@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
-use crate::config::Settings;
+use crate::config::{Address, Settings};
 use crate::error::Error;
 use crate::exporters::{Exporters, Probe};
-use crate::failure::{Evidence, Failure, FailureKind, Session};
+use crate::failure::{Evidence, Failure, FailureKind, Peer, Session};
 use crate::net::{Runtime, blocking};
 use crate::origin::Origin;
 use crate::tls::CertificateFacts;
@@ -122,7 +122,7 @@ struct Live {
 
 impl Live {
     async fn go(probe: Probe) -> Self {
-        let (dns, mut answer) = tokio::join!(resolve(&probe), probe.lane.probe());
+        let (dns, mut answer) = tokio::join!(resolve(&probe.settings), probe.lane.probe());
         let seen = probe.transport.observed();
         if answer.is_err()
             && let Some(silent) = silent_plaintext(&probe.settings, &seen)
@@ -130,7 +130,7 @@ impl Live {
         {
             answer = Err(Failure::new(FailureKind::NeedsTls, &probe.settings, None));
         }
-        Self { dns: Some(dns), seen, answer }
+        Self { dns, seen, answer }
     }
 
     /// The runtime is gone, or it panicked.
@@ -191,11 +191,18 @@ impl Live {
                         | FailureKind::Panicked
                 )
             ) {
-                to.push(Finding::failed(Topic::Tcp, "no connection".to_owned()));
+                let topic = match probe.settings.endpoint.address {
+                    Address::Tcp { .. } => Topic::Tcp,
+                    Address::Unix(_) => Topic::Socket,
+                };
+                to.push(Finding::failed(topic, "no connection".to_owned()));
             }
             return;
         };
-        to.push(Finding::good(Topic::Tcp, format!("connected to {peer}")));
+        to.push(match peer {
+            Peer::Tcp(peer) => Finding::good(Topic::Tcp, format!("connected to {peer}")),
+            Peer::Unix => Finding::good(Topic::Socket, "connected".to_owned()),
+        });
         if let Some(proxy) = &probe.settings.proxy {
             to.push(match kind {
                 Some(FailureKind::ProxyRefused { .. } | FailureKind::ProxyTimeout { .. }) => {
@@ -261,16 +268,24 @@ impl Live {
 /// A server that we spoke plaintext to, and that said nothing.
 fn silent_plaintext(settings: &Settings, seen: &Evidence) -> Option<SocketAddr> {
     let is_plaintext = settings.tls.is_none() && settings.proxy.is_none();
-    seen.peer.filter(|_| is_plaintext && seen.greeting.is_empty())
+    match seen.peer? {
+        Peer::Tcp(peer) if is_plaintext && seen.greeting.is_empty() => Some(peer),
+        Peer::Tcp(_) | Peer::Unix => None,
+    }
 }
 
-/// The addresses of whom we dial.
-async fn resolve(probe: &Probe) -> Result<String, String> {
-    let (host, port) = match &probe.settings.proxy {
-        Some(proxy) => (proxy.uri.host().unwrap_or_default().to_owned(), proxy.port()),
-        None => (probe.settings.endpoint.host.clone(), probe.settings.endpoint.port),
+/// The addresses of whom we dial; `None` of a socket.
+async fn resolve(settings: &Settings) -> Option<Result<String, String>> {
+    let (host, port) = match (&settings.proxy, &settings.endpoint.address) {
+        (Some(proxy), _) => (proxy.uri.host().unwrap_or_default(), proxy.port()),
+        (None, Address::Tcp { host, port }) => (host.as_str(), *port),
+        (None, Address::Unix(_)) => return None,
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Some(addresses(host, port).await)
+}
+
+async fn addresses(host: String, port: u16) -> Result<String, String> {
     let name = host.clone();
     let found = blocking(move || (name.as_str(), port).to_socket_addrs());
     let found = timeout(RESOLVING, found).await;

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::report::{Finding, Topic};
-use crate::config::{Origin, Settings};
+use crate::config::{Address, Origin, Settings};
 use crate::error::located;
 use crate::text::{FEW, list};
 use crate::tls::{CertificateFacts, IssuerProblem, Store, Validated};
@@ -24,9 +24,17 @@ pub(super) fn findings(
         Finding::good(Topic::Protocol, format!("{}, by {}", protocol.value, by(&protocol.origin))),
     ];
     let Some(store) = store else {
-        let words =
-            "none: the endpoint is http://, so nothing is encrypted, and nobody authenticated";
-        findings.push(Finding::doubtful(Topic::Tls, words.to_owned()));
+        findings.push(match endpoint.address {
+            Address::Tcp { .. } => Finding::doubtful(
+                Topic::Tls,
+                "none: the endpoint is http://, so nothing is encrypted, and nobody authenticated"
+                    .to_owned(),
+            ),
+            Address::Unix(_) => Finding::good(
+                Topic::Tls,
+                "none: who may connect to the socket, its permissions say".to_owned(),
+            ),
+        });
         return findings;
     };
     match store.current().validated {

@@ -123,6 +123,8 @@ pub enum Topic {
     Proxy,
     /// The TCP connection.
     Tcp,
+    /// The Unix domain socket.
+    Socket,
     /// What the handshake agreed on.
     Tls,
     /// What the server presented.
@@ -146,6 +148,7 @@ impl Topic {
             Self::Dns => "DNS",
             Self::Proxy => "proxy",
             Self::Tcp => "TCP",
+            Self::Socket => "socket",
             Self::Tls => "TLS",
             Self::ServerCertificate => "server certificate",
             Self::ClientAuthentication => "client asked",

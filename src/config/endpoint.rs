@@ -1,6 +1,8 @@
 //! An endpoint, parsed: where to dial, whether under TLS, and which path to ask for.
 
 use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -14,16 +16,28 @@ use crate::signal::Signal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) secure: bool,
-    /// A name or an IP literal, without the brackets of IPv6.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// What the server is told it is called: the host, and the port if it is not the scheme's own,
-    /// which many a proxy would not recognise.
+    pub(crate) address: Address,
+    /// What the server is told it is called. By default that is the host, and the port if it is not the
+    /// scheme's own, which many a proxy would not recognise.
     pub(crate) authority: Authority,
     /// What the request asks for: the gRPC method, or the HTTP path and query.
     pub(crate) path: PathAndQuery,
     pub(crate) origin: Origin,
 }
+
+/// Where a collector listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A name or an IP literal, without the brackets of IPv6, and a port.
+    Tcp { host: String, port: u16 },
+    /// The absolute path of a Unix domain socket.
+    Unix(PathBuf),
+}
+
+/// What the host of a Unix domain socket is called, as [grpc-go] and gRPC's C core do.
+///
+/// [grpc-go]: https://github.com/grpc/grpc-go/blob/master/internal/resolver/unix/unix.go
+const SOCKET_AUTHORITY: &str = "localhost";
 
 impl Endpoint {
     /// An OTLP/gRPC endpoint: the scheme decides on TLS, and without one `insecure` does.
@@ -32,14 +46,26 @@ impl Endpoint {
         signal: Signal,
         insecure: bool,
     ) -> Result<Self, Error> {
-        // As gRPC [names](https://github.com/grpc/grpc/blob/master/doc/naming.md) what DNS resolves.
-        let value = endpoint.value.strip_prefix("dns:///").unwrap_or(&endpoint.value);
-        // Named by gRPC as well, with no `//` that would tell them from a host and a port.
-        let names_scheme = value.contains("://") || value.starts_with("unix:");
-        let url = match (names_scheme, insecure) {
-            (true, _) => value.to_owned(),
-            (false, true) => format!("http://{value}"),
-            (false, false) => format!("https://{value}"),
+        check_text(&endpoint)?;
+        let host = match resolver(&endpoint.value) {
+            None => None,
+            Some(("unix", path)) => return Self::unix(&endpoint, path, signal),
+            Some(("dns", name)) => Some(match name.strip_prefix("//") {
+                None => name,
+                // In front of the third slash would be the DNS server to ask.
+                Some(name) => name
+                    .strip_prefix('/')
+                    .ok_or_else(|| problem(&endpoint, EndpointProblem::DnsServer))?,
+            }),
+            Some((scheme, _)) => {
+                let scheme = scheme.to_owned();
+                return Err(problem(&endpoint, EndpointProblem::UnsupportedScheme { scheme }));
+            }
+        };
+        let url = match (host.unwrap_or(&endpoint.value), insecure) {
+            (url, _) if host.is_none() && url.contains("://") => url.to_owned(),
+            (host, true) => format!("http://{host}"),
+            (host, false) => format!("https://{host}"),
         };
         let (parsed, uri) = Self::parse(&endpoint, &url)?;
         // OTLP/gRPC has no place for a prefix: its path is the method's.
@@ -59,6 +85,26 @@ impl Endpoint {
         }
     }
 
+    /// A Unix domain socket, in plaintext as in [otlptracegrpc]: `unix:/path` or `unix:///path`.
+    ///
+    /// [otlptracegrpc]: https://github.com/open-telemetry/opentelemetry-go/tree/main/exporters/otlp/otlptrace/otlptracegrpc
+    fn unix(endpoint: &Sourced<String>, path: &str, signal: Signal) -> Result<Self, Error> {
+        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+        // The working directory of a service is nobody's choice. What precedes a third slash is a host.
+        if !path.has_root() {
+            return Err(problem(endpoint, EndpointProblem::RelativeSocket));
+        }
+        check_socket(path)
+            .map_err(|source| problem(endpoint, EndpointProblem::Socket { source }))?;
+        Ok(Self {
+            secure: false,
+            address: Address::Unix(path.to_owned()),
+            authority: Authority::from_static(SOCKET_AUTHORITY),
+            path: PathAndQuery::from_static(signal.grpc_path()),
+            origin: endpoint.origin.clone(),
+        })
+    }
+
     /// An OTLP/HTTP endpoint for all signals: each appends its own path.
     pub(crate) fn http(endpoint: Sourced<String>, signal: Signal) -> Result<Self, Error> {
         let (parsed, uri) = Self::parse(&endpoint, &endpoint.value)?;
@@ -76,12 +122,7 @@ impl Endpoint {
     }
 
     fn parse(endpoint: &Sourced<String>, url: &str) -> Result<(Self, Uri), Error> {
-        if is_quoted(&endpoint.value) {
-            return Err(Error::Quoted { origin: endpoint.origin.clone() });
-        }
-        if ["${", "$("].iter().any(|start| url.contains(start)) {
-            return Err(problem(endpoint, EndpointProblem::NotExpanded));
-        }
+        check_text(endpoint)?;
         if url.contains('#') {
             return Err(problem(endpoint, EndpointProblem::Fragment));
         }
@@ -141,14 +182,24 @@ impl Endpoint {
         };
         let parsed = Self {
             secure,
-            host: host.to_owned(),
-            port,
+            address: Address::Tcp { host: host.to_owned(), port },
             authority: authority
                 .map_err(|source| problem(endpoint, EndpointProblem::Invalid { source }))?,
             path: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
             origin: endpoint.origin.clone(),
         };
         Ok((parsed, uri))
+    }
+
+    /// The same, under another name for the server.
+    pub(super) fn with_authority(self, authority: Option<Sourced<String>>) -> Result<Self, Error> {
+        let Some(Sourced { value, origin }) = authority else {
+            return Ok(self);
+        };
+        match value.parse::<Authority>() {
+            Ok(authority) if is_host_and_port(&authority) => Ok(Self { authority, ..self }),
+            _ => Err(Error::Authority { origin, authority: shown(&value) }),
+        }
     }
 
     /// The path without what may be a token in it.
@@ -161,15 +212,106 @@ impl Endpoint {
     }
 }
 
+impl Address {
+    /// A name or an IP literal, without the brackets of IPv6.
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Tcp { host, .. } => host,
+            Self::Unix(_) => SOCKET_AUTHORITY,
+        }
+    }
+
+    /// `None` of a socket.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The path of a socket.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp { .. } => None,
+            Self::Unix(path) => Some(path),
+        }
+    }
+
+    /// Whether both are the same, as DNS compares names.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self == other
+            || self.port().is_some()
+                && self.port() == other.port()
+                && self.host().eq_ignore_ascii_case(other.host())
+    }
+}
+
+/// Host and port as an authority has them, or the path of a socket.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { authority, port, .. } = self;
-        write!(f, "{}://{authority}", self.scheme())?;
-        if authority.port().is_none() {
-            write!(f, ":{port}")?;
+        match &self.address {
+            Address::Tcp { .. } => write!(f, "{}://{}", self.scheme(), self.address),
+            Address::Unix(path) => write!(f, "unix://{}", path.display()),
         }
-        Ok(())
     }
+}
+
+/// What a text is that names no endpoint in any form.
+fn check_text(endpoint: &Sourced<String>) -> Result<(), Error> {
+    if is_quoted(&endpoint.value) {
+        return Err(Error::Quoted { origin: endpoint.origin.clone() });
+    }
+    match ["${", "$("].iter().any(|start| endpoint.value.contains(start)) {
+        true => Err(problem(endpoint, EndpointProblem::NotExpanded)),
+        false => Ok(()),
+    }
+}
+
+/// The scheme in front of what gRPC [names](https://github.com/grpc/grpc/blob/master/doc/naming.md), and the
+/// rest. Not all of these names have the `//` that would tell them from a host and a port.
+fn resolver(endpoint: &str) -> Option<(&'static str, &str)> {
+    const SCHEMES: [&str; 8] =
+        ["dns", "ipv4", "ipv6", "passthrough", "unix", "unix-abstract", "vsock", "xds"];
+    let (scheme, name) = endpoint.split_once(':')?;
+    let known = SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme))?;
+    let is_port = name.bytes().all(|byte| byte.is_ascii_digit());
+    (!is_port).then_some((known, name))
+}
+
+/// Whether a socket can have this path: it may be too long, or have a NUL in it.
+#[cfg(unix)]
+fn check_socket(path: &Path) -> io::Result<()> {
+    std::os::unix::net::SocketAddr::from_pathname(path).map(drop)
+}
+
+#[cfg(not(unix))]
+fn check_socket(_path: &Path) -> io::Result<()> {
+    let words = "on this platform there are no Unix domain sockets";
+    Err(io::Error::new(io::ErrorKind::Unsupported, words))
+}
+
+/// Whether an authority is a host that can be dialled, with or without a port.
+pub(super) fn is_host_and_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    let name = host.trim_matches(['[', ']']);
+    // An `@` that is left is one in a password, which is to be percent-encoded.
+    !authority.as_str().contains('@')
+        && !name.is_empty()
+        && is_host(name)
+        && match authority.port_u16() {
+            Some(port) => port > 0,
+            None => authority.as_str() == host,
+        }
 }
 
 /// [RFC 3986, section 3.1](https://www.rfc-editor.org/rfc/rfc3986#section-3.1). What has other
@@ -180,7 +322,7 @@ fn is_scheme(scheme: &str) -> bool {
 
 /// Whether a host is an address or may be a name. Anything else would be looked up in vain, and may be
 /// a secret that is in the wrong place.
-pub(super) fn is_host(host: &str) -> bool {
+fn is_host(host: &str) -> bool {
     let is_address = host.contains(':');
     let others = if is_address { ":.%-_" } else { "-_." };
     (is_address || is_short(host))
@@ -205,6 +347,10 @@ fn shown(value: &str) -> String {
     const HIDDEN: &str = "…";
     if is_key_text(value) {
         return HIDDEN.to_owned();
+    }
+    // A path of this machine's, which is no secret.
+    if matches!(resolver(value), Some(("unix", _))) && !value.contains('@') {
+        return value.to_owned();
     }
     // All before an `@` may be a password, which has any character when it is not percent-encoded.
     let (start, rest) = match (value.rsplit_once('@'), value.split_once("://")) {
@@ -307,6 +453,8 @@ mod tests {
             ("a lone slash is no path", "https://c:4317/", false, "https://c:4317"),
             ("a name of gRPC's", "dns:///c:4317", false, "https://c:4317"),
             ("has no scheme of its own", "dns:///c:4317", true, "http://c:4317"),
+            ("and may have no slashes", "dns:c:4317", false, "https://c:4317"),
+            ("a host may have the name of a scheme", "dns:4317", false, "https://dns:4317"),
         ] {
             let endpoint = Endpoint::grpc(given(endpoint), Signal::Logs, insecure).unwrap();
             assert_eq!(endpoint.to_string(), expected, "{rule}");
@@ -315,14 +463,59 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn sockets() {
+        for endpoint in ["unix:/run/c.sock", "unix:///run/c.sock", "UNIX:///run/c.sock"] {
+            let endpoint = Endpoint::grpc(given(endpoint), Signal::Logs, false).unwrap();
+            assert_eq!(endpoint.address, Address::Unix("/run/c.sock".into()));
+            assert_eq!(endpoint.to_string(), "unix:///run/c.sock");
+            assert_eq!(endpoint.path, Signal::Logs.grpc_path());
+            assert_eq!(endpoint.authority, "localhost");
+            assert!(!endpoint.secure);
+        }
+        let long =
+            Endpoint::grpc(given(&format!("unix:/{}", "a".repeat(200))), Signal::Logs, false);
+        let long = long.unwrap_err();
+        let Error::Endpoint { problem: EndpointProblem::Socket { source }, .. } = &long else {
+            panic!("{long:?}")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn authorities() {
+        let endpoint = || Endpoint::grpc(given("https://c:4317"), Signal::Logs, false).unwrap();
+        let with = |authority: &str| {
+            let authority = Sourced::builder("with_authority", authority.to_owned());
+            endpoint().with_authority(Some(authority))
+        };
+        assert_eq!(endpoint().with_authority(None).unwrap(), endpoint());
+        for authority in ["name", "name.example:4317", "[::1]:4317", "[::1]", "10.0.0.1"] {
+            let named = with(authority).unwrap();
+            assert_eq!(named.authority, authority);
+            assert_eq!(named.address, endpoint().address);
+        }
+        for authority in
+            ["", ":4317", "a b", "https://c", "c/path", "u:pw@c", "c:0", "c:99999", "c:"]
+        {
+            let error = with(authority).expect_err(authority).to_string();
+            assert!(error.starts_with("with_authority(): "), "{error}");
+            assert!(!error.contains("pw"), "{error}");
+        }
+    }
+
+    #[test]
     fn refusals() {
         for (rule, grpc, endpoint, words) in [
             ("HTTP needs a scheme", false, "c:4318", "has no scheme"),
             ("HTTP knows no other scheme", false, "ftp://c", "scheme `ftp` is not supported"),
-            ("gRPC knows no unix sockets", true, "unix:/run/c.sock", "scheme `unix`"),
-            ("nor with slashes", true, "unix:///run/c.sock", "scheme `unix`"),
             ("no DNS server is asked by name", true, "dns://1.1.1.1/c:4317", "scheme `dns`"),
             ("nor another resolver", true, "xds:///c:4317", "scheme `xds`"),
+            ("nor one without slashes", true, "unix-abstract:c", "scheme `unix-abstract`"),
+            ("a DNS server is not asked", true, "dns://8.8.8.8/c:4317", "write dns:///host:port"),
+            ("a socket has no place", true, "unix:c.sock", "relative path"),
+            ("nor has it a host", true, "unix://c/run/c.sock", "relative path"),
+            ("sockets are not HTTP's", false, "unix:///c.sock", "scheme `unix`"),
             ("gRPC's names are not HTTP's", false, "dns:///c:4318", "scheme `dns`"),
             ("gRPC has no path", true, "https://c:4317/otlp", "the path `/…`"),
             ("without a scheme neither", true, "c:4317/v1/logs", "the path `/v1/logs`"),
@@ -374,6 +567,8 @@ mod tests {
             ("https://u:SEC/RET@c", "…@c"),
             ("https://u:SEC?RET@c", "…"),
             ("-----BEGIN PRIVATE KEY-----", "…"),
+            ("unix:run/c.sock", "unix:run/c.sock"),
+            ("unix:u:SECRET@c", "…@c"),
             ("https://${HOST}:4318", "https://${HOST}:4318"),
             ("collector", "collector"),
             ("key:SECRET", "key:…"),

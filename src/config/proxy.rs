@@ -49,7 +49,7 @@ mod from_env {
     use hyper_util::client::proxy::matcher::Matcher;
 
     use super::Proxy;
-    use crate::config::endpoint::{Endpoint, is_host};
+    use crate::config::endpoint::{Address, Endpoint, is_host_and_port};
     use crate::config::env::Env;
     use crate::config::no_proxy;
     use crate::error::Error;
@@ -60,9 +60,12 @@ mod from_env {
     /// `ALL_PROXY`, unless `NO_PROXY` names the host. Lower case wins. To this machine nobody needs
     /// a proxy, and as in Go none is asked.
     pub(crate) fn proxy(env: &Env, endpoint: &Endpoint) -> Result<Option<Proxy>, Error> {
-        let is_this_machine = match endpoint.host.parse::<IpAddr>() {
+        let Address::Tcp { host, port } = &endpoint.address else {
+            return Ok(None);
+        };
+        let is_this_machine = match host.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
-            Err(_name) => endpoint.host.eq_ignore_ascii_case("localhost"),
+            Err(_name) => host.eq_ignore_ascii_case("localhost"),
         };
         if is_this_machine {
             return Ok(None);
@@ -87,19 +90,12 @@ mod from_env {
         // Others would have to be spoken to by TLS or SOCKS; what is no URL would not be asked at all.
         let usable = matcher.intercept(&destination).filter(|found| {
             found.uri().scheme_str() == Some("http")
-                && found.uri().authority().is_some_and(|authority| {
-                    // An `@` that is left is one in a password, which is to be percent-encoded.
-                    !authority.as_str().contains('@')
-                        && is_host(authority.host().trim_matches(['[', ']']))
-                        && (authority.port_u16().is_some()
-                            || authority.as_str() == authority.host())
-                })
+                && found.uri().authority().is_some_and(is_host_and_port)
         });
         let Some(found) = usable else {
             return Err(Error::Proxy { origin: named.origin });
         };
-        let is_named =
-            |no: Sourced<String>| no_proxy::names(&no.value, &endpoint.host, endpoint.port);
+        let is_named = |no: Sourced<String>| no_proxy::names(&no.value, host, *port);
         if either("no_proxy")?.is_some_and(is_named) {
             return Ok(None);
         }

@@ -102,7 +102,7 @@ impl Settings {
         let layer = layers.fold(signal, warnings)?;
         let mut folded = Folded { signal, layer, layers, warnings };
         let protocol = folded.protocol()?;
-        let endpoint = folded.endpoint(*protocol)?;
+        let endpoint = folded.endpoint(*protocol)?.with_authority(folded.layer.authority.take())?;
         let max_request_size = folded.max_request_size(*protocol);
         Ok(Self {
             signal,
@@ -137,11 +137,14 @@ impl Settings {
     /// Whether both signals can use one connection: path, headers, compression and timeout do not
     /// matter to it.
     pub(crate) fn share_connection(&self, other: &Self) -> bool {
-        let address = |settings: &Self| {
-            let Endpoint { secure, host, port, .. } = &settings.endpoint;
-            (*secure, host.to_ascii_lowercase(), *port, settings.protocol.is_grpc())
+        // Authorities are compared without case.
+        let server = |settings: &Self| {
+            let Endpoint { secure, authority, .. } = &settings.endpoint;
+            (*secure, authority.clone(), settings.protocol.is_grpc())
         };
-        address(self) == address(other) && self.tls == other.tls
+        self.endpoint.address.is_same(&other.endpoint.address)
+            && server(self) == server(other)
+            && self.tls == other.tls
     }
 }
 
@@ -209,7 +212,7 @@ impl Folded<'_> {
         }
 
         let server_name = self.layer.server_name.take().unwrap_or_else(|| Sourced {
-            value: endpoint.host.clone(),
+            value: endpoint.address.host().to_owned(),
             origin: endpoint.origin.clone(),
         });
         let server_name = ServerName::try_from(server_name.value.clone()).map_err(|_invalid| {

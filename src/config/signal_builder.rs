@@ -112,4 +112,11 @@ impl SignalBuilder {
         self.0.server_name = Some(Sourced::builder("with_server_name", name.into()));
         self
     }
+
+    /// Sets what requests are addressed to, `host` or `host:port`: see
+    /// [`ExportersBuilder::with_authority`](crate::ExportersBuilder::with_authority).
+    pub fn with_authority(mut self, authority: impl Into<String>) -> Self {
+        self.0.authority = Some(Sourced::builder("with_authority", authority.into()));
+        self
+    }
 }

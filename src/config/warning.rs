@@ -104,7 +104,10 @@ impl fmt::Display for Warning {
                 for (index, origin) in ignored.iter().enumerate() {
                     write!(f, "{}{origin}", if index == 0 { "" } else { ", " })?;
                 }
-                f.write_str(": for TLS, let the endpoint begin with https://")
+                match endpoint.starts_with("unix:") {
+                    true => Ok(()),
+                    false => f.write_str(": for TLS, let the endpoint begin with https://"),
+                }
             }
         }
     }

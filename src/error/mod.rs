@@ -71,6 +71,14 @@ pub enum Error {
         problem: EndpointProblem,
     },
 
+    /// What the server is to be told it is called is not a host, with or without a port.
+    Authority {
+        /// Where it came from.
+        origin: Origin,
+        /// What it says, without user information.
+        authority: String,
+    },
+
     /// The protocol needs a feature that is not compiled in.
     ProtocolNotCompiled {
         /// Where the protocol came from.
@@ -257,6 +265,10 @@ impl fmt::Display for Error {
             Self::Endpoint { origin, value, problem } => {
                 write!(f, "{origin}: the endpoint `{value}` {problem}")
             }
+            Self::Authority { origin, authority } => write!(
+                f,
+                "{origin}: `{authority}` cannot be an authority: give a host, or host:port"
+            ),
             Self::ProtocolNotCompiled { origin, protocol, feature } => write!(
                 f,
                 "{origin}: the protocol `{protocol}` needs the feature `{feature}` of otlp-mtls, \

@@ -7,11 +7,26 @@ pub enum EndpointProblem {
     /// It has no scheme, and OTLP/HTTP needs one.
     #[error("has no scheme: begin it with https:// or http://")]
     NoScheme,
-    /// It has a scheme that is neither `https` nor `http`.
-    #[error("cannot be used: its scheme `{scheme}` is not supported, only https and http are")]
+    /// It has a scheme that is not supported.
+    #[error(
+        "cannot be used: its scheme `{scheme}` is not supported, only https and http are, and over gRPC \
+         unix: and dns:///"
+    )]
     UnsupportedScheme {
         /// The scheme.
         scheme: String,
+    },
+    /// It names a DNS server, as gRPC's `dns://server/host:port`.
+    #[error("names a DNS server, and only the system's are asked: write dns:///host:port")]
+    DnsServer,
+    /// It is a Unix domain socket by a relative path.
+    #[error("names a socket by a relative path: write unix:///absolute/path")]
+    RelativeSocket,
+    /// No Unix domain socket can have this path, or this platform has none.
+    #[error("cannot be used as a Unix domain socket")]
+    Socket {
+        /// Why.
+        source: std::io::Error,
     },
     /// It has variables in it.
     #[error("has variables in it, which are not expanded")]

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::uri::{Parts, PathAndQuery};
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
+use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
 use super::pace::Pace;
@@ -85,13 +85,10 @@ impl Transport {
     ) -> Self {
         let endpoint = &settings.endpoint;
         let is_grpc = settings.protocol.is_grpc();
-        let mut address = Parts::default();
-        address.scheme = Some(endpoint.scheme());
-        address.authority = Some(endpoint.authority.clone());
-        address.path_and_query = Some(PathAndQuery::from_static("/"));
         let target = Target {
-            // It is whole, which is all that could be wrong with it.
-            address: Uri::from_parts(address).unwrap_or_default(),
+            address: endpoint.address.clone(),
+            scheme: endpoint.scheme(),
+            authority: endpoint.authority.clone(),
             server_name: settings.tls.as_ref().map(|tls| tls.server_name.clone()),
             proxy: settings.proxy.clone(),
             family: match is_grpc {

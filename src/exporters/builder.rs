@@ -73,6 +73,11 @@ impl ExportersBuilder {
     /// Sets the endpoint of all signals.
     ///
     /// Over OTLP/HTTP each signal appends its own path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    ///
+    /// Over OTLP/gRPC it may also be `host:port`, `dns:///host:port`, or a Unix domain socket, `unix:/path` or
+    /// `unix:///path`: [names of gRPC](https://github.com/grpc/grpc/blob/master/doc/naming.md). A socket's path is
+    /// absolute, and taken as it is written. It is spoken to in plaintext, as the exporters of opentelemetry-rust and
+    /// opentelemetry-go do: who may connect, its permissions say.
     pub fn with_endpoint(self, endpoint: impl Into<String>) -> Self {
         let mut builder = self.with_all(|all| all.with_endpoint(endpoint));
         if let Some(endpoint) = &mut builder.code.all.endpoint {
@@ -144,9 +149,33 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_insecure(insecure))
     }
 
-    /// Sets the name that the server's certificate must have, if not the endpoint's host.
+    /// Sets the name that the server's certificate must have, if not the endpoint's host. It is what the
+    /// handshake asks for too (SNI), and changes nothing of the requests: see
+    /// [`with_authority`](Self::with_authority).
     pub fn with_server_name(self, name: impl Into<String>) -> Self {
         self.with_all(|all| all.with_server_name(name))
+    }
+
+    /// Sets what requests are addressed to, `host` or `host:port`, if not the endpoint's host and port: the
+    /// `:authority` of HTTP/2, and so of gRPC, and the `Host` of HTTP/1.1. It is for proxies that route by name.
+    ///
+    /// It changes neither where is dialled nor, unlike grpc-go's `WithAuthority`, the name that the server's
+    /// certificate must have: that is [`with_server_name`](Self::with_server_name).
+    ///
+    /// What is no host, with or without a port, is an error of [`build`](Self::build).
+    ///
+    /// ```
+    /// use otlp_mtls::{Exporters, Protocol};
+    ///
+    /// let exporters = Exporters::builder()
+    ///     .with_protocol(Protocol::Grpc)
+    ///     .with_endpoint("http://localhost:15001")
+    ///     .with_authority("otel-collector.observability.svc:4317")
+    ///     .build()?;
+    /// # Ok::<(), otlp_mtls::Error>(())
+    /// ```
+    pub fn with_authority(self, authority: impl Into<String>) -> Self {
+        self.with_all(|all| all.with_authority(authority))
     }
 
     /// Sets what differs for one signal.

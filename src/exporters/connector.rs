@@ -56,7 +56,9 @@ impl Route {
         // Without a port it is that of `https` over TLS, also where the client was told `http`.
         let port = uri.port_u16().unwrap_or(if endpoint.secure { 443 } else { 80 });
         let is_downgrade = !endpoint.secure && uri.scheme_str() == Some("https");
-        if host.eq_ignore_ascii_case(&endpoint.host) && port == endpoint.port && !is_downgrade {
+        let address = &endpoint.address;
+        let is_its_port = address.port().is_none_or(|its| its == port);
+        if host.eq_ignore_ascii_case(address.host()) && is_its_port && !is_downgrade {
             return Ok(());
         }
         // Not the URI, whose path or query may have a token in it.
@@ -78,7 +80,7 @@ pub(super) struct OtherServer {
 /// Dials a signal's collector, with the credentials of now, for a client that speaks HTTP itself.
 ///
 /// Another host or port than the signal's is refused, and so is `https` where the signal's endpoint is
-/// plaintext. Why a dial failed, a [`Failure`](crate::Failure) says, which is in the error.
+/// plaintext. A Unix domain socket is `http://localhost`. Why a dial failed, a [`Failure`](crate::Failure) says, which is in the error.
 ///
 /// Over OTLP/HTTP, ALPN decides between HTTP/1.1 and HTTP/2: hyper-util's client needs its feature `http2`.
 ///

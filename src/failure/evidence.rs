@@ -33,14 +33,21 @@ pub(crate) struct Evidence {
     pub(crate) stage: Stage,
     /// Whether the server has answered a request on an earlier connection.
     pub(crate) has_answered: bool,
-    /// Whom TCP connected to: the collector, or the proxy before it.
-    pub(crate) peer: Option<SocketAddr>,
-    /// What the peer said first, on TCP.
+    /// Whom we are connected to: the collector, or the proxy before it.
+    pub(crate) peer: Option<Peer>,
+    /// What the collector said first, below TLS.
     pub(crate) greeting: Greeting,
     /// `None` over plaintext, and until there is a handshake to speak of.
     pub(crate) handshake: Option<Handshake>,
     /// What was agreed on; `None` over plaintext, and while the handshake was not done.
     pub(crate) session: Option<Session>,
+}
+
+/// Whom a dial came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    Tcp(SocketAddr),
+    Unix,
 }
 
 /// What a completed handshake agreed on.

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::signal::Signal;
 use crate::tls::Snapshot;
 
-pub(crate) use evidence::{Evidence, Greeting, Session, Stage};
+pub(crate) use evidence::{Evidence, Greeting, Peer, Session, Stage};
 pub(crate) use kind::Cure;
 
 pub use evidence::PeerProtocol;

@@ -48,8 +48,8 @@ const UNLIMITED: Duration = Duration::from_secs(10);
 pub(super) struct Connection {
     generation: u64,
     pub(super) evidence: Arc<Evidence>,
-    scheme: Option<Scheme>,
-    authority: Option<Authority>,
+    scheme: Scheme,
+    authority: Authority,
     sender: Sender,
     tap: Arc<Tap>,
     /// Set once no further request shall begin on it.
@@ -115,12 +115,11 @@ impl Connection {
             let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
             (Sender::Http1(http1), driver)
         };
-        let address = target.address.clone().into_parts();
         let mut connection = Self {
             generation: credentials.map_or(0, |credentials| credentials.generation),
             evidence: progress.evidence(),
-            scheme: address.scheme,
-            authority: address.authority,
+            scheme: target.scheme.clone(),
+            authority: target.authority.clone(),
             sender,
             tap,
             is_retired: AtomicBool::new(false),
@@ -274,7 +273,7 @@ impl Connection {
         let is_http2 = self.is_multiplexed();
         let mut uri = Parts::default();
         if is_http2 {
-            (uri.scheme, uri.authority) = (self.scheme.clone(), self.authority.clone());
+            (uri.scheme, uri.authority) = (Some(self.scheme.clone()), Some(self.authority.clone()));
         }
         uri.path_and_query = Some(request.path.clone());
         let mut head = HttpRequest::new(());
@@ -287,9 +286,7 @@ impl Connection {
             *head.version_mut() = http::Version::HTTP_2;
             let length = HeaderValue::from(request.body.len());
             head.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
-        } else if let Some(host) = &self.authority
-            && let Ok(host) = HeaderValue::from_str(host.as_str())
-        {
+        } else if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
             headers.insert(HOST, host);
         }
         head

@@ -9,13 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Uri;
+use http::uri::{Authority, Scheme};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ProtocolVersion};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -23,8 +21,8 @@ use super::progress::Progress;
 use super::runtime::blocking;
 use super::stream::{Greeted, Stream};
 use super::tunnel;
-use crate::config::Proxy;
-use crate::failure::{FailureKind, Session, Side, Stage};
+use crate::config::{Address, Proxy};
+use crate::failure::{FailureKind, Peer, Session, Side, Stage};
 use crate::tls::{Handshake, Notes, Snapshot};
 
 /// How often the kernel asks an idle peer whether it is there.
@@ -33,8 +31,10 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Where a server is, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Scheme, host and port.
-    pub(crate) address: Uri,
+    pub(crate) address: Address,
+    /// What requests are addressed to.
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
     /// The name that its certificate must have; `None` over plaintext.
     pub(crate) server_name: Option<ServerName<'static>>,
     /// What connects us to it; `None` where we do that ourselves.
@@ -95,20 +95,19 @@ impl Target {
         only_http1: bool,
         progress: &Arc<Progress>,
     ) -> Result<Dialled, FailureKind> {
-        let tcp = self.connect(progress).await?;
-        progress.note(|seen| seen.peer = tcp.peer_addr().ok());
-        let (tcp, ahead) = match &self.proxy {
+        let stream = self.connect(progress).await?;
+        let (stream, ahead) = match &self.proxy {
             Some(proxy) => {
                 progress.reach(Stage::Tunnelling);
-                tunnel::open(tcp, proxy, &self.address).await?
+                tunnel::open(stream, proxy, &self.address).await?
             }
-            None => (tcp, Bytes::new()),
+            None => (stream, Bytes::new()),
         };
         let greeting = progress.read(|evidence| evidence.greeting.clone());
-        let tcp = Greeted::new(tcp, ahead, greeting);
+        let stream = Greeted::new(stream, ahead, greeting);
         let (Some(server_name), Some(credentials)) = (&self.server_name, credentials) else {
             return Ok(Dialled {
-                stream: Box::new(tcp),
+                stream: Box::new(stream),
                 alpn: Alpn::Nothing,
                 awaits_verdict: false,
             });
@@ -122,7 +121,7 @@ impl Target {
             config.alpn_protocols.retain(|protocol| protocol != b"h2");
         }
         let connector = TlsConnector::from(Arc::new(config));
-        let shaken = connector.connect(server_name.clone(), tcp).await;
+        let shaken = connector.connect(server_name.clone(), stream).await;
         progress.note(|seen| seen.handshake = Some(notes.read()));
         let stream =
             shaken.map_err(|error| progress.read(|evidence| evidence.handshake_failed(error)))?;
@@ -150,8 +149,20 @@ impl Target {
     }
 
     /// The server, or the proxy before it.
-    async fn connect(&self, progress: &Arc<Progress>) -> Result<TcpStream, FailureKind> {
+    async fn connect(&self, progress: &Arc<Progress>) -> Result<Box<dyn Stream>, FailureKind> {
         progress.reach(Stage::Connecting);
+        let dialled = match (&self.proxy, &self.address) {
+            (Some(proxy), _) => proxy.uri.clone(),
+            // They are whole, which is all that could be wrong with them.
+            (None, Address::Tcp { .. }) => {
+                format!("http://{}", self.address).parse().unwrap_or_default()
+            }
+            (None, Address::Unix(path)) => {
+                let stream = unix::connect(path).await.map_err(FailureKind::connect)?;
+                progress.note(|seen| seen.peer = Some(Peer::Unix));
+                return Ok(stream);
+            }
+        };
         let mut tcp = HttpConnector::new_with_resolver(Resolver(Arc::clone(progress)));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -163,9 +174,10 @@ impl Target {
         // No keepalive is sent while data is unacknowledged.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(self.user_timeout));
-        let dialled = self.proxy.as_ref().map_or(&self.address, |proxy| &proxy.uri);
-        let stream = tcp.call(dialled.clone()).await;
-        stream.map(TokioIo::into_inner).map_err(|error| self.unconnected(&error))
+        let stream = tcp.call(dialled).await.map_err(|error| self.unconnected(&error))?;
+        let stream = stream.into_inner();
+        progress.note(|seen| seen.peer = stream.peer_addr().ok().map(Peer::Tcp));
+        Ok(Box::new(stream))
     }
 
     /// Why there is no TCP connection.
@@ -213,6 +225,45 @@ fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io;
+    use std::os::unix::fs::FileTypeExt;
+    use std::path::Path;
+
+    use tokio::net::UnixStream;
+
+    use crate::net::runtime::blocking;
+    use crate::net::stream::Stream;
+
+    pub(super) async fn connect(path: &Path) -> io::Result<Box<dyn Stream>> {
+        let error = match UnixStream::connect(path).await {
+            Ok(stream) => return Ok(Box::new(stream)),
+            Err(error) => error,
+        };
+        // Of another file Linux says what it says where nobody listens: that the connection is refused.
+        let path = path.to_owned();
+        let is_other = move || Ok::<_, io::Error>(!path.metadata()?.file_type().is_socket());
+        match blocking(is_other).await {
+            Ok(Ok(true)) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a socket")),
+            _ => Err(error),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod unix {
+    use std::io;
+    use std::path::Path;
+
+    use crate::net::stream::Stream;
+
+    /// Nobody gets here: such an endpoint is refused by `build()`.
+    pub(super) async fn connect(_path: &Path) -> io::Result<Box<dyn Stream>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::failure::Greeting;
@@ -18,13 +17,13 @@ use crate::lock::lock;
 /// What is written goes out at least this often.
 const WRITE_BUFFER: usize = 64 * 1024;
 
-/// A stream that a connection is made on: TCP, or TLS on it.
+/// A stream that a connection is made on: TCP, a Unix domain socket, or TLS on one.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A TCP stream whose first bytes are kept.
+/// A stream whose first bytes are kept.
 pub(super) struct Greeted {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// What came through a tunnel before anybody read it.
     ahead: Bytes,
     /// `None` once there was something to hear.
@@ -32,7 +31,7 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    pub(super) fn new(stream: TcpStream, ahead: Bytes, greeting: Greeting) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, ahead: Bytes, greeting: Greeting) -> Self {
         Self { stream, ahead, greeting: Some(greeting) }
     }
 }

@@ -7,22 +7,22 @@ use http::{Method, Request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::runtime::spawn;
-use crate::config::Proxy;
+use super::stream::Stream;
+use crate::config::{Address, Proxy};
 use crate::failure::FailureKind;
 
 /// Has the proxy connect us to a collector. What came from there already is the second part.
 pub(super) async fn open(
-    tcp: TcpStream,
+    stream: Box<dyn Stream>,
     proxy: &Proxy,
-    collector: &Uri,
-) -> Result<(TcpStream, Bytes), FailureKind> {
+    collector: &Address,
+) -> Result<(Box<dyn Stream>, Bytes), FailureKind> {
     let refused = |status| FailureKind::ProxyRefused { proxy: proxy.to_string(), status };
     let silent = |_: hyper::Error| refused(None);
 
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(silent)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(silent)?;
     spawn(connection.with_upgrades());
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.method_mut() = Method::CONNECT;
@@ -39,7 +39,7 @@ pub(super) async fn open(
         return Err(refused(Some(response.status().as_u16())));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(silent)?;
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
+    match upgraded.downcast::<TokioIo<Box<dyn Stream>>>() {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         // It is the stream that was given to hyper above.
         Err(_other) => Err(refused(None)),
@@ -47,14 +47,9 @@ pub(super) async fn open(
 }
 
 /// The form that CONNECT takes: host and port, without a scheme.
-fn authority(uri: &Uri) -> Uri {
+fn authority(collector: &Address) -> Uri {
     let mut parts = Parts::default();
-    let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
-        Some("https") => 443,
-        _ => 80,
-    });
-    let host = uri.host().unwrap_or_default();
-    parts.authority = format!("{host}:{port}").parse().ok();
+    parts.authority = collector.to_string().parse().ok();
     // An authority alone is whole.
     Uri::from_parts(parts).unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use crate::tls::CertificateFacts;
 
 /// Values by collector and by what tells several of one collector apart: signals with different TLS
 /// settings have credentials of their own, and their points must not hide one another.
-type Points = BTreeMap<(String, Option<(&'static str, String)>), ([KeyValue; 2], u64)>;
+type Points = BTreeMap<(String, Option<(&'static str, String)>), (Vec<KeyValue>, u64)>;
 
 impl Exporters {
     /// Registers metrics about the exporters on a meter provider of a service's own: when certificates
@@ -270,11 +270,14 @@ fn component(kind: String) -> [KeyValue; 2] {
     [KeyValue::new("otel.component.name", name), KeyValue::new("otel.component.type", kind)]
 }
 
-fn server(endpoint: &Endpoint) -> [KeyValue; 2] {
-    [
-        KeyValue::new("server.address", endpoint.host.clone()),
-        KeyValue::new("server.port", i64::from(endpoint.port)),
-    ]
+/// As the [general attributes] have them, which for a Unix domain socket are its path and no port.
+///
+/// [general attributes]: https://opentelemetry.io/docs/specs/semconv/general/attributes/#server-attributes
+fn server(endpoint: &Endpoint) -> Vec<KeyValue> {
+    let address = &endpoint.address;
+    let name = address.socket().map_or(address.host().into(), |path| path.to_string_lossy());
+    let port = address.port().map(|port| KeyValue::new("server.port", i64::from(port)));
+    [KeyValue::new("server.address", name.into_owned())].into_iter().chain(port).collect()
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -288,6 +291,19 @@ mod tests {
 
     use super::*;
     use crate::config::RetryPolicy;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_socket_has_a_path_and_no_port() {
+        let exporters = Exporters::builder()
+            .with_env(|_| None)
+            .with_protocol(Protocol::Grpc)
+            .with_endpoint("unix:///run/c.sock")
+            .build()
+            .unwrap();
+        let endpoint = &exporters.settings().next().unwrap().endpoint;
+        assert_eq!(server(endpoint), [KeyValue::new("server.address", "/run/c.sock")]);
+    }
 
     /// A handle may be installed again and again.
     #[test]

@@ -7,6 +7,7 @@ mod scripted;
 mod support;
 
 mod answers;
+mod authority;
 mod books;
 mod check;
 mod credentials;
@@ -28,6 +29,8 @@ mod soak;
 mod testing;
 mod too_large;
 mod trust;
+#[cfg(unix)]
+mod unix_sockets;
 mod upstream;
 mod warnings;
 mod wire;

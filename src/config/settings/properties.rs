@@ -323,8 +323,8 @@ proptest! {
             let expected = [case.ca.value(any), certificate, key];
             prop_assert_eq!(found, expected.map(|path| path.map(Into::into)));
             let name = case.server_name.iter().flatten().next();
-            let name = name.unwrap_or(&settings.endpoint.host);
-            prop_assert_eq!(tls.server_name.to_str(), name.as_str());
+            let name = name.map_or(settings.endpoint.address.host(), String::as_str);
+            prop_assert_eq!(tls.server_name.to_str(), name);
         }
 
         // Nonsense is warned of where it is looked at.

@@ -518,6 +518,8 @@ fn what_signals_share_a_connection() {
             o.with_client_identity(Pem::file("other"), Pem::file("key"))
         }),
         ("the server's name does", false, &|o| o.with_server_name("other.example")),
+        ("the authority does", false, &|o| o.with_authority("other.example")),
+        ("but for its capitals", true, &|o| o.with_authority("C:1")),
     ];
     for (rule, share, change) in rows {
         assert_eq!(one.share_connection(&settings(change)), *share, "{rule}");

@@ -359,12 +359,12 @@ impl Context<'_> {
         match self.settings.tls.as_ref().map(|tls| &tls.server_name) {
             Some(ServerName::IpAddress(address)) => std::net::IpAddr::from(*address).to_string(),
             Some(ServerName::DnsName(name)) => name.as_ref().to_owned(),
-            _ => self.settings.endpoint.host.clone(),
+            _ => self.settings.endpoint.address.host().to_owned(),
         }
     }
 
     fn name_origin(&self) -> String {
-        match self.server_name().eq_ignore_ascii_case(&self.settings.endpoint.host) {
+        match self.server_name().eq_ignore_ascii_case(self.settings.endpoint.address.host()) {
             true => self.endpoint(),
             false => "with_server_name()".to_owned(),
         }

@@ -4,6 +4,7 @@ mod certificates;
 mod faults;
 mod remedy;
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use rustls::AlertDescription;
@@ -69,7 +70,7 @@ impl<'a> Context<'a> {
         let endpoint = &self.settings.endpoint;
         match kind {
             FailureKind::Resolve { source } => {
-                format!("the host name `{}` cannot be resolved: {source}", endpoint.host)
+                format!("the host name `{}` cannot be resolved: {source}", endpoint.address.host())
             }
             FailureKind::ConnectionRefused { .. } => {
                 "nothing listens there: connection refused".to_owned()
@@ -77,7 +78,13 @@ impl<'a> Context<'a> {
             FailureKind::Unreachable { source } => {
                 format!("there is no route to the host: {source}")
             }
-            FailureKind::Connect { source } => format!("no connection: {source}"),
+            FailureKind::Connect { source } => match (endpoint.address.socket(), source.kind()) {
+                (Some(_), io::ErrorKind::NotFound) => "there is no socket of that path".to_owned(),
+                (Some(_), io::ErrorKind::PermissionDenied) => {
+                    format!("this process is not permitted to connect to the socket: {source}")
+                }
+                _ => format!("no connection: {source}"),
+            },
             FailureKind::ConnectTimeout { after } => {
                 format!(
                     "no TCP connection within {after:?}{}",

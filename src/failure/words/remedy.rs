@@ -63,7 +63,18 @@ impl Context<'_> {
 
     fn remedy_of(&self, kind: &FailureKind) -> String {
         let endpoint = self.endpoint();
-        let host = &self.settings.endpoint.host;
+        let address = &self.settings.endpoint.address;
+        let host = address.host();
+        let (port, begin_with_https) = match address.socket() {
+            None => (
+                format!("the port in {endpoint} ({PORTS})"),
+                format!("begin {endpoint} with https://"),
+            ),
+            Some(_) => (
+                format!("the socket in {endpoint}"),
+                "switch TLS off for that socket at the collector".to_owned(),
+            ),
+        };
         let headers = self.named(&self.settings.headers.origin, Variable::Headers);
         let protocol = self.named(&self.settings.protocol.origin, Variable::Protocol);
         match kind {
@@ -80,6 +91,21 @@ impl Context<'_> {
                 "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the \
                  name servers"
             ),
+            FailureKind::ConnectionRefused { .. } if address.socket().is_some() => format!(
+                "start the collector, which has left its socket behind, or correct the path in {endpoint}"
+            ),
+            FailureKind::Connect { source } if address.socket().is_some() => match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "let this process's user write to the socket, and \
+                     search the directories that lead to it"
+                        .to_owned()
+                }
+                io::ErrorKind::InvalidInput => format!("correct the path in {endpoint}"),
+                _ => format!(
+                    "start the collector, or correct the path in {endpoint}; a container sees it in a \
+                     volume that both share"
+                ),
+            },
             FailureKind::ConnectionRefused { .. } => {
                 format!("start the collector, or correct host and port in {endpoint} ({PORTS})")
             }
@@ -130,9 +156,7 @@ impl Context<'_> {
                 "switch TLS on at the server, or, where plaintext will do, begin {endpoint} with \
                  http://"
             ),
-            FailureKind::NeedsTls => {
-                format!("begin {endpoint} with https://")
-            }
+            FailureKind::NeedsTls => begin_with_https,
             FailureKind::Tls {
                 source: rustls::Error::AlertReceived(AlertDescription::UnrecognisedName),
             } => format!(
@@ -147,25 +171,27 @@ impl Context<'_> {
                 format!("let the server agree on `http/1.1` or `h2` by ALPN, or correct {endpoint}")
             }
             FailureKind::NoHttp2 { by_alpn: true, .. } => format!(
-                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf; what \
+                "correct {port}, or set {protocol} to http/protobuf; what \
                  ends TLS on the way needs ALPN `h2` (with_assume_http2() if it knows no ALPN)"
             ),
             FailureKind::NoHttp2 { by_alpn: false, .. } => format!(
-                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf; if \
-                 it expects TLS, begin {endpoint} with https://"
+                "correct {port}, or set {protocol} to http/protobuf; if it expects TLS, {begin_with_https}"
             ),
-            FailureKind::NotGrpc { .. } => format!(
-                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf"
-            ),
+            FailureKind::NotGrpc { .. } => {
+                format!("correct {port}, or set {protocol} to http/protobuf")
+            }
             FailureKind::ServerSpeaksGrpc => {
                 format!("correct the port in {endpoint} ({PORTS}), or set {protocol} to grpc")
+            }
+            FailureKind::Closed { .. } if address.socket().is_some() => {
+                format!("if the server expects TLS, {begin_with_https}")
             }
             FailureKind::Closed { .. } => format!(
                 "if the server expects TLS, which Exporters::check() finds out, begin {endpoint} with \
                  https://"
             ),
             FailureKind::Connection { was_silent: true, .. } if !self.settings.endpoint.secure => {
-                format!("if the server expects TLS, begin {endpoint} with https://")
+                format!("if the server expects TLS, {begin_with_https}")
             }
             FailureKind::Connection { .. } => format!(
                 "if it happens again and again, see the log of the server, and of what stands \
@@ -176,9 +202,9 @@ impl Context<'_> {
                  connections"
                     .to_owned()
             }
-            FailureKind::Http2 { code: HTTP_1_1_REQUIRED, .. } => format!(
-                "correct the port in {endpoint} ({PORTS}), or set {protocol} to http/protobuf"
-            ),
+            FailureKind::Http2 { code: HTTP_1_1_REQUIRED, .. } => {
+                format!("correct {port}, or set {protocol} to http/protobuf")
+            }
             FailureKind::Http2 { .. } => {
                 "see the log of the server, and of what stands before it".to_owned()
             }
@@ -282,10 +308,11 @@ impl Context<'_> {
 
     /// What else it may be: the port is usually the other protocol's.
     pub(super) fn other_port(&self, kind: &FailureKind) -> String {
-        let (port, is_grpc) = (self.settings.endpoint.port, self.settings.protocol.is_grpc());
-        let (other, value, own) = match (port, is_grpc) {
-            (4317, false) => ("OTLP/gRPC", "grpc", 4318),
-            (4318, true) => ("OTLP/HTTP", "http/protobuf", 4317),
+        let (port, is_grpc) =
+            (self.settings.endpoint.address.port(), self.settings.protocol.is_grpc());
+        let (port, other, value, own) = match (port, is_grpc) {
+            (Some(4317), false) => (4317, "OTLP/gRPC", "grpc", 4318),
+            (Some(4318), true) => (4318, "OTLP/HTTP", "http/protobuf", 4317),
             _ => return String::new(),
         };
         match kind {

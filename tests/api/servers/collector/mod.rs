@@ -8,6 +8,8 @@ mod refusals;
 mod relay;
 mod reload;
 mod restarts;
+#[cfg(unix)]
+mod sockets;
 
 use std::ffi::OsString;
 use std::fs;
