@@ -8,6 +8,8 @@ mod config_file;
 #[path = "../api/exporter.rs"]
 #[allow(dead_code, reason = "of its exporters, only the batches are used here")]
 mod exporter;
+#[cfg(target_os = "linux")]
+mod floods;
 #[cfg(unix)]
 mod fork;
 mod hostile;

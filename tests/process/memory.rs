@@ -12,7 +12,7 @@ use crate::exporter::span;
 use crate::in_a_process;
 use crate::scripted::{Scripted, Step, grpc_accept, response};
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
 /// What the specification lets an answer have.
 const LARGEST: usize = 4 * MIB;
@@ -25,7 +25,7 @@ fn peak() -> usize {
 }
 
 /// How much more memory work takes than there was before it.
-fn grown(work: impl FnOnce()) -> usize {
+pub(crate) fn grown(work: impl FnOnce()) -> usize {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
     work();
