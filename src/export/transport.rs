@@ -160,6 +160,8 @@ impl Transport {
         let deadline = Deadline::new(call.begun, call.timeout, call.stop.clone());
         let mut backoff = Backoff::new(&self.policy.retry);
         let mut last = None;
+        // The headers of the next attempt, if they are there already.
+        let (mut renewed, mut may_renew) = (None, true);
         loop {
             if let Some(pause) = call.pace.pause() {
                 let paused = NetError {
@@ -174,10 +176,31 @@ impl Transport {
                 }
                 continue;
             }
-            let (error, again) = match self.attempt(call, &deadline).await {
+            *lock(&call.answered) = None;
+            let extra = match renewed.take() {
+                Some(headers) => Ok(headers),
+                None => self.extra_headers(call.signal, &deadline).await,
+            };
+            let attempted = match &extra {
+                Ok(extra) => self.attempt(call, extra, &deadline).await,
+                Err(error) => Err((error.clone(), Again::Backoff)),
+            };
+            let (error, again) = match attempted {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            if may_renew
+                && error.kind.is_unauthenticated()
+                && let Ok(refused) = &extra
+            {
+                may_renew = false;
+                renewed = self.renewed_headers(call.signal, refused, &deadline).await;
+                if renewed.is_some() {
+                    note_retry(call, &error);
+                    last = Some(error);
+                    continue;
+                }
+            }
             // What was seen before the time was over says more than that it was.
             if deadline.ends().is_some_and(|ends| ends <= Instant::now()) {
                 return Err(last.unwrap_or_else(|| out_of_time(error, deadline.timeout())));
@@ -199,9 +222,7 @@ impl Transport {
             if deadline.wait(Instant::now() + wait, unreachable_since).await.is_err() {
                 return Err(error);
             }
-            call.pace.note_retry();
-            let (signal, kind) = (call.signal, error.kind.name());
-            tracing::debug!(name: "otlp_mtls.export.retried", %signal, kind, "an export is tried again");
+            note_retry(call, &error);
             last = Some(error);
         }
     }
@@ -209,18 +230,17 @@ impl Transport {
     async fn attempt(
         &self,
         call: &Call,
+        extra: &HeaderMap,
         deadline: &Deadline,
     ) -> Result<Option<FailureKind>, (NetError, Again)> {
-        *lock(&call.answered) = None;
-        let extra = self.extra_headers(call.signal, deadline).await?;
         let facts = RequestFacts {
             protocol: call.protocol,
             bytes: call.payload.sent_size(),
             uncompressed: call.payload.uncompressed_size(),
-            headers: [&call.headers, &extra],
+            headers: [&call.headers, extra],
             max_response_size: call.max_response_size,
         };
-        let request = request(call, deadline, &extra, facts.max_body_size());
+        let request = request(call, deadline, extra, facts.max_body_size());
         let exchanged = self.client.exchange(&request, &call.pace.turn, deadline).await;
         let net::Response { status, headers, body, trailers, end, evidence } =
             exchanged.map_err(|error| (error.clone(), again(&error)))?;
@@ -254,7 +274,7 @@ impl Transport {
         &self,
         signal: Signal,
         deadline: &Deadline,
-    ) -> Result<HeaderMap, (NetError, Again)> {
+    ) -> Result<HeaderMap, NetError> {
         let Some(provider) = self.policy.header_provider.clone() else {
             return Ok(HeaderMap::new());
         };
@@ -274,10 +294,19 @@ impl Transport {
             }
             Over::ShuttingDown => Err("shutting down left no more time".into()),
         });
-        headers.map_err(|error| {
-            let kind = FailureKind::HeaderProvider { source: error.into() };
-            (unsent(kind), Again::Backoff)
-        })
+        headers.map_err(|error| unsent(FailureKind::HeaderProvider { source: error.into() }))
+    }
+
+    /// Other headers in place of those that the collector has refused. Why there are none is not said: the refusal
+    /// says more.
+    async fn renewed_headers(
+        &self,
+        signal: Signal,
+        refused: &HeaderMap,
+        deadline: &Deadline,
+    ) -> Option<HeaderMap> {
+        let headers = self.extra_headers(signal, deadline).await.ok();
+        headers.filter(|headers| headers != refused)
     }
 }
 
@@ -309,6 +338,12 @@ fn request(
         headers.append(name, value);
     }
     net::Request { method: head.method, path: call.path.clone(), headers, body, max_response }
+}
+
+fn note_retry(call: &Call, error: &NetError) {
+    call.pace.note_retry();
+    let (signal, kind) = (call.signal, error.kind.name());
+    tracing::debug!(name: "otlp_mtls.export.retried", %signal, kind, "an export is tried again");
 }
 
 /// Words why a request of a signal has no answer.

@@ -302,8 +302,15 @@ impl ExportersBuilder {
     }
 
     /// Sets what makes further headers for each attempt when it begins: for tokens that expire.
-    /// They replace headers of the same name. It is called on a thread that may block, one call at a
-    /// time: what it takes counts towards the timeouts of all exports that wait for it.
+    /// They replace headers of the same name.
+    ///
+    /// If the collector refuses them, by HTTP 401 or gRPC's UNAUTHENTICATED, it is called again at once. If
+    /// it then gives others, the request is repeated with these, once in an export, whatever the retry policy.
+    ///
+    /// It is called on a thread that may block, one call at a time: what it takes counts towards the timeouts of all
+    /// exports that wait for it. The thread belongs to the tokio runtime whose I/O is done on the I/O thread, so a
+    /// provider awaits by tokio's `Handle::current().block_on(future)`, and stops nothing meanwhile. The example
+    /// `oauth2` asks an identity provider so.
     pub fn with_header_provider(
         mut self,
         provider: impl Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>>

@@ -633,6 +633,11 @@ impl FailureKind {
         )
     }
 
+    /// Whether the collector, or a proxy before it, does not know who we are.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        matches!(self, Self::Http { status: 401, .. } | Self::Grpc { code: "UNAUTHENTICATED", .. })
+    }
+
     /// Whether trying again within the export is of no use, for nothing but a change of
     /// configuration would help.
     pub(crate) fn is_permanent(&self) -> bool {

@@ -1,15 +1,25 @@
 //! What is tried again: the specification's tables, a row per code.
 
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy, Signal};
 use rustls::version::{TLS12, TLS13};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::scripted::{Scripted, Step, response};
 use crate::support::{
-    Exporter, SOON, TRANSPORTS, builder, export, mtls_builder, mtls_collector, once,
+    Exporter, SOON, TRANSPORTS, builder, export, last_failure, mtls_builder, mtls_collector, once,
     plaintext_builder, plaintext_collector,
 };
 
@@ -334,7 +344,7 @@ fn a_header_provider_is_asked_for_each_attempt() {
     let exporters = plaintext_builder(&collector, Protocol::HttpProtobuf)
         .with_retry(eager())
         .with_header_provider(move |_| {
-            let mut headers = http::HeaderMap::new();
+            let mut headers = HeaderMap::new();
             headers.insert("attempt", asked.fetch_add(1, Ordering::SeqCst).into());
             Ok(headers)
         })
@@ -344,6 +354,129 @@ fn a_header_provider_is_asked_for_each_attempt() {
     let attempts: Vec<_> =
         collector.received().iter().map(|request| request.headers["attempt"].clone()).collect();
     assert_eq!(attempts, ["0", "1"]);
+}
+
+/// A provider that gives another header with each call.
+fn numbered() -> (Arc<AtomicUsize>, impl Fn(Signal) -> Result<HeaderMap, Infallible>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::clone(&asked);
+    let provider = move |_| {
+        let mut headers = HeaderMap::new();
+        headers.insert("token", calls.fetch_add(1, Ordering::SeqCst).into());
+        Ok(headers)
+    };
+    (asked, provider)
+}
+
+/// What says that nobody knows us: the collector, and over gRPC a proxy too.
+const UNAUTHENTICATED: [(Protocol, fn() -> Reply); 3] = [
+    (Protocol::Grpc, || Reply::Grpc { code: 16, message: String::new(), retry_delay: None }),
+    (Protocol::Grpc, || Reply::Http { status: 401, headers: Vec::new() }),
+    (Protocol::HttpProtobuf, || Reply::Http { status: 401, headers: Vec::new() }),
+];
+
+fn tokens(collector: &Collector) -> Vec<HeaderValue> {
+    collector.received().iter().map(|request| request.headers["token"].clone()).collect()
+}
+
+#[test]
+fn headers_that_were_refused_are_replaced_once() {
+    for (protocol, refusal) in UNAUTHENTICATED {
+        let collector = plaintext_collector();
+        first(&collector, refusal());
+        let (asked, provider) = numbered();
+        let builder = once(plaintext_builder(&collector, protocol));
+        let exporters = builder.with_header_provider(move |signal| Ok(provider(signal)?));
+        let exporters = exporters.build().unwrap();
+        export(&exporters, Signal::Traces).unwrap();
+        assert_eq!(tokens(&collector), ["0", "1"], "{protocol}");
+        let status = exporters.status();
+        assert_eq!(status.exports.iter().map(|export| export.retried).sum::<u64>(), 1);
+
+        collector.set_reply(move |_| refusal());
+        export(&exporters, Signal::Traces).unwrap_err();
+        assert_eq!(tokens(&collector), ["0", "1", "2", "3"], "{protocol}");
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+}
+
+/// A refusal between other failures is one, and so is the next.
+#[test]
+fn headers_are_replaced_once_in_an_export_whatever_else_fails() {
+    for (protocol, refusal) in UNAUTHENTICATED {
+        let collector = plaintext_collector();
+        let asked = AtomicUsize::new(0);
+        collector.set_reply(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 | 2 => Reply::Http { status: 503, headers: Vec::new() },
+            _ => refusal(),
+        });
+        let (_, provider) = numbered();
+        let exporters = plaintext_builder(&collector, protocol)
+            .with_retry(eager())
+            .with_header_provider(move |signal| Ok(provider(signal)?))
+            .build()
+            .unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        assert_eq!(tokens(&collector), ["0", "1", "2", "3"], "{protocol}");
+    }
+}
+
+#[test]
+fn headers_that_were_refused_are_not_sent_again() {
+    for (protocol, refusal) in UNAUTHENTICATED {
+        let collector = plaintext_collector();
+        collector.set_reply(move |_| refusal());
+        let asked = Arc::new(AtomicUsize::new(0));
+        for fails in [false, true] {
+            let calls = Arc::clone(&asked);
+            let exporters = once(plaintext_builder(&collector, protocol))
+                .with_header_provider(move |_| match calls.fetch_add(1, Ordering::SeqCst) % 2 {
+                    1 if fails => Err("the identity provider is down".into()),
+                    _ => Ok(HeaderMap::from_iter([(AUTHORIZATION, "Bearer same".parse()?)])),
+                })
+                .build()
+                .unwrap();
+            export(&exporters, Signal::Traces).unwrap_err();
+            let failure = last_failure(&exporters, Signal::Traces);
+            assert!(["http_401", "UNAUTHENTICATED"].contains(&failure.kind().name()), "{failure}");
+        }
+        assert_eq!(collector.received().len(), 2, "{protocol}");
+        assert_eq!(asked.load(Ordering::SeqCst), 4, "{protocol}");
+    }
+}
+
+/// By the runtime of the I/O thread, which goes on meanwhile.
+#[test]
+fn a_header_provider_may_await() {
+    for protocol in TRANSPORTS {
+        let (issuer, collector) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), plaintext_collector());
+        let addr = issuer.local_addr().unwrap();
+        let exporters = once(plaintext_builder(&collector, protocol))
+            .with_header_provider(move |_| {
+                Handle::current().block_on(async {
+                    let mut stream = TcpStream::connect(addr).await?;
+                    let mut token = String::new();
+                    timeout(SOON, stream.read_to_string(&mut token)).await??;
+                    Ok(HeaderMap::from_iter([(AUTHORIZATION, token.parse()?)]))
+                })
+            })
+            .build()
+            .unwrap();
+        std::thread::scope(|scope| {
+            let export = scope.spawn(|| self::export(&exporters, Signal::Traces));
+            let (mut asked, _) = issuer.accept().unwrap();
+            // The provider waits, and nobody else does.
+            let other = once(plaintext_builder(&collector, protocol)).build().unwrap();
+            self::export(&other, Signal::Traces).unwrap();
+            asked.write_all(b"Bearer issued").unwrap();
+            drop(asked);
+            export.join().unwrap().unwrap();
+        });
+        let sent = collector.received().into_iter().map(|request| request.headers);
+        let sent: Vec<_> = sent.filter_map(|headers| headers.get(AUTHORIZATION).cloned()).collect();
+        assert_eq!(sent, ["Bearer issued"], "{protocol}");
+    }
 }
 
 /// New files are no licence to send twice what a server may have taken.
