@@ -253,6 +253,7 @@ pub use tls::{CredentialSource, Credentials};
 pub mod credentials {
     pub use crate::tls::{
         CertificateFacts, CredentialSource, CredentialStatus, Credentials, RejectedCredentials,
+        TokenStatus,
     };
 }
 

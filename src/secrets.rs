@@ -37,6 +37,18 @@ pub(crate) fn is_no_path(path: &Path) -> bool {
         || is_key_text(&text)
 }
 
+/// Whether a value where a path is due may be a token, or nothing: a JWT, a header's value, or a word that is longer than the names
+/// of files usually are.
+pub(crate) fn may_be_token(path: &Path) -> bool {
+    const LONG: usize = 16;
+    let text = path.to_string_lossy();
+    let has_scheme = text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
+    text.is_empty()
+        || text.starts_with("eyJ")
+        || has_scheme
+        || text.len() > LONG && !text.contains(['/', '\\'])
+}
+
 /// Whether a value has a certificate or key in it: PEM, or base64 of PEM or DER, with line ends lost,
 /// escaped or as they should be.
 pub(crate) fn is_key_text(text: &str) -> bool {
@@ -132,6 +144,16 @@ mod tests {
             ["/etc/otel/certs/ca.crt", "ca.pem", "C:\\certs\\ca.crt", "${DIR}/ca.crt", "MIIB"]
         {
             assert!(!is_no_path(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_token() {
+        for token in ["", "eyJhbGciOi/J9", "Bearer x/y", "bearer x", "hunter2hunter2hunter2"] {
+            assert!(may_be_token(Path::new(token)), "{token}");
+        }
+        for path in ["/var/run/secrets/tokens/otel", "token", "C:\\tokens\\otel-collector"] {
+            assert!(!may_be_token(Path::new(path)), "{path}");
         }
     }
 

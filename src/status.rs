@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::failure::Failure;
 use crate::signal::Signal;
-use crate::tls::CredentialStatus;
+use crate::tls::{CredentialStatus, TokenStatus};
 
 /// What [`Exporters::status`](crate::Exporters::status) shows.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ use crate::tls::CredentialStatus;
 pub struct Status {
     /// The credentials in use: one entry per connection that the signals share, none over plaintext.
     pub credentials: Vec<CredentialStatus>,
+    /// The bearer tokens in use, one entry per file.
+    pub tokens: Vec<TokenStatus>,
     /// What became of the exports, one entry per signal.
     pub exports: Vec<ExportStatus>,
 }

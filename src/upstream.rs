@@ -3,6 +3,7 @@
 //! Endpoint, protocol, headers, timeout, compression and temporality are those of the [`Exporters`]. All else
 //! is upstream's: retries, logs, and what becomes of a batch. What these exporters send is not in
 //! [`Exporters::status`], no failure handler hears of it, and no header provider is asked.
+//! With [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file) they cannot be built.
 //!
 //! They work under any async runtime and none. Over gRPC a connection is kept through a rotation, until the
 //! collector or a failure ends it; over HTTP it is that of this crate's own exporters.
@@ -78,7 +79,12 @@ pub fn log_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::LogExpo
 }
 
 fn protocol(exporters: &Exporters, signal: Signal) -> Result<Protocol, Error> {
-    Ok(*exporters.route(signal)?.settings.protocol)
+    let settings = exporters.route(signal)?.settings;
+    if let Some(token) = &settings.token {
+        let source = format!("they cannot read the bearer token of {}", token.file.origin);
+        return Err(Error::Upstream { signal, source: source.into() });
+    }
+    Ok(*settings.protocol)
 }
 
 fn refused(signal: Signal, source: opentelemetry_otlp::ExporterBuildError) -> Error {

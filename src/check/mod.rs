@@ -154,6 +154,8 @@ impl Live {
         };
         let mut findings =
             offline::findings(&probe.settings, probe.store.as_deref(), anchor.as_ref());
+        let token = probe.token.as_ref();
+        findings.extend(token.iter().flat_map(|token| offline::token(&probe.settings, token)));
         findings.extend(self.dns.as_ref().map(|dns| match dns {
             Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
             // The dial asked for itself, and had an answer.

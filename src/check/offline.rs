@@ -5,8 +5,24 @@ use std::time::SystemTime;
 use super::report::{Finding, Topic};
 use crate::config::{Address, Origin, Settings};
 use crate::error::located;
-use crate::text::{FEW, list};
-use crate::tls::{CertificateFacts, IssuerProblem, Store, Validated};
+use crate::text::{FEW, list, utc};
+use crate::tls::{
+    CertificateFacts, IssuerProblem, RejectedCredentials, Store, TokenFile, Validated,
+};
+
+/// The bearer token: never what it is.
+pub(super) fn token(settings: &Settings, file: &TokenFile) -> Vec<Finding> {
+    let status = file.status();
+    let place = format!("{} ({})", status.file.display(), file.settings().file.origin);
+    let words = format!("read at {}, in {place}", utc(status.read));
+    let mut findings =
+        vec![match settings.endpoint.secure || settings.endpoint.address.is_this_machine() {
+            true => Finding::good(Topic::Token, words),
+            false => Finding::doubtful(Topic::Token, format!("{words}; sent in plaintext")),
+        }];
+    findings.extend(status.refusal.map(|refusal| not_used(&refusal)));
+    findings
+}
 
 /// `used` is the trust anchor to which the server's chain led.
 pub(super) fn findings(
@@ -47,12 +63,14 @@ pub(super) fn findings(
             findings.push(Finding::good(Topic::TrustAnchors, words));
         }
     }
-    findings.extend(store.status().refusal.map(|refusal| {
-        let reason = refusal.reason.replace("\n  because: ", ", because: ");
-        let words = format!("these stay in use, because newer ones cannot be used: {reason}");
-        Finding::doubtful(Topic::Rotation, words)
-    }));
+    findings.extend(store.status().refusal.map(|refusal| not_used(&refusal)));
     findings
+}
+
+fn not_used(refusal: &RejectedCredentials) -> Finding {
+    let reason = refusal.reason.replace("\n  because: ", ", because: ");
+    let words = format!("these stay in use, because newer ones cannot be used: {reason}");
+    Finding::doubtful(Topic::Rotation, words)
 }
 
 fn by(origin: &Origin) -> String {

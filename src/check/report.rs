@@ -115,6 +115,8 @@ pub enum Topic {
     ClientKey,
     /// Whether our certificate leads to a CA that we trust, and may be used by clients.
     ClientChain,
+    /// The bearer token: from which file, and when it was read.
+    Token,
     /// Whether newer credentials than those in use cannot be used.
     Rotation,
     /// The host's addresses.
@@ -144,6 +146,7 @@ impl Topic {
             Self::ClientCertificate => "client certificate",
             Self::ClientKey => "client key",
             Self::ClientChain => "client chain",
+            Self::Token => "bearer token",
             Self::Rotation => "rotation",
             Self::Dns => "DNS",
             Self::Proxy => "proxy",

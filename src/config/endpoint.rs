@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
@@ -234,6 +235,14 @@ impl Address {
         match self {
             Self::Tcp { .. } => None,
             Self::Unix(path) => Some(path),
+        }
+    }
+
+    /// Whether it is this machine, so that nobody is on the way.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        match self.host().parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_name) => self.host().eq_ignore_ascii_case("localhost"),
         }
     }
 

@@ -26,12 +26,13 @@ pub(crate) use endpoint::{Address, shown_path};
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use layer::{Layers, Rank};
+pub(crate) use pem::read_file;
 pub(crate) use proxy::Proxy;
 pub(crate) use resource::{distribution, is_unnamed};
 #[cfg(any(feature = "logs", feature = "trace"))]
 pub(crate) use sdk::BatchSettings;
 pub(crate) use sdk::Sdk;
-pub(crate) use settings::{Settings, TlsSettings};
+pub(crate) use settings::{Settings, TlsSettings, TokenSettings};
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;
 pub(crate) use switches::{Output, Switches};

@@ -56,28 +56,33 @@ impl Pem {
     }
 
     /// The content, which is overwritten with zeros when it is dropped.
-    ///
-    /// Only a file that can be read again is read: a pipe would hang.
     pub(crate) fn read(&self) -> io::Result<Arc<Zeroizing<Vec<u8>>>> {
         let path = match &self.0 {
             PemSource::File(path) => path,
             PemSource::Bytes(bytes) => return Ok(Arc::clone(bytes)),
         };
-        let metadata = fs::metadata(path)?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        // Room for all of it, because growing would leave a copy behind.
-        let room = metadata.len().min(Self::LARGEST) as usize + 1;
-        let mut content = Zeroizing::new(Vec::with_capacity(room));
-        File::open(path)?.take(Self::LARGEST + 1).read_to_end(&mut content)?;
-        match content.len() as u64 > Self::LARGEST {
-            true => Err(io::ErrorKind::FileTooLarge.into()),
-            false => Ok(Arc::new(content)),
-        }
+        read_file(path, Self::LARGEST).map(Arc::new)
+    }
+}
+
+/// A file of at most so many bytes, which are overwritten with zeros when they are dropped.
+///
+/// Only a file that can be read again is read: a pipe would hang.
+pub(crate) fn read_file(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // Room for all of it, because growing would leave a copy behind.
+    let room = metadata.len().min(largest) as usize + 1;
+    let mut content = Zeroizing::new(Vec::with_capacity(room));
+    File::open(path)?.take(largest + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > largest {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(content),
     }
 }
 

@@ -43,8 +43,6 @@ pub(super) fn proxy(
 
 #[cfg(feature = "proxy")]
 mod from_env {
-    use std::net::IpAddr;
-
     use http::Uri;
     use hyper_util::client::proxy::matcher::Matcher;
 
@@ -63,11 +61,7 @@ mod from_env {
         let Address::Tcp { host, port } = &endpoint.address else {
             return Ok(None);
         };
-        let is_this_machine = match host.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_name) => host.eq_ignore_ascii_case("localhost"),
-        };
-        if is_this_machine {
+        if endpoint.address.is_this_machine() {
             return Ok(None);
         }
         // A web server sets HTTP_PROXY from the header `Proxy` of a request (httpoxy).

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use rustls::pki_types::ServerName;
 
 use super::endpoint::Endpoint;
@@ -55,6 +56,8 @@ pub(crate) struct Settings {
     /// Whether a gRPC server without ALPN is spoken to in HTTP/2.
     pub(crate) assume_http2: bool,
     pub(crate) headers: Sourced<HeaderMap>,
+    /// `None` without a bearer token.
+    pub(crate) token: Option<TokenSettings>,
     pub(crate) compression: Sourced<Option<Compression>>,
     /// `None` for no limit.
     pub(crate) timeout: Sourced<Option<Duration>>,
@@ -83,6 +86,13 @@ pub(crate) struct TlsSettings {
     pub(crate) expiry_warning: Option<Duration>,
 }
 
+/// Where a bearer token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenSettings {
+    pub(crate) file: Sourced<PathBuf>,
+    pub(crate) reload_interval: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdentitySettings {
     pub(crate) certificate: Sourced<Pem>,
@@ -104,6 +114,7 @@ impl Settings {
         let protocol = folded.protocol()?;
         let endpoint = folded.endpoint(*protocol)?.with_authority(folded.layer.authority.take())?;
         let max_request_size = folded.max_request_size(*protocol);
+        let headers = folded.headers()?;
         Ok(Self {
             signal,
             protocol,
@@ -115,7 +126,8 @@ impl Settings {
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT)
                 .min(MAX_CONNECT_TIMEOUT),
             assume_http2: folded.layer.assume_http2.unwrap_or(false),
-            headers: folded.headers()?,
+            token: folded.token(&endpoint, &headers)?,
+            headers,
             compression: folded.compression()?,
             timeout: folded.timeout()?,
             retry: folded.layer.retry.take().unwrap_or_default(),
@@ -222,15 +234,13 @@ impl Folded<'_> {
             true => (None, None),
             false => (ca, self.identity(certificate, key)?),
         };
-        let reload_interval = self.layer.reload_interval.take();
         Ok(Some(TlsSettings {
             ca,
             identity,
             server_name,
             min_version: self.layer.min_tls_version.unwrap_or(TlsVersion::Tls12),
             system_roots: self.layer.system_roots.unwrap_or(false),
-            reload_interval: reload_interval
-                .map_or(DEFAULT_RELOAD_INTERVAL, |interval| interval.value),
+            reload_interval: self.reload_interval(),
             expiry_warning: self.layer.expiry_warning,
         }))
     }
@@ -270,6 +280,33 @@ impl Folded<'_> {
             HeadersText::Variable(text) => headers::parse_variable(&text, &origin)?,
         };
         Ok(Sourced { value, origin })
+    }
+
+    fn token(
+        &mut self,
+        endpoint: &Endpoint,
+        headers: &Sourced<HeaderMap>,
+    ) -> Result<Option<TokenSettings>, Error> {
+        let Some(file) = self.layer.bearer_token_file.take() else {
+            return Ok(None);
+        };
+        if headers.contains_key(AUTHORIZATION) {
+            let (header, token) = (headers.origin.clone(), file.origin);
+            return Err(Error::TwoAuthorizations { header, token });
+        }
+        if !endpoint.secure && !endpoint.address.is_this_machine() {
+            self.warnings.push(Warning::TokenOverPlaintext {
+                endpoint: endpoint.to_string(),
+                origin: endpoint.origin.clone(),
+                token: file.origin.clone(),
+            });
+        }
+        Ok(Some(TokenSettings { file, reload_interval: self.reload_interval() }))
+    }
+
+    fn reload_interval(&self) -> Duration {
+        let interval = self.layer.reload_interval.as_ref();
+        interval.map_or(DEFAULT_RELOAD_INTERVAL, |interval| interval.value)
     }
 
     fn max_request_size(&self, protocol: Protocol) -> usize {

@@ -1,5 +1,6 @@
 //! What the builder sets for one signal.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layer::{EndpointText, HeadersText, Layer};
@@ -68,6 +69,13 @@ impl SignalBuilder {
         let owned = |(name, value): (N, V)| (name.as_ref().to_owned(), value.as_ref().to_owned());
         let pairs = headers.into_iter().map(owned).collect();
         self.0.headers = Some(Sourced::builder("with_headers", HeadersText::Pairs(pairs)));
+        self
+    }
+
+    /// Sets the file with the token that every request shows as `authorization: Bearer …`: see
+    /// [`ExportersBuilder::with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
+    pub fn with_bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.0.bearer_token_file = Some(Sourced::builder("with_bearer_token_file", path.into()));
         self
     }
 

@@ -47,6 +47,12 @@ pub(crate) enum Warning {
         origin: Origin,
         ignored: Vec<Origin>,
     },
+    /// A token that whoever is on the way can read.
+    TokenOverPlaintext {
+        endpoint: String,
+        origin: Origin,
+        token: Origin,
+    },
     /// A service without a name, and what would give it one.
     UnknownService {
         setting: &'static str,
@@ -99,6 +105,11 @@ impl fmt::Display for Warning {
             Self::NoneBesideOthers { origin, value } => {
                 write!(f, "{origin}: {} has `none` beside others, and `none` wins", shown(value))
             }
+            Self::TokenOverPlaintext { endpoint, origin, token } => write!(
+                f,
+                "{endpoint} ({origin}) is plaintext, so the token of {token} can be read by anybody on the \
+                 way: let the endpoint begin with https://"
+            ),
             Self::TlsBesidePlaintext { endpoint, origin, ignored } => {
                 write!(f, "{endpoint} ({origin}) is plaintext, so there is no use for ")?;
                 for (index, origin) in ignored.iter().enumerate() {

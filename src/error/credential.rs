@@ -115,6 +115,18 @@ pub enum CredentialProblem {
          the text to Pem::bytes() in code"
     )]
     NotAPath,
+    /// The value may be a token itself, and leads to no file.
+    #[error("it is no path to a file: write the token to a file and give its path")]
+    NotATokenPath,
+    /// A token has something in it that no token has.
+    #[error(
+        "character {position} of it is not visible ASCII: the file is to hold the token alone, without \
+         `Bearer`"
+    )]
+    InvalidToken {
+        /// Which byte of the token, counted from 1.
+        position: usize,
+    },
     /// The path is a directory's.
     #[error("this is a directory: name the file in it")]
     Directory,

@@ -119,6 +119,15 @@ pub enum Error {
         problem: HeaderProblem,
     },
 
+    /// There is an `authorization` header beside
+    /// [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
+    TwoAuthorizations {
+        /// Where the header came from.
+        header: Origin,
+        /// Where the token's file came from.
+        token: Origin,
+    },
+
     /// A client certificate was given without its key, or a key without its certificate.
     IncompleteIdentity {
         /// What was given.
@@ -290,6 +299,11 @@ impl fmt::Display for Error {
             Self::Header { origin, position, problem } => {
                 write!(f, "{origin}: header {position} {problem}")
             }
+            Self::TwoAuthorizations { header, token } => write!(
+                f,
+                "{header}: an `authorization` header is set beside {token}, which sets the same: remove one \
+                 of the two"
+            ),
             Self::IncompleteIdentity { given, missing, is_beside: true } => write!(
                 f,
                 "{given} is set and {missing} is not: the file holds both a certificate and a private \

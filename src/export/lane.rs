@@ -19,9 +19,10 @@ use super::transport::{Answered, Call, Transport, worded};
 use crate::config::Settings;
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
-use crate::net::{Drained, Stop};
+use crate::net::{Drained, Stop, Watcher};
 use crate::otlp::{Empty, Encoding, Items, Payload};
 use crate::process::Process;
+use crate::tls::TokenFile;
 
 /// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
@@ -45,6 +46,7 @@ impl Drain {
 pub(crate) struct Lane {
     settings: Arc<Settings>,
     headers: Arc<HeaderMap>,
+    token: Option<Arc<Watcher<TokenFile>>>,
     /// `None` after the shutdown: OpenTelemetry's globals keep an exporter for ever, but not its connection.
     transport: Mutex<Option<Arc<Transport>>>,
     stats: Arc<ExportStats>,
@@ -83,12 +85,14 @@ impl Lane {
         stats: Arc<ExportStats>,
         drain: Arc<Drain>,
         pace: Arc<Pace>,
+        token: Option<Arc<Watcher<TokenFile>>>,
     ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.extend(settings.headers.value.clone());
         Self {
             headers: Arc::new(headers),
+            token,
             settings,
             transport: Mutex::new(Some(transport)),
             stats,
@@ -201,6 +205,7 @@ impl Lane {
             signal: self.settings.signal,
             path: self.settings.endpoint.path.clone(),
             headers: Arc::clone(&self.headers),
+            token: self.token.clone(),
             protocol: *self.settings.protocol,
             payload,
             max_response_size: self.settings.max_response_size,

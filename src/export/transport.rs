@@ -4,9 +4,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
@@ -16,21 +17,22 @@ use crate::config::{Protocol, RetryPolicy, Settings, is_reserved};
 use crate::failure::{Evidence, Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::{
-    self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, blocking,
+    self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, Watcher, blocking,
 };
 use crate::otlp::{
     self, Again, Answer, Payload, Refusal, RequestFacts, StatusName, Verdict, judge,
 };
 use crate::signal::Signal;
-use crate::tls::Store;
+use crate::tls::{Store, TokenFile};
 
 /// How long a dead connection stays unnoticed by the kernel where an export has no limit, and at least.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(1);
 
+type BoxError = Box<dyn StdError + Send + Sync>;
+
 /// Headers for one attempt, made when it begins.
-pub(crate) type HeaderProvider =
-    dyn Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>> + Send + Sync;
+pub(crate) type HeaderProvider = dyn Fn(Signal) -> Result<HeaderMap, BoxError> + Send + Sync;
 
 /// The status of the answer to the last attempt, if it had one.
 pub(crate) type Answered = Arc<Mutex<Option<StatusName>>>;
@@ -59,6 +61,7 @@ pub(crate) struct Call {
     pub(crate) signal: Signal,
     pub(crate) path: PathAndQuery,
     pub(crate) headers: Arc<HeaderMap>,
+    pub(crate) token: Option<Arc<Watcher<TokenFile>>>,
     pub(crate) protocol: Protocol,
     pub(crate) payload: Payload,
     /// The most that is read of an answer, in bytes.
@@ -72,6 +75,13 @@ pub(crate) struct Call {
     pub(crate) stop: Stop,
     /// The signal's.
     pub(crate) pace: Arc<Pace>,
+}
+
+/// The headers of one attempt beside those of the settings.
+struct Extra {
+    headers: HeaderMap,
+    /// When the token among them was read, if there is one.
+    token_read: Option<SystemTime>,
 }
 
 impl Transport {
@@ -179,7 +189,7 @@ impl Transport {
             *lock(&call.answered) = None;
             let extra = match renewed.take() {
                 Some(headers) => Ok(headers),
-                None => self.extra_headers(call.signal, &deadline).await,
+                None => self.extra_headers(call, &deadline).await,
             };
             let attempted = match &extra {
                 Ok(extra) => self.attempt(call, extra, &deadline).await,
@@ -194,7 +204,7 @@ impl Transport {
                 && let Ok(refused) = &extra
             {
                 may_renew = false;
-                renewed = self.renewed_headers(call.signal, refused, &deadline).await;
+                renewed = self.renewed_headers(call, refused, &deadline).await;
                 if renewed.is_some() {
                     note_retry(call, &error);
                     last = Some(error);
@@ -230,17 +240,17 @@ impl Transport {
     async fn attempt(
         &self,
         call: &Call,
-        extra: &HeaderMap,
+        extra: &Extra,
         deadline: &Deadline,
     ) -> Result<Option<FailureKind>, (NetError, Again)> {
         let facts = RequestFacts {
             protocol: call.protocol,
             bytes: call.payload.sent_size(),
             uncompressed: call.payload.uncompressed_size(),
-            headers: [&call.headers, extra],
+            headers: [&call.headers, &extra.headers],
             max_response_size: call.max_response_size,
         };
-        let request = request(call, deadline, extra, facts.max_body_size());
+        let request = request(call, deadline, &extra.headers, facts.max_body_size());
         let exchanged = self.client.exchange(&request, &call.pace.turn, deadline).await;
         let net::Response { status, headers, body, trailers, end, evidence } =
             exchanged.map_err(|error| (error.clone(), again(&error)))?;
@@ -251,6 +261,10 @@ impl Transport {
         };
         let refused = |Refusal { kind, again }| {
             let sent = net::Sent::Maybe;
+            let evidence = match extra.token_read {
+                None => evidence,
+                token_read => Arc::new(Evidence { token_read, ..(*evidence).clone() }),
+            };
             (NetError { kind, evidence, sent, next_attempt: None }, again)
         };
         let answer = Answer { status, headers, body, trailers, end };
@@ -270,7 +284,24 @@ impl Transport {
         }
     }
 
-    async fn extra_headers(
+    async fn extra_headers(&self, call: &Call, deadline: &Deadline) -> Result<Extra, NetError> {
+        let mut headers = self.provided_headers(call.signal, deadline).await?;
+        let Some(file) = &call.token else {
+            return Ok(Extra { headers, token_read: None });
+        };
+        // If the time is over meanwhile, the request will find out.
+        let _ = deadline.bound(file.look_if_due()).await;
+        let token = file.current();
+        if headers.insert(AUTHORIZATION, token.header).is_some() {
+            let words = "it gives an `authorization` header beside with_bearer_token_file()";
+            return Err(unsent(FailureKind::HeaderProvider {
+                source: Arc::from(BoxError::from(words)),
+            }));
+        }
+        Ok(Extra { headers, token_read: Some(token.read) })
+    }
+
+    async fn provided_headers(
         &self,
         signal: Signal,
         deadline: &Deadline,
@@ -301,12 +332,15 @@ impl Transport {
     /// says more.
     async fn renewed_headers(
         &self,
-        signal: Signal,
-        refused: &HeaderMap,
+        call: &Call,
+        refused: &Extra,
         deadline: &Deadline,
-    ) -> Option<HeaderMap> {
-        let headers = self.extra_headers(signal, deadline).await.ok();
-        headers.filter(|headers| headers != refused)
+    ) -> Option<Extra> {
+        if let Some(file) = &call.token {
+            let _ = deadline.bound(file.look_after_a_failure()).await;
+        }
+        let extra = self.extra_headers(call, deadline).await.ok();
+        extra.filter(|extra| extra.headers != refused.headers)
     }
 }
 
@@ -348,8 +382,7 @@ fn note_retry(call: &Call, error: &NetError) {
 
 /// Words why a request of a signal has no answer.
 pub(crate) fn worded(error: &NetError, settings: &Settings) -> Failure {
-    let credentials = error.evidence.credentials.as_ref();
-    let failure = Failure::new(error.kind.clone(), settings, credentials);
+    let failure = Failure::new(error.kind.clone(), settings, Some(&error.evidence));
     match error.next_attempt {
         Some(at) => failure.remembered(at.saturating_duration_since(std::time::Instant::now())),
         None => failure,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,9 +26,10 @@ use crate::config::{
 use crate::error::Error;
 use crate::export::{Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
 use crate::failure::Failure;
+use crate::net::Watcher;
 use crate::signal::Signal;
 use crate::stderr;
-use crate::tls::{CredentialSource, Given, Store};
+use crate::tls::{CredentialSource, Given, Store, TokenFile};
 
 /// Configures [`Exporters`].
 ///
@@ -115,6 +117,37 @@ impl ExportersBuilder {
         V: AsRef<str>,
     {
         self.with_all(|all| all.with_headers(headers))
+    }
+
+    /// Sets the file with the token that every request shows as `authorization: Bearer …`: one of Kubernetes'
+    /// projected tokens, for instance.
+    ///
+    /// The file is read as certificates are: when an export starts and the
+    /// [reload interval](Self::with_reload_interval) is over, and at once after the collector has answered with HTTP 401
+    /// or gRPC's UNAUTHENTICATED. If the token is then another one, the request is repeated with it, once in an export,
+    /// whatever the retry policy. What cannot be used later never replaces what can:
+    /// [`status`](Exporters::status) says why.
+    ///
+    /// It has the token alone, in visible ASCII, with white space around it at most, and at most 64 KiB. Anything else
+    /// is an error of [`build`](Self::build), and so is an `authorization` header beside it; that of a header provider
+    /// fails the export. Over plaintext to another host than this one there is a warning.
+    ///
+    /// ```
+    /// use otlp_mtls::Exporters;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let token = directory.path().join("token");
+    /// # std::fs::write(&token, "secret\n")?;
+    /// // "/var/run/secrets/tokens/otel-collector", for instance
+    /// let exporters = Exporters::builder()
+    ///     .with_endpoint("http://localhost:4317")
+    ///     .with_bearer_token_file(token)
+    ///     .build()?;
+    /// assert_eq!(exporters.status().tokens[0].generation, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_bearer_token_file(self, path: impl Into<PathBuf>) -> Self {
+        self.with_all(|all| all.with_bearer_token_file(path))
     }
 
     /// Sets the compression of request bodies; `None` switches it off.
@@ -309,8 +342,7 @@ impl ExportersBuilder {
     ///
     /// It is called on a thread that may block, one call at a time: what it takes counts towards the timeouts of all
     /// exports that wait for it. The thread belongs to the tokio runtime whose I/O is done on the I/O thread, so a
-    /// provider awaits by tokio's `Handle::current().block_on(future)`, and stops nothing meanwhile. The example
-    /// `oauth2` asks an identity provider so.
+    /// provider awaits by tokio's `Handle::current().block_on(future)`, and stops nothing meanwhile.
     pub fn with_header_provider(
         mut self,
         provider: impl Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>>
@@ -498,9 +530,23 @@ impl ExportersBuilder {
                     Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
                 }
             };
+            let token = match &settings.token {
+                None => None,
+                Some(wanted) => {
+                    let known = pipelines.values().filter_map(|pipeline| pipeline.token.as_ref());
+                    let known = known.into_iter().find(|known| known.settings() == wanted);
+                    Some(match known {
+                        Some(known) => Arc::clone(known),
+                        None => {
+                            let file = TokenFile::load(wanted.clone())?;
+                            Arc::new(Watcher::new(Arc::new(file)))
+                        }
+                    })
+                }
+            };
             let stats = Arc::new(ExportStats::new(signal, Arc::clone(&notifier)));
             let (settings, pace) = (Arc::new(settings), Arc::default());
-            pipelines.insert(signal, Pipeline { settings, stats, pace, shared });
+            pipelines.insert(signal, Pipeline { settings, stats, pace, token, shared });
         }
         let mut sdk_warnings = Vec::new();
         let sdk = Sdk::resolve(&layers, &mut sdk_warnings);

@@ -22,10 +22,10 @@ use crate::error::Error;
 use crate::export::{Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, Transport};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
-use crate::net::Runtime;
+use crate::net::{Runtime, Watcher};
 use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
-use crate::tls::Store;
+use crate::tls::{Store, TokenFile, TokenStatus};
 
 #[cfg(feature = "metrics")]
 pub(crate) use books::StoreBooks;
@@ -64,6 +64,8 @@ struct Pipeline {
     settings: Arc<Settings>,
     stats: Arc<ExportStats>,
     pace: Arc<Pace>,
+    /// The same for all signals that have one file; `None` without a bearer token.
+    token: Option<Arc<Watcher<TokenFile>>>,
     /// The same for all signals whose settings allow it.
     shared: Arc<Shared>,
 }
@@ -113,6 +115,7 @@ pub(crate) struct Probe {
     pub(crate) settings: Arc<Settings>,
     /// `None` over plaintext.
     pub(crate) store: Option<Arc<Store>>,
+    pub(crate) token: Option<Arc<Watcher<TokenFile>>>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) lane: Arc<Lane>,
 }
@@ -203,8 +206,13 @@ impl Exporters {
             credentials.signals = signals;
             credentials
         });
+        let tokens = self.tokens().into_iter().map(|(signals, token)| {
+            let status = token.status();
+            TokenStatus { signals, ..status }
+        });
         Status {
             credentials: credentials.collect(),
+            tokens: tokens.collect(),
             exports: self.0.pipelines.values().map(Pipeline::status).collect(),
         }
     }
@@ -218,7 +226,9 @@ impl Exporters {
     ///
     /// The first reason why something new cannot be used. What was in use stays so.
     pub fn reload(&self) -> Result<(), Error> {
-        let looks: Vec<_> = self.stores().into_iter().map(|(_, store)| store.look(true)).collect();
+        let stores = self.stores().into_iter().map(|(_, store)| store.look(true));
+        let tokens = self.tokens().into_iter().map(|(_, token)| token.look());
+        let looks: Vec<_> = stores.chain(tokens).collect();
         self.end_windows();
         looks.into_iter().collect()
     }
@@ -234,17 +244,29 @@ impl Exporters {
 
     /// The stores, each with the signals that share it.
     fn stores(&self) -> Vec<(Vec<Signal>, Arc<Store>)> {
-        let mut stores = Vec::<(Vec<Signal>, Arc<Store>)>::new();
+        self.by_signals(|pipeline| pipeline.shared.store.as_ref())
+    }
+
+    /// The files of bearer tokens, likewise.
+    fn tokens(&self) -> Vec<(Vec<Signal>, Arc<Watcher<TokenFile>>)> {
+        self.by_signals(|pipeline| pipeline.token.as_ref())
+    }
+
+    fn by_signals<T>(
+        &self,
+        part: impl Fn(&Pipeline) -> Option<&Arc<T>>,
+    ) -> Vec<(Vec<Signal>, Arc<T>)> {
+        let mut parts = Vec::<(Vec<Signal>, Arc<T>)>::new();
         for (signal, pipeline) in &self.0.pipelines {
-            let Some(store) = &pipeline.shared.store else {
+            let Some(part) = part(pipeline) else {
                 continue;
             };
-            match stores.iter_mut().find(|(_, known)| Arc::ptr_eq(known, store)) {
+            match parts.iter_mut().find(|(_, known)| Arc::ptr_eq(known, part)) {
                 Some((signals, _)) => signals.push(*signal),
-                None => stores.push((vec![*signal], Arc::clone(store))),
+                None => parts.push((vec![*signal], Arc::clone(part))),
             }
         }
-        stores
+        parts
     }
 
     #[cfg(feature = "metrics")]
@@ -346,7 +368,7 @@ impl Exporters {
         let transport = self.transport(pipeline)?;
         let (settings, stats) = (Arc::clone(&pipeline.settings), Arc::clone(&pipeline.stats));
         let (drain, pace) = (Arc::clone(drain), Arc::clone(&pipeline.pace));
-        Ok(Lane::new(settings, transport, stats, drain, pace))
+        Ok(Lane::new(settings, transport, stats, drain, pace, pipeline.token.clone()))
     }
 
     /// The shortest timeout of the signals that share a connection; `None` if none has one.
@@ -380,8 +402,10 @@ impl Exporters {
                 stats,
                 Drain::new(),
                 Arc::default(),
+                pipeline.token.clone(),
             );
-            Probe { settings, store, transport, lane: Arc::new(lane) }
+            let token = pipeline.token.clone();
+            Probe { settings, store, token, transport, lane: Arc::new(lane) }
         });
         probes.collect()
     }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use crate::lock::lock;
 use crate::text::contains;
@@ -41,6 +42,8 @@ pub(crate) struct Evidence {
     pub(crate) handshake: Option<Handshake>,
     /// What was agreed on; `None` over plaintext, and while the handshake was not done.
     pub(crate) session: Option<Session>,
+    /// When the bearer token that was sent was read; `None` without one.
+    pub(crate) token_read: Option<SystemTime>,
 }
 
 /// Whom a dial came to.

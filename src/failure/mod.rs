@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::signal::Signal;
-use crate::tls::Snapshot;
 
 pub(crate) use evidence::{Evidence, Greeting, Peer, Session, Stage};
 pub(crate) use kind::Cure;
@@ -44,13 +43,9 @@ struct Inner {
 }
 
 impl Failure {
-    /// Words what happened to a signal that has these settings, and these credentials if it has TLS.
-    pub(crate) fn new(
-        kind: FailureKind,
-        settings: &Settings,
-        credentials: Option<&Snapshot>,
-    ) -> Self {
-        let words = words::Context::new(settings, credentials).words(&kind);
+    /// Words what happened to a signal that has these settings, and what was seen meanwhile.
+    pub(crate) fn new(kind: FailureKind, settings: &Settings, evidence: Option<&Evidence>) -> Self {
+        let words = words::Context::new(settings, evidence).words(&kind);
         let (signal, endpoint) = (settings.signal, settings.endpoint.to_string());
         let words::Words { cause, facts, remedy } = words;
         Self(Arc::new(Inner { signal, endpoint, kind, cause, facts, remedy }))

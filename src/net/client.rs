@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::connection::{Connection, How, Lost};
-use super::credentials::Credentials;
+use super::credentials::Watcher;
 use super::dial::{Family, Target};
 use super::error::{NetError, Sent};
 use super::link::{Ending, JITTER, Link, LinkFailure, Next, Patience, Renewal};
@@ -25,7 +25,7 @@ pub(crate) struct Client {
     pub(super) runtime: Arc<Runtime>,
     pub(super) target: Target,
     /// `None` over plaintext.
-    pub(super) credentials: Option<Credentials>,
+    pub(super) credentials: Option<Watcher<Store>>,
     hub: Mutex<Hub>,
     /// Told when a window ends before its time.
     window_ended: Notify,
@@ -96,8 +96,8 @@ impl Client {
         target: Target,
         store: Option<Arc<Store>>,
     ) -> Arc<Self> {
-        let credentials = store.map(Credentials::new);
-        let current = credentials.as_ref().map(Credentials::current);
+        let credentials = store.map(Watcher::new);
+        let current = credentials.as_ref().map(|credentials| credentials.current());
         let generation = current.as_ref().map_or(0, |current| current.generation);
         let hub = Hub {
             link: Link::new(generation),
@@ -199,7 +199,7 @@ impl Client {
         trail: &Mutex<Trail>,
     ) -> Result<Response, NetError> {
         if let Some(credentials) = &self.credentials {
-            credentials.look().await;
+            credentials.look_if_due().await;
         }
         let patience = Patience {
             deadline: deadline.ends().map(Instant::into_std),
@@ -363,7 +363,8 @@ impl Client {
 
     /// Tells the link of credentials that are newer than those it knows.
     fn follow(&self, hub: &mut Hub) {
-        let Some(current) = self.credentials.as_ref().map(Credentials::current) else {
+        let Some(current) = self.credentials.as_ref().map(|credentials| credentials.current())
+        else {
             return;
         };
         if current.generation == hub.link.generation() {
@@ -428,7 +429,7 @@ impl Client {
         };
         if let Some(handshake) = &evidence.handshake {
             let is_done = evidence.session.is_some();
-            credentials.store().note_handshake(handshake, is_done, failure.map(FailureKind::name));
+            credentials.note_handshake(handshake, is_done, failure.map(FailureKind::name));
         }
         // The one of us who refuses the other may do so because we are not up to date.
         if failure.is_some_and(|kind| kind.cure() != Cure::Nothing) {

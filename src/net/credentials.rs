@@ -1,6 +1,7 @@
-//! When credentials are looked at: with requests, at intervals, and after a failure that newer ones may
-//! be the remedy for.
+//! When credentials and tokens are looked at: with requests, at intervals, and after a failure that newer ones
+//! may be the remedy for.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,50 +10,87 @@ use tokio::time::{Instant, timeout};
 
 use super::runtime::blocking;
 use crate::lock::lock;
-use crate::tls::{Snapshot, Store};
+use crate::tls::{Store, TokenFile};
 
 /// How long a request waits for a look: a file system may hang.
 const LOOKING: Duration = Duration::from_secs(1);
 
-/// How often a failure may force a look, which is less than once a second: a source may issue new
+/// How often a failure may force a look at certificates, which is less than once a second: a source may issue new
 /// credentials whenever it is asked.
 const FORCED: Duration = Duration::from_millis(1_250);
 
-/// The credentials of a server's connections.
+/// What changes in the course of time, and is looked at by blocking work.
+pub(crate) trait Watched: Send + Sync + 'static {
+    /// How often a failure may force a look.
+    const FORCED: Duration;
+
+    /// Whether it is time to look again; the look is the caller's to make.
+    fn is_due(&self) -> bool;
+
+    /// Takes what is new. What it finds is its own to report.
+    fn look(&self, force: bool);
+}
+
+impl Watched for Store {
+    const FORCED: Duration = FORCED;
+
+    fn is_due(&self) -> bool {
+        Self::is_due(self)
+    }
+
+    fn look(&self, force: bool) {
+        let _ = Self::look(self, force);
+    }
+}
+
+/// Every refusal of a token has cost a request, and a look costs less.
+impl Watched for TokenFile {
+    const FORCED: Duration = Duration::ZERO;
+
+    fn is_due(&self) -> bool {
+        Self::is_due(self)
+    }
+
+    fn look(&self, _force: bool) {
+        let _ = Self::look(self);
+    }
+}
+
+/// Has something looked at when it is time to.
 #[derive(Debug)]
-pub(super) struct Credentials {
-    store: Arc<Store>,
-    /// Held while the store looks: a file system that hangs is to hang one thread.
+pub(crate) struct Watcher<W> {
+    watched: Arc<W>,
+    /// Held during a look: a file system that hangs is to hang one thread.
     turn: Arc<tokio::sync::Mutex<()>>,
     forced: Mutex<Option<Instant>>,
 }
 
-impl Credentials {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, turn: Arc::default(), forced: Mutex::default() }
+impl<W> Deref for Watcher<W> {
+    type Target = W;
+
+    fn deref(&self) -> &W {
+        &self.watched
+    }
+}
+
+impl<W: Watched> Watcher<W> {
+    pub(crate) fn new(watched: Arc<W>) -> Self {
+        Self { watched, turn: Arc::default(), forced: Mutex::default() }
     }
 
-    pub(super) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    pub(super) fn current(&self) -> Snapshot {
-        self.store.current()
-    }
-
-    /// Has the store look, if it is time to and nobody is at it, and waits until that is done or takes
+    /// Has it looked at, if it is time to and nobody is at it, and waits until that is done or takes
     /// too long: then it goes on in the background.
-    pub(super) async fn look(&self) {
-        if self.store.is_due()
+    pub(crate) async fn look_if_due(&self) {
+        if self.watched.is_due()
             && let Ok(turn) = Arc::clone(&self.turn).try_lock_owned()
         {
             let _ = timeout(LOOKING, self.have_looked(turn, false)).await;
         }
     }
 
-    /// Has the store look now, unless a failure had it look a moment ago, and waits for whatever look
-    /// goes on as `look` does.
-    pub(super) async fn look_after_a_failure(&self) {
+    /// Has it looked at now, unless a failure had it looked at a moment ago, and waits for whatever look
+    /// goes on as `look_if_due` does.
+    pub(crate) async fn look_after_a_failure(&self) {
         let look = async {
             let turn = Arc::clone(&self.turn).lock_owned().await;
             if self.may_force() {
@@ -64,7 +102,7 @@ impl Credentials {
 
     fn may_force(&self) -> bool {
         let (mut forced, now) = (lock(&self.forced), Instant::now());
-        let may_force = forced.is_none_or(|last| now.duration_since(last) >= FORCED);
+        let may_force = forced.is_none_or(|last| now.duration_since(last) >= W::FORCED);
         if may_force {
             *forced = Some(now);
         }
@@ -72,12 +110,11 @@ impl Credentials {
     }
 
     async fn have_looked(&self, turn: OwnedMutexGuard<()>, force: bool) {
-        let store = Arc::clone(&self.store);
+        let watched = Arc::clone(&self.watched);
         let look = blocking(move || {
             let _turn = turn;
-            store.look(force)
+            watched.look(force);
         });
-        // What it finds is the store's to report.
         let _ = look.await;
     }
 }

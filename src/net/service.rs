@@ -40,7 +40,7 @@ impl Client {
     /// Dials with the credentials of now. The connection is the caller's alone.
     async fn dial_apart(&self) -> Result<ConnectorStream, NetError> {
         if let Some(credentials) = &self.credentials {
-            credentials.look().await;
+            credentials.look_if_due().await;
         }
         let current = self.credentials.as_ref().map(|credentials| credentials.current());
         let progress = Arc::new(Progress::new(current.clone()));

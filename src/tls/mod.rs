@@ -15,6 +15,7 @@ mod source;
 mod status;
 mod store;
 mod time;
+mod token;
 mod verifier;
 mod x509;
 
@@ -26,6 +27,7 @@ pub(crate) use notes::{Handshake, Notes};
 pub(crate) use provider::compiled_provider;
 pub(crate) use provider::crypto_provider;
 pub(crate) use store::{Given, Snapshot, Store};
+pub(crate) use token::TokenFile;
 pub(crate) use verifier::{IssuerPlace, RefusedIssuer};
 #[cfg(feature = "testing")]
 pub(crate) use x509::SignedCertificate;
@@ -33,4 +35,4 @@ pub(crate) use x509::SignedCertificate;
 pub use certificate::CertificateFacts;
 pub use credentials::Credentials;
 pub use source::CredentialSource;
-pub use status::{CredentialStatus, RejectedCredentials};
+pub use status::{CredentialStatus, RejectedCredentials, TokenStatus};

@@ -1,8 +1,10 @@
 //! What can be seen of credentials from outside.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::certificate::CertificateFacts;
+use crate::error::Error;
 use crate::signal::Signal;
 
 /// The credentials in use on one connection.
@@ -35,6 +37,29 @@ pub struct CredentialStatus {
     pub refusals: u64,
 }
 
+/// A bearer token in use.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct TokenStatus {
+    /// The signals that use it.
+    pub signals: Vec<Signal>,
+    /// The file that it is read from.
+    pub file: PathBuf,
+    /// Counts the replacements since the exporters were built.
+    pub generation: u64,
+    /// When it was first read.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
+    pub loaded: SystemTime,
+    /// When it was last read.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
+    pub read: SystemTime,
+    /// Why what is in the file now does not replace it; `None` if it is in the file.
+    pub refusal: Option<RejectedCredentials>,
+    /// How many different replacements were refused since the exporters were built.
+    pub refusals: u64,
+}
+
 /// A replacement that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -45,4 +70,28 @@ pub struct RejectedCredentials {
     pub at: SystemTime,
     /// What is wrong with it, in the words of [`Error`](crate::Error)'s `Debug`.
     pub reason: String,
+}
+
+/// Replacements that could not be used.
+#[derive(Debug, Default)]
+pub(super) struct Rejections {
+    /// Why the newest there are do not replace the current ones.
+    pub(super) last: Option<RejectedCredentials>,
+    /// How many different ones there were.
+    pub(super) count: u64,
+}
+
+impl Rejections {
+    /// Keeps what a look ended with, and says what is wrong if that is new.
+    pub(super) fn settle(&mut self, error: Option<&Error>) -> Option<String> {
+        let reason = error.map(|error| format!("{error:?}"));
+        let is_known = reason.as_ref() == self.last.as_ref().map(|last| &last.reason);
+        if is_known {
+            return None;
+        }
+        self.count += u64::from(reason.is_some());
+        self.last =
+            reason.clone().map(|reason| RejectedCredentials { at: SystemTime::now(), reason });
+        reason
+    }
 }

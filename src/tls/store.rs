@@ -21,7 +21,7 @@ use super::expiry::Expiry;
 use super::notes::{Handshake, Notes};
 use super::platform;
 use super::source::Files;
-use super::status::{CredentialStatus, RejectedCredentials};
+use super::status::{CredentialStatus, Rejections};
 use super::verifier::ServerVerifier;
 use crate::config::{Settings, TlsSettings, TlsVersion, Variable};
 use crate::error::{Error, located};
@@ -70,10 +70,7 @@ struct State {
     current: Snapshot,
     loaded: SystemTime,
     looked: Instant,
-    /// Why the newest there are do not replace the current ones.
-    refusal: Option<RejectedCredentials>,
-    /// How many different ones there were.
-    refusals: u64,
+    rejections: Rejections,
     /// The server's leaf, of the last handshake that showed one.
     server: Option<CertificateFacts>,
     /// The one of the named trust anchors to which its chain led.
@@ -246,14 +243,14 @@ impl Store {
         };
         let turn = lock(&renewal.turn);
         // What was refused is tried again: it may have been half written.
-        let is_refused = self.state().refusal.is_some();
+        let is_refused = self.state().rejections.last.is_some();
         if !force && !is_refused && !may_have_changed(&*renewal.source) {
             return Ok(());
         }
         let renewed = self.renew(renewal);
         let mut state = self.state();
         let generation = state.current.generation;
-        let problem = state.settle(renewed.as_ref().err());
+        let problem = state.rejections.settle(renewed.as_ref().err());
         drop(state);
         // Whoever subscribes to events may ask for the status, look, or export.
         drop(turn);
@@ -364,8 +361,8 @@ impl Store {
                 .map(|validated| validated.trust_anchors.clone())
                 .unwrap_or_default(),
             fips: state.current.config.fips(),
-            refusal: state.refusal.clone(),
-            refusals: state.refusals,
+            refusal: state.rejections.last.clone(),
+            refusals: state.rejections.count,
             server: state.server.clone(),
             anchor: state.anchor.clone(),
         }
@@ -382,25 +379,11 @@ impl State {
             current,
             loaded: SystemTime::now(),
             looked: Instant::now(),
-            refusal: None,
-            refusals: 0,
+            rejections: Rejections::default(),
             server: None,
             anchor: None,
             handshakes: BTreeMap::new(),
         }
-    }
-
-    /// Keeps what a look ended with, and says what is wrong if that is new.
-    fn settle(&mut self, error: Option<&Error>) -> Option<String> {
-        let reason = error.map(|error| format!("{error:?}"));
-        let is_known = reason.as_ref() == self.refusal.as_ref().map(|refusal| &refusal.reason);
-        if is_known {
-            return None;
-        }
-        self.refusals += u64::from(reason.is_some());
-        self.refusal =
-            reason.clone().map(|reason| RejectedCredentials { at: SystemTime::now(), reason });
-        reason
     }
 }
 

@@ -27,6 +27,7 @@ mod sharing;
 #[cfg(unix)]
 mod soak;
 mod testing;
+mod tokens;
 mod too_large;
 mod trust;
 #[cfg(unix)]

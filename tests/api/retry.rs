@@ -464,14 +464,14 @@ fn a_header_provider_may_await() {
             .build()
             .unwrap();
         std::thread::scope(|scope| {
-            let export = scope.spawn(|| self::export(&exporters, Signal::Traces));
+            let waiting = scope.spawn(|| export(&exporters, Signal::Traces));
             let (mut asked, _) = issuer.accept().unwrap();
             // The provider waits, and nobody else does.
             let other = once(plaintext_builder(&collector, protocol)).build().unwrap();
-            self::export(&other, Signal::Traces).unwrap();
+            export(&other, Signal::Traces).unwrap();
             asked.write_all(b"Bearer issued").unwrap();
             drop(asked);
-            export.join().unwrap().unwrap();
+            waiting.join().unwrap().unwrap();
         });
         let sent = collector.received().into_iter().map(|request| request.headers);
         let sent: Vec<_> = sent.filter_map(|headers| headers.get(AUTHORIZATION).cloned()).collect();

@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
+use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::exporter::span;
 use crate::in_a_process;
 
 /// All events of ours, and what others say at `INFO` and above.
@@ -229,6 +232,84 @@ fn no_secret_is_shown() {
         });
         ran.unwrap();
         assert!(answered.get() > 100, "only {} got as far as an answer", answered.get());
+    });
+}
+
+/// Whatever a service could show of exporters with a bearer token in a file, which a collector repeats.
+fn shown_of_a_token(collector: &Collector, protocol: Protocol, path: &Path, later: &str) -> String {
+    log().clear();
+    let mut words = String::new();
+    let builder = Exporters::builder()
+        .with_env(|_| None)
+        .with_endpoint(collector.endpoint())
+        .with_protocol(protocol)
+        .with_retry(RetryPolicy::disabled())
+        .with_reload_interval(Duration::ZERO)
+        .with_bearer_token_file(path)
+        .with_failure_handler(|failure| log().push_str(&format!("{failure} {failure:?}")));
+    match builder.build() {
+        Err(error) => write!(words, "{error}\n{error:?}\n{error:#?}").unwrap(),
+        Ok(exporters) => {
+            let exporter = exporters.span_exporter().unwrap();
+            for content in [None, Some(later)] {
+                if let Some(content) = content {
+                    fs::write(path, content).unwrap();
+                }
+                write!(words, "{exporters:?}\n{exporters:#?}\n{exporter:?}").unwrap();
+                write!(words, "{:?}", block_on(exporter.export(vec![span("a span")]))).unwrap();
+                let (report, status) = (exporters.check_blocking(), exporters.status());
+                write!(words, "{report}\n{report:?}\n{status:?}").unwrap();
+                let json = [serde_json::to_string(&report), serde_json::to_string(&status)];
+                write!(words, "{json:?}\n{:?}", exporters.reload()).unwrap();
+            }
+        }
+    }
+    words.push_str(&log());
+    words
+}
+
+#[test]
+fn no_bearer_token_is_shown() {
+    const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.c2VjcmV0LXRva2Vu.c2lnbmF0dXJl";
+    in_a_process("secrets::no_bearer_token_is_shown", &[], || {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Recorder))
+            .unwrap();
+        let collector = Collector::builder().start().unwrap();
+        collector.set_reply(|request| {
+            let sent = request.headers["authorization"].to_str().unwrap();
+            let message = format!("{sent} is not valid");
+            Reply::Grpc { code: 16, message, retry_delay: None }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let contents = [
+            TOKEN.to_owned(),
+            format!("{TOKEN}\n"),
+            format!("Bearer {TOKEN}"),
+            format!("{TOKEN}\n{TOKEN}"),
+            format!("{TOKEN}\u{e9}"),
+            format!("{{\"token\": \"{TOKEN}\"}}"),
+            TOKEN.repeat(2000),
+        ];
+        let mut refused = 0;
+        for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+            for content in &contents {
+                for later in &contents {
+                    fs::write(&path, content).unwrap();
+                    let words = shown_of_a_token(&collector, protocol, &path, later);
+                    for part in TOKEN.as_bytes().windows(8) {
+                        let part = std::str::from_utf8(part).unwrap();
+                        assert!(!words.contains(part), "{content}: {words}");
+                    }
+                    refused += usize::from(words.contains("*** is not valid"));
+                }
+                // In place of a path.
+                let words = shown_of_a_token(&collector, protocol, Path::new(content), "");
+                assert!(!words.contains("eyJ") && words.contains("(not shown)"), "{words}");
+            }
+        }
+        // Two contents have nothing but a token.
+        assert_eq!(refused, 2 * 2 * contents.len());
     });
 }
 

@@ -5,7 +5,7 @@ use rustls::{CertificateError, OtherError};
 
 use super::faults::name_type;
 use super::{CONFIGURATION, Context, Words, alert_words, short};
-use crate::config::{Origin, Variable};
+use crate::config::{Origin, Settings, Variable};
 use crate::error::{CredentialLocation, located};
 use crate::failure::classify::is_acceptable;
 use crate::failure::fault::Fault;
@@ -372,7 +372,8 @@ impl Context<'_> {
 
     /// Our certificate, where a collector has asked for it and no headers say who we are.
     pub(super) fn only_identity(&self) -> Option<&CertificateFacts> {
-        let has_headers = self.settings.headers.origin != Origin::Default;
+        let Settings { headers, token, .. } = self.settings;
+        let has_headers = headers.origin != Origin::Default || token.is_some();
         let is_sent = self.credentials.is_some_and(Snapshot::is_requested);
         self.validated()?.chain.first().filter(|_| is_sent && !has_headers)
     }

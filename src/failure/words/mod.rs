@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::AlertDescription;
 
+use super::evidence::Evidence;
 use super::kind::{FailureKind, Incompatibility, Side};
 use crate::config::{Origin, Settings, Variable};
 use crate::failure::PeerProtocol;
@@ -22,6 +23,8 @@ const CONFIGURATION: &str = "the configuration given to with_rustls_config()";
 pub(super) struct Context<'a> {
     settings: &'a Settings,
     credentials: Option<&'a Snapshot>,
+    /// When the bearer token that was sent was read.
+    token_read: Option<SystemTime>,
     now: SystemTime,
 }
 
@@ -33,8 +36,13 @@ pub(super) struct Words {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(settings: &'a Settings, credentials: Option<&'a Snapshot>) -> Self {
-        Self { settings, credentials, now: SystemTime::now() }
+    pub(super) fn new(settings: &'a Settings, evidence: Option<&'a Evidence>) -> Self {
+        Self {
+            settings,
+            credentials: evidence.and_then(|evidence| evidence.credentials.as_ref()),
+            token_read: evidence.and_then(|evidence| evidence.token_read),
+            now: SystemTime::now(),
+        }
     }
 
     pub(super) fn words(&self, kind: &FailureKind) -> Words {

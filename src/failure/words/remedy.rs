@@ -6,10 +6,10 @@ use std::time::Duration;
 use rustls::AlertDescription;
 
 use super::{Context, is_forbidden};
-use crate::config::{Origin, Variable};
+use crate::config::{Origin, Sourced, TokenSettings, Variable};
 use crate::failure::FailureKind;
 use crate::failure::PeerProtocol;
-use crate::text::named;
+use crate::text::{named, utc};
 
 /// [RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7).
 const HTTP_1_1_REQUIRED: u32 = 13;
@@ -246,10 +246,18 @@ impl Context<'_> {
                 )
             }
             FailureKind::Http { status: 401 | 403, .. }
+            | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. }
+                if let Some(token) = &self.settings.token =>
+            {
+                self.token_remedy(kind, token)
+            }
+            FailureKind::Http { status: 401 | 403, .. }
             | FailureKind::Grpc { code: "UNAUTHENTICATED" | "PERMISSION_DENIED", .. } => {
                 let expiring = match &self.settings.headers.origin {
                     Origin::Builder("with_header_provider") => "",
-                    _ => "; with_header_provider() is for tokens that expire",
+                    _ => {
+                        "; with_bearer_token_file() and with_header_provider() are for tokens that expire"
+                    }
                 };
                 format!(
                     "correct the credentials in {headers}, or the rights that they have at the \
@@ -303,6 +311,19 @@ impl Context<'_> {
                 "report it, with what the process wrote to standard error".to_owned()
             }
             _ => String::new(),
+        }
+    }
+
+    /// What to do about a bearer token that the collector refuses.
+    fn token_remedy(&self, kind: &FailureKind, token: &TokenSettings) -> String {
+        let Sourced { value, origin } = &token.file;
+        let read = self.token_read.map(|read| format!(", last read at {}", utc(read)));
+        let file = format!("{} ({origin}{})", value.display(), read.unwrap_or_default());
+        match is_forbidden(kind) {
+            true => format!("give the token in {file} the rights that it needs at the collector"),
+            false => format!(
+                "put a token that the collector accepts into {file}; the next export reads it again"
+            ),
         }
     }
 

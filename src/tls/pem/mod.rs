@@ -108,7 +108,7 @@ fn sections(pem: &Pem, wanted: Wanted) -> Result<Vec<Section>, CredentialProblem
     if place == CredentialLocation::Value {
         return Err(CredentialProblem::NotAPath);
     }
-    let content = pem.read().map_err(|source| unreadable(pem, source))?;
+    let content = pem.read().map_err(|source| unreadable(pem.path(), Pem::LARGEST, source))?;
     if content.trim_ascii().is_empty() {
         return Err(CredentialProblem::Empty);
     }
@@ -177,16 +177,17 @@ fn labels(sections: &[Section]) -> Vec<String> {
     sections.iter().map(|section| section.label.clone()).collect()
 }
 
-fn unreadable(pem: &Pem, source: io::Error) -> CredentialProblem {
+/// Why a file of at most so many bytes cannot be read.
+pub(super) fn unreadable(path: Option<&Path>, limit: u64, source: io::Error) -> CredentialProblem {
     match source.kind() {
         io::ErrorKind::NotFound => {
-            CredentialProblem::Missing { mistake: pem.path().and_then(mistake), source }
+            CredentialProblem::Missing { mistake: path.and_then(mistake), source }
         }
         io::ErrorKind::IsADirectory => CredentialProblem::Directory,
         io::ErrorKind::Unsupported => CredentialProblem::NotAFile,
-        io::ErrorKind::FileTooLarge => CredentialProblem::TooLarge { limit: Pem::LARGEST },
+        io::ErrorKind::FileTooLarge => CredentialProblem::TooLarge { limit },
         io::ErrorKind::PermissionDenied => {
-            CredentialProblem::Unreadable { access: pem.path().and_then(access::denied), source }
+            CredentialProblem::Unreadable { access: path.and_then(access::denied), source }
         }
         _ => CredentialProblem::Unreadable { access: None, source },
     }

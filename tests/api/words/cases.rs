@@ -685,9 +685,30 @@ pub(super) const CASES: &[Case] = &[
     answer(
         "HTTP status 401",
         "http_401",
-        &["OTEL_EXPORTER_OTLP_HEADERS", "with_header_provider()"],
+        &["OTEL_EXPORTER_OTLP_HEADERS", "with_bearer_token_file()", "with_header_provider()"],
         BOTH,
         |ground| replying(ground, || Reply::Http { status: 401, headers: Vec::new() }),
+    ),
+    answer(
+        "HTTP status 401 to a bearer token",
+        "http_401",
+        &["/etc/otel/certs/token (with_bearer_token_file(), last read at <date>)"],
+        &[HttpProtobuf],
+        |ground| with_token(ground, || Reply::Http { status: 401, headers: Vec::new() }),
+    ),
+    answer(
+        "gRPC status 16 to a bearer token",
+        "UNAUTHENTICATED",
+        &["/etc/otel/certs/token (with_bearer_token_file(), last read at <date>)"],
+        &[Grpc],
+        |ground| with_token(ground, || grpc(16, "")),
+    ),
+    answer(
+        "gRPC status 7 to a bearer token",
+        "PERMISSION_DENIED",
+        &["/etc/otel/certs/token (with_bearer_token_file(), last read at <date>)"],
+        &[Grpc],
+        |ground| with_token(ground, || grpc(7, "")),
     ),
     answer("HTTP status 403", "http_403", &["OTEL_EXPORTER_OTLP_HEADERS"], BOTH, |ground| {
         replying(ground, || Reply::Http { status: 403, headers: Vec::new() })
@@ -966,6 +987,14 @@ fn identified(ground: &Ground, reply: fn() -> Reply) -> Scene {
         collector.set_reply(move |_| reply());
     }
     scene
+}
+
+/// The same to a client that has a bearer token, too.
+fn with_token(ground: &Ground, reply: fn() -> Reply) -> Scene {
+    let scene = identified(ground, reply);
+    let path = ground.path("token");
+    std::fs::write(&path, "a-token").unwrap();
+    Scene { builder: scene.builder.with_bearer_token_file(path), ..scene }
 }
 
 /// The same to a batch that is compressed.

@@ -1,11 +1,14 @@
 //! What arrives at a Collector.
 
+use std::fs;
+use std::time::Duration;
+
 use otlp_mtls::testing::Fixture;
 use otlp_mtls::{Compression, Exporters, FailureKind, Protocol, Signal};
 
 use super::{Deployment, OtelCollector, TLS_VERSIONS, on_both, status_of};
 use crate::servers::{Certificates, repository};
-use crate::support::{PROTOCOLS, TRANSPORTS, export, last_failure};
+use crate::support::{PROTOCOLS, TRANSPORTS, export, last_failure, once};
 
 /// What is in one export of each signal. The SDK's reader of metrics exports once more when it is
 /// dropped.
@@ -106,6 +109,47 @@ fn the_collector_of_the_examples_receives_every_signal() {
             // It prints them.
             collector.wait_until(items[0]);
         }
+    }
+}
+
+#[test]
+fn a_collector_checks_the_bearer_token_of_a_file() {
+    let Some(certificates) = Certificates::if_go_builds() else { return };
+    let mut overlays = on_both(&["auth::authenticator: bearertokenauth"]);
+    overlays.push("extensions::bearertokenauth::tokens: [first-token, second-token]".to_owned());
+    overlays.push("service::extensions: [bearertokenauth]".to_owned());
+    let collector = OtelCollector::start(certificates.0.path(), &overlays);
+    let token = certificates.path("token");
+    for protocol in TRANSPORTS {
+        fs::write(&token, "first-token\n").unwrap();
+        let exporters = once(certificates.builder(collector.port(protocol), protocol))
+            .with_bearer_token_file(&token)
+            .with_reload_interval(Duration::from_secs(3600))
+            .with_failure_handler(|_| {})
+            .build()
+            .unwrap();
+        delivers(&format!("{protocol}, first"), &exporters, &collector);
+
+        // It is refused, and there is no other.
+        fs::write(&token, "expired-token\n").unwrap();
+        exporters.reload().unwrap();
+        let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
+        assert!(error.contains(token.to_str().unwrap()), "{error}");
+        assert!(error.contains("with_bearer_token_file(), last read at "), "{error}");
+        let failure = last_failure(&exporters, Signal::Traces);
+        assert!(["http_401", "UNAUTHENTICATED"].contains(&failure.kind().name()), "{failure}");
+        let shown = format!("{error} {failure:?} {:?}", exporters.status());
+        assert!(!shown.contains("-token"), "{shown}");
+
+        // It is refused, and there is a new one.
+        fs::write(&token, "second-token\n").unwrap();
+        for (signal, expected) in ITEMS {
+            let before = collector.received(signal).len();
+            export(&exporters, signal).unwrap_or_else(|error| panic!("{protocol}: {error}"));
+            assert_eq!(collector.received(signal)[before..], *expected, "{protocol}: {signal}");
+        }
+        let retried: u64 = exporters.status().exports.iter().map(|export| export.retried).sum();
+        assert_eq!(retried, 1, "{protocol}");
     }
 }
 
