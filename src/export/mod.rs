@@ -25,4 +25,4 @@ pub use spans::SpanExporter;
 pub(crate) use stats::{Counts, ExportStats};
 #[cfg(feature = "metrics")]
 pub(crate) use stats::{ExportEnd, Observer};
-pub(crate) use transport::{HeaderProvider, Policy, Transport, worded};
+pub(crate) use transport::{HeaderProvider, Policy, RefusedHeadersHandler, Transport, worded};

@@ -34,6 +34,9 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// Headers for one attempt, made when it begins.
 pub(crate) type HeaderProvider = dyn Fn(Signal) -> Result<HeaderMap, BoxError> + Send + Sync;
 
+/// Who is told of headers that were refused.
+pub(crate) type RefusedHeadersHandler = dyn Fn(Signal, &HeaderMap) + Send + Sync;
+
 /// The status of the answer to the last attempt, if it had one.
 pub(crate) type Answered = Arc<Mutex<Option<StatusName>>>;
 
@@ -44,6 +47,7 @@ pub(crate) struct Policy {
     pub(crate) retry: RetryPolicy,
     pub(crate) assume_http2: bool,
     pub(crate) header_provider: Option<Arc<HeaderProvider>>,
+    pub(crate) refused_headers: Option<Arc<RefusedHeadersHandler>>,
 }
 
 /// Sends to one collector.
@@ -189,7 +193,7 @@ impl Transport {
             *lock(&call.answered) = None;
             let extra = match renewed.take() {
                 Some(headers) => Ok(headers),
-                None => self.extra_headers(call, &deadline).await,
+                None => self.extra_headers(call, None, &deadline).await,
             };
             let attempted = match &extra {
                 Ok(extra) => self.attempt(call, extra, &deadline).await,
@@ -284,8 +288,14 @@ impl Transport {
         }
     }
 
-    async fn extra_headers(&self, call: &Call, deadline: &Deadline) -> Result<Extra, NetError> {
-        let mut headers = self.provided_headers(call.signal, deadline).await?;
+    /// The headers of the next attempt, perhaps after one with headers that the collector has refused.
+    async fn extra_headers(
+        &self,
+        call: &Call,
+        refused: Option<HeaderMap>,
+        deadline: &Deadline,
+    ) -> Result<Extra, NetError> {
+        let mut headers = self.provided_headers(call.signal, refused, deadline).await?;
         let Some(file) = &call.token else {
             return Ok(Extra { headers, token_read: None });
         };
@@ -304,16 +314,21 @@ impl Transport {
     async fn provided_headers(
         &self,
         signal: Signal,
+        refused: Option<HeaderMap>,
         deadline: &Deadline,
     ) -> Result<HeaderMap, NetError> {
         let Some(provider) = self.policy.header_provider.clone() else {
             return Ok(HeaderMap::new());
         };
+        let refused = self.policy.refused_headers.clone().zip(refused);
         let headers = async {
             let turn = Arc::clone(&self.asking).lock_owned().await;
             // It may well do I/O of its own.
             let asked = blocking(move || {
                 let _turn = turn;
+                if let Some((handler, refused)) = refused {
+                    handler(signal, &refused);
+                }
                 provider(signal)
             });
             asked.await.map_err(Into::into).and_then(|headers| headers)
@@ -336,10 +351,12 @@ impl Transport {
         refused: &Extra,
         deadline: &Deadline,
     ) -> Option<Extra> {
+        let mut provided = refused.headers.clone();
         if let Some(file) = &call.token {
             let _ = deadline.bound(file.look_after_a_failure()).await;
+            provided.remove(AUTHORIZATION);
         }
-        let extra = self.extra_headers(call, deadline).await.ok();
+        let extra = self.extra_headers(call, Some(provided), deadline).await.ok();
         extra.filter(|extra| extra.headers != refused.headers)
     }
 }

@@ -24,7 +24,9 @@ use crate::config::{
     RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion,
 };
 use crate::error::Error;
-use crate::export::{Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider};
+use crate::export::{
+    Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider, RefusedHeadersHandler,
+};
 use crate::failure::Failure;
 use crate::net::Watcher;
 use crate::signal::Signal;
@@ -47,6 +49,7 @@ pub struct ExportersBuilder {
     rustls_config: Option<Arc<ClientConfig>>,
     source: Option<Arc<dyn CredentialSource>>,
     header_provider: Option<Arc<HeaderProvider>>,
+    refused_headers: Option<Arc<RefusedHeadersHandler>>,
     failure_handler: Option<Arc<FailureHandler>>,
     sdk_metrics: bool,
 }
@@ -340,9 +343,13 @@ impl ExportersBuilder {
     /// If the collector refuses them, by HTTP 401 or gRPC's UNAUTHENTICATED, it is called again at once. If
     /// it then gives others, the request is repeated with these, once in an export, whatever the retry policy.
     ///
+    /// A provider that keeps tokens learns of the refusal by
+    /// [`with_refused_headers_handler`](Self::with_refused_headers_handler).
+    ///
     /// It is called on a thread that may block, one call at a time: what it takes counts towards the timeouts of all
     /// exports that wait for it. The thread belongs to the tokio runtime whose I/O is done on the I/O thread, so a
-    /// provider awaits by tokio's `Handle::current().block_on(future)`, and stops nothing meanwhile.
+    /// provider awaits by tokio's `Handle::current().block_on(future)`, and stops nothing meanwhile. The example
+    /// `oauth2` asks an identity provider so.
     pub fn with_header_provider(
         mut self,
         provider: impl Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>>
@@ -351,6 +358,19 @@ impl ExportersBuilder {
         + 'static,
     ) -> Self {
         self.header_provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Sets who is told of headers of the header provider that the collector has refused, just before the provider
+    /// is called again. A provider that keeps a token until it expires forgets it then, if it is still that one:
+    /// other signals may have been refused with the same.
+    ///
+    /// It is called where the provider is, and like it one call at a time.
+    pub fn with_refused_headers_handler(
+        mut self,
+        handler: impl Fn(Signal, &HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        self.refused_headers = Some(Arc::new(handler));
         self
     }
 
@@ -570,6 +590,7 @@ impl ExportersBuilder {
             sdk_warnings,
             header_provider: self.header_provider,
             sdk_metrics: self.sdk_metrics,
+            refused_headers: self.refused_headers,
             drain: Mutex::new(Drain::new()),
             temporality: metrics.temporality.map_or_else(Default::default, |set| set.value),
             histogram_aggregation: metrics

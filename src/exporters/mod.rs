@@ -19,7 +19,10 @@ use rustls::ClientConfig;
 
 use crate::config::{HistogramAggregation, RetryPolicy, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
-use crate::export::{Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, Transport};
+use crate::export::{
+    Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, RefusedHeadersHandler,
+    Transport,
+};
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::{Runtime, Watcher};
@@ -54,6 +57,7 @@ struct Inner {
     sdk_warnings: Vec<Warning>,
     header_provider: Option<Arc<HeaderProvider>>,
     sdk_metrics: bool,
+    refused_headers: Option<Arc<RefusedHeadersHandler>>,
     drain: Mutex<Arc<Drain>>,
     temporality: Temporality,
     histogram_aggregation: HistogramAggregation,
@@ -343,6 +347,7 @@ impl Exporters {
             retry: settings.retry.clone(),
             assume_http2: settings.assume_http2,
             header_provider: self.0.header_provider.clone(),
+            refused_headers: self.0.refused_headers.clone(),
         }
     }
 

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use otlp_mtls::testing::{Accept, Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy, Signal};
 use rustls::version::{TLS12, TLS13};
@@ -418,6 +418,40 @@ fn headers_are_replaced_once_in_an_export_whatever_else_fails() {
             .unwrap();
         export(&exporters, Signal::Traces).unwrap_err();
         assert_eq!(tokens(&collector), ["0", "1", "2", "3"], "{protocol}");
+    }
+}
+
+/// Of several signals that are refused with one token, the first has another one issued.
+#[test]
+fn who_keeps_a_token_is_told_of_its_refusal() {
+    for (protocol, refusal) in UNAUTHENTICATED {
+        let collector = plaintext_collector();
+        let (kept, issued) = (Arc::new(Mutex::new(0)), Arc::new(AtomicUsize::new(1)));
+        collector.set_reply(move |request| match request.headers["token"] == "0" {
+            true => refusal(),
+            false => Reply::Accept,
+        });
+        let (provided, next) = (Arc::clone(&kept), Arc::clone(&issued));
+        let exporters = once(plaintext_builder(&collector, protocol))
+            .with_header_provider(move |_| {
+                let token = *provided.lock().unwrap();
+                Ok(HeaderMap::from_iter([(HeaderName::from_static("token"), token.into())]))
+            })
+            .with_refused_headers_handler(move |_, refused| {
+                let mut kept = kept.lock().unwrap();
+                if refused["token"] == HeaderValue::from(*kept) {
+                    *kept = next.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+            .build()
+            .unwrap();
+        std::thread::scope(|scope| {
+            for signal in Signal::ALL {
+                let exporters = &exporters;
+                scope.spawn(move || export(exporters, signal).unwrap());
+            }
+        });
+        assert_eq!(issued.load(Ordering::SeqCst), 2, "{protocol}");
     }
 }
 
