@@ -269,6 +269,7 @@ fn headers_that_cannot_be_sent_are_refused_without_their_value() {
         ("a=1,secret", "header 2 is not of the form name=value"),
         ("a b=secret", "header 1 has a name that is not valid"),
         ("a=%00secret", "header 1 has a value that is not valid"),
+        ("a=1%0d%0ab: secret", "header 1 has a value that is not valid"),
         ("a=%ffsecret", "header 1 has a value that is not valid"),
         ("a=%C3%A9secret", "header 1 has a value that is not valid"),
         ("Content-Length=secret", "header 1 has a name that only the protocol itself may set"),
