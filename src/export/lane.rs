@@ -14,6 +14,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use tokio::sync::watch;
 
 use super::pace::Pace;
+use super::queue::Queue;
 use super::stats::{ExportStats, Share};
 use super::transport::{Answered, Call, Transport, worded};
 use crate::config::Settings;
@@ -51,6 +52,8 @@ pub(crate) struct Lane {
     transport: Mutex<Option<Arc<Transport>>>,
     stats: Arc<ExportStats>,
     drain: Arc<Drain>,
+    /// Of the processor that its items come from, if that is one of [`install`](crate::Exporters::install)'s.
+    queue: Option<Arc<Queue>>,
     /// Set by the shutdown: what waits for another attempt waits no more.
     closed: watch::Sender<bool>,
     pace: Arc<Pace>,
@@ -84,6 +87,7 @@ impl Lane {
         transport: Arc<Transport>,
         stats: Arc<ExportStats>,
         drain: Arc<Drain>,
+        queue: Option<Arc<Queue>>,
         pace: Arc<Pace>,
         token: Option<Arc<Watcher<TokenFile>>>,
     ) -> Self {
@@ -97,6 +101,7 @@ impl Lane {
             transport: Mutex::new(Some(transport)),
             stats,
             drain,
+            queue,
             closed: watch::Sender::new(false),
             pace,
             process: Process::current(),
@@ -114,6 +119,9 @@ impl Lane {
     /// Exports a batch by one request, or by several where one is too large. Without items there is
     /// [nothing to send](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-request-response).
     pub(super) async fn export(&self, batch: &impl Items) -> OTelSdkResult {
+        if let Some(queue) = &self.queue {
+            queue.take(batch.len());
+        }
         // Before any lock is taken: another thread may have held it when this process was forked.
         if !self.process.is_current() {
             let failure = self.failure(FailureKind::Forked);

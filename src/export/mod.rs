@@ -7,6 +7,7 @@ mod logs;
 mod metrics;
 mod notify;
 mod pace;
+mod queue;
 mod retry;
 #[cfg(feature = "trace")]
 mod spans;
@@ -20,6 +21,7 @@ pub use logs::LogExporter;
 pub use metrics::MetricExporter;
 pub(crate) use notify::{FailureHandler, FailureNotifier};
 pub(crate) use pace::Pace;
+pub(crate) use queue::Queue;
 #[cfg(feature = "trace")]
 pub use spans::SpanExporter;
 pub(crate) use stats::{Counts, ExportStats};

@@ -428,8 +428,9 @@ impl ExportersBuilder {
     }
 
     /// Sets whether there are metrics of the [semantic conventions for SDKs][semconv] (`otel.sdk.*`) about the
-    /// exporters, beside the crate's own (`otlp_mtls.*`): `docs/metrics.md` lists both. They are off by
-    /// default, because they are in development: their names and attributes may change.
+    /// exporters and, with [`install`](Exporters::install), the processors, beside the crate's own (`otlp_mtls.*`):
+    /// `docs/metrics.md` lists both. They are off by default, because they are in development: their names and
+    /// attributes may change.
     ///
     /// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
     pub fn with_sdk_metrics(mut self, enabled: bool) -> Self {

@@ -20,7 +20,7 @@ use rustls::ClientConfig;
 use crate::config::{HistogramAggregation, RetryPolicy, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
 use crate::export::{
-    Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, RefusedHeadersHandler,
+    Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, Queue, RefusedHeadersHandler,
     Transport,
 };
 use crate::failure::{Failure, FailureKind};
@@ -148,7 +148,7 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "trace")]
     pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
-        self.span_exporter_for(&self.drain())
+        self.span_exporter_for(&self.drain(), None)
     }
 
     /// The exporter of metrics. How histograms are aggregated is the meter provider's to say:
@@ -171,15 +171,16 @@ impl Exporters {
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "logs")]
     pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
-        self.log_exporter_for(&self.drain())
+        self.log_exporter_for(&self.drain(), None)
     }
 
     #[cfg(feature = "trace")]
     pub(crate) fn span_exporter_for(
         &self,
         drain: &Arc<Drain>,
+        queue: Option<Arc<Queue>>,
     ) -> Result<crate::SpanExporter, Error> {
-        Ok(crate::SpanExporter::new(self.lane(Signal::Traces, drain)?))
+        Ok(crate::SpanExporter::new(self.lane(Signal::Traces, drain, queue)?))
     }
 
     #[cfg(feature = "metrics")]
@@ -187,12 +188,16 @@ impl Exporters {
         &self,
         drain: &Arc<Drain>,
     ) -> Result<crate::MetricExporter, Error> {
-        Ok(crate::MetricExporter::new(self.lane(Signal::Metrics, drain)?, self.0.temporality))
+        Ok(crate::MetricExporter::new(self.lane(Signal::Metrics, drain, None)?, self.0.temporality))
     }
 
     #[cfg(feature = "logs")]
-    pub(crate) fn log_exporter_for(&self, drain: &Arc<Drain>) -> Result<crate::LogExporter, Error> {
-        Ok(crate::LogExporter::new(self.lane(Signal::Logs, drain)?))
+    pub(crate) fn log_exporter_for(
+        &self,
+        drain: &Arc<Drain>,
+        queue: Option<Arc<Queue>>,
+    ) -> Result<crate::LogExporter, Error> {
+        Ok(crate::LogExporter::new(self.lane(Signal::Logs, drain, queue)?))
     }
 
     /// The rustls configuration that a signal's connections are made with: a snapshot, which does
@@ -368,12 +373,18 @@ impl Exporters {
         Ok(transport)
     }
 
-    fn lane(&self, signal: Signal, drain: &Arc<Drain>) -> Result<Lane, Error> {
+    fn lane(
+        &self,
+        signal: Signal,
+        drain: &Arc<Drain>,
+        queue: Option<Arc<Queue>>,
+    ) -> Result<Lane, Error> {
         let pipeline = self.pipeline(signal)?;
         let transport = self.transport(pipeline)?;
         let (settings, stats) = (Arc::clone(&pipeline.settings), Arc::clone(&pipeline.stats));
         let (drain, pace) = (Arc::clone(drain), Arc::clone(&pipeline.pace));
-        Ok(Lane::new(settings, transport, stats, drain, pace, pipeline.token.clone()))
+        let token = pipeline.token.clone();
+        Ok(Lane::new(settings, transport, stats, drain, queue, pace, token))
     }
 
     /// The shortest timeout of the signals that share a connection; `None` if none has one.
@@ -406,6 +417,7 @@ impl Exporters {
                 Arc::clone(&transport),
                 stats,
                 Drain::new(),
+                None,
                 Arc::default(),
                 pipeline.token.clone(),
             );

@@ -1,4 +1,4 @@
-//! Counts what the SDK's batch processors are given: they do not tell what they drop.
+//! Counts what the SDK's processors are given.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 #[cfg(feature = "trace")]
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use crate::export::ExportStats;
+use crate::export::Queue;
 
-/// Hands everything on.
+/// Hands everything on that the queue has room for.
 #[derive(Debug)]
 pub(super) struct Counting<P> {
     processor: P,
-    stats: Arc<ExportStats>,
+    queue: Arc<Queue>,
 }
 
 impl<P> Counting<P> {
-    pub(super) fn new(processor: P, stats: Arc<ExportStats>) -> Self {
-        Self { processor, stats }
+    pub(super) fn new(processor: P, queue: Arc<Queue>) -> Self {
+        Self { processor, queue }
     }
 }
 
@@ -36,8 +36,9 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
     }
 
     fn on_end(&self, span: SpanData) {
-        self.stats.enqueue();
-        self.processor.on_end(span);
+        if self.queue.enter() {
+            self.processor.on_end(span);
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -45,7 +46,9 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.processor.shutdown_with_timeout(timeout)
+        let result = self.processor.shutdown_with_timeout(timeout);
+        self.queue.close();
+        result
     }
 
     fn set_resource(&mut self, resource: &Resource) {
@@ -56,8 +59,9 @@ impl<P: SpanProcessor> SpanProcessor for Counting<P> {
 #[cfg(feature = "logs")]
 impl<P: LogProcessor> LogProcessor for Counting<P> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.stats.enqueue();
-        self.processor.emit(record, scope);
+        if self.queue.enter() {
+            self.processor.emit(record, scope);
+        }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -65,7 +69,9 @@ impl<P: LogProcessor> LogProcessor for Counting<P> {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.processor.shutdown_with_timeout(timeout)
+        let result = self.processor.shutdown_with_timeout(timeout);
+        self.queue.close();
+        result
     }
 
     fn event_enabled(&self, level: Severity, target: &str, name: Option<&str>) -> bool {

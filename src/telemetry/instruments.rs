@@ -9,7 +9,7 @@ use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider};
 use opentelemetry::{InstrumentationScope, KeyValue};
 
 use crate::config::{Endpoint, Protocol, Settings};
-use crate::export::{ExportEnd, Observer};
+use crate::export::{ExportEnd, Observer, Queue};
 use crate::exporters::{Exporters, StoreBooks};
 use crate::lock::lock;
 use crate::otlp::StatusName;
@@ -40,10 +40,7 @@ impl Exporters {
     /// # Ok::<(), otlp_mtls::Error>(())
     /// ```
     pub fn register_metrics(&self, provider: &dyn MeterProvider) {
-        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .build();
-        let meter = provider.meter_with_scope(scope);
+        let meter = meter(provider);
         certificates(&meter, self);
         credentials(&meter, self);
         for settings in self.settings() {
@@ -54,6 +51,22 @@ impl Exporters {
             }
         }
     }
+
+    /// The same for the processors that [`install`](Self::install) makes. Of a service's own, and of those alone, the SDK has
+    /// metrics: it asks for the global meter provider when a processor is made, and `install` sets that afterwards.
+    pub(super) fn register_queues(&self, provider: &dyn MeterProvider, queues: Vec<Arc<Queue>>) {
+        if self.has_sdk_metrics() {
+            let meter = meter(provider);
+            queues.into_iter().for_each(|queue| processor(&meter, queue));
+        }
+    }
+}
+
+fn meter(provider: &dyn MeterProvider) -> Meter {
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
+    provider.meter_with_scope(scope)
 }
 
 /// When certificates expire. The semantic conventions have no such metric.
@@ -204,6 +217,44 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
             counter.observe(in_flight, &attributes);
         })
         .build();
+}
+
+/// What became of items between a processor and its exporter, by the same conventions.
+fn processor(meter: &Meter, queue: Arc<Queue>) {
+    let (item, unit) = match queue.signal() {
+        Signal::Logs => ("log", "{log_record}"),
+        _ => ("span", "{span}"),
+    };
+    let kind = if queue.capacity().is_some() { "batching" } else { "simple" };
+    let component = component(format!("{kind}_{item}_processor"));
+    let (counted, attributes) = (Arc::clone(&queue), component.clone());
+    meter
+        .u64_observable_counter(format!("otel.sdk.processor.{item}.processed"))
+        .with_unit(unit)
+        .with_description(
+            "Items that were handed to the exporter, with `error.type` those that were lost",
+        )
+        .with_callback(move |counter| {
+            observe(counter, counted.taken(), &attributes, None);
+            observe(counter, counted.full(), &attributes, Some("queue_full"));
+        })
+        .build();
+    let Some(capacity) = queue.capacity() else {
+        return;
+    };
+    let gauge = |name, description, value: Box<dyn Fn() -> usize + Send + Sync>| {
+        let component = component.clone();
+        meter
+            .i64_observable_up_down_counter(format!("otel.sdk.processor.{item}.queue.{name}"))
+            .with_unit(unit)
+            .with_description(description)
+            .with_callback(move |counter| {
+                counter.observe(i64::try_from(value()).unwrap_or(i64::MAX), &component);
+            })
+            .build();
+    };
+    gauge("size", "Items that wait", Box::new(move || queue.waiting()));
+    gauge("capacity", "How many items may wait", Box::new(move || capacity));
 }
 
 /// How long exports take: [one observation each][semconv], across its attempts.

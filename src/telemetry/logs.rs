@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::signal::Signal;
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
-    let Setup { exporters, drain, resource, outputs } = setup;
+    let Setup { exporters, drain, resource, outputs, .. } = setup;
     let mut builder = SdkLoggerProvider::builder().with_resource(resource.clone());
     for output in *outputs {
         let batch = match &output.processor {
@@ -26,15 +26,16 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
         };
         builder = match output.target {
             Target::Otlp => {
-                let exporter = exporters.log_exporter_for(drain)?;
-                let stats = exporters.stats(Signal::Logs)?;
+                let capacity = batch.map(|batch| batch.max_queue_size);
+                let queue = setup.queue(Signal::Logs, capacity)?;
+                let exporter = exporters.log_exporter_for(drain, Some(Arc::clone(&queue)))?;
                 match batch {
                     Some(batch) => {
-                        builder.with_log_processor(Counting::new(batched(exporter, batch), stats))
+                        builder.with_log_processor(Counting::new(batched(exporter, batch), queue))
                     }
                     None => builder.with_log_processor(Counting::new(
                         SimpleLogProcessor::new(exporter),
-                        stats,
+                        queue,
                     )),
                 }
             }

@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const CONSOLE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
-    let Setup { exporters, drain, resource, outputs } = setup;
+    let Setup { exporters, drain, resource, outputs, .. } = setup;
     let interval = exporters.sdk().metric_interval;
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
     for output in *outputs {

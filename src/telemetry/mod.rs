@@ -20,6 +20,7 @@ mod trace;
 mod tracing;
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use self::claim::Claim;
 use self::providers::Provider;
 use crate::config::{Output, Warning, is_unnamed};
 use crate::error::Error;
-use crate::export::Drain;
+use crate::export::{Drain, Queue};
 use crate::exporters::Exporters;
 use crate::signal::Signal;
 use crate::stderr;
@@ -64,6 +65,18 @@ struct Setup<'a> {
     resource: Resource,
     /// Where the signal goes: somewhere.
     outputs: &'a [Output],
+    /// Those of all signals' processors.
+    queues: &'a RefCell<Vec<Arc<Queue>>>,
+}
+
+#[cfg(any(feature = "logs", feature = "trace"))]
+impl Setup<'_> {
+    /// The queue of a processor: see [`Queue::new`].
+    fn queue(&self, signal: Signal, capacity: Option<usize>) -> Result<Arc<Queue>, Error> {
+        let queue = Arc::new(Queue::new(signal, capacity, self.exporters.stats(signal)?));
+        self.queues.borrow_mut().push(Arc::clone(&queue));
+        Ok(queue)
+    }
 }
 
 /// Reads the `OTEL_*` variables, sets OpenTelemetry's globals, and returns the guard that flushes on
@@ -160,10 +173,15 @@ impl Exporters {
             };
             Warning::UnknownService { setting }.tell();
         }
+        let queues = RefCell::default();
         for (outputs, make) in on {
-            let drain = &telemetry.drain;
-            let setup = Setup { exporters: self, drain, resource: resource.clone(), outputs };
+            let (drain, resource) = (&telemetry.drain, resource.clone());
+            let setup = Setup { exporters: self, drain, resource, outputs, queues: &queues };
             telemetry.providers.0.push(make(&setup)?);
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(provider) = telemetry.meter_provider() {
+            self.register_queues(provider, queues.into_inner());
         }
         Ok(telemetry)
     }

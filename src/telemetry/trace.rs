@@ -26,7 +26,7 @@ use crate::exporters::Exporters;
 use crate::signal::Signal;
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
-    let Setup { exporters, drain, resource, outputs } = setup;
+    let Setup { exporters, drain, resource, outputs, .. } = setup;
     let sdk = exporters.sdk();
     let mut builder = SdkTracerProvider::builder()
         .with_resource(resource.clone())
@@ -39,15 +39,16 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
         };
         builder = match output.target {
             Target::Otlp => {
-                let exporter = exporters.span_exporter_for(drain)?;
-                let stats = exporters.stats(Signal::Traces)?;
+                let capacity = batch.map(|batch| batch.max_queue_size);
+                let queue = setup.queue(Signal::Traces, capacity)?;
+                let exporter = exporters.span_exporter_for(drain, Some(Arc::clone(&queue)))?;
                 match batch {
                     Some(batch) => {
-                        builder.with_span_processor(Counting::new(batched(exporter, batch), stats))
+                        builder.with_span_processor(Counting::new(batched(exporter, batch), queue))
                     }
                     None => builder.with_span_processor(Counting::new(
                         SimpleSpanProcessor::new(exporter),
-                        stats,
+                        queue,
                     )),
                 }
             }

@@ -1,21 +1,24 @@
-//! Metrics about the exporters, on providers that a service has built itself.
+//! Metrics about the exporters and, with `install`, the processors before them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
+use opentelemetry::logs::{Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use otlp_mtls::testing::{Collector, Reply};
-use otlp_mtls::{Exporters, Protocol, Providers, RetryPolicy, Signal};
+use otlp_mtls::{Batch, Exporters, Protocol, Providers, RetryPolicy, Signal};
 
 use crate::books::points;
 use crate::support::{
-    SOON, TRANSPORTS, builder, export, mtls_builder, mtls_collector, once, plaintext_builder,
-    plaintext_collector,
+    SOON, TRANSPORTS, alone, builder, export, mtls_builder, mtls_collector, once,
+    plaintext_builder, plaintext_collector,
 };
+use crate::warnings::warnings_of;
 
 fn meters(exporters: &Exporters) -> SdkMeterProvider {
     let exporter = exporters.metric_exporter().unwrap();
@@ -224,4 +227,114 @@ fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
         assert!(repaired.seconds >= 0.08, "{repaired:?}");
         exporters.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
     }
+}
+
+#[test]
+fn what_the_queue_has_no_room_for_is_counted() {
+    let _alone = alone();
+    let collector = plaintext_collector();
+    let hold = || {
+        collector.set_reply(|request| match request.signal {
+            Signal::Metrics => Reply::Accept,
+            _ => Reply::Hold,
+        });
+    };
+    let batch = Batch::default()
+        .with_max_queue_size(10)
+        .with_max_export_batch_size(10)
+        .with_schedule_delay(Duration::from_secs(3600));
+    let telemetry = plaintext_builder(&collector, Protocol::Grpc)
+        .with_batch(batch)
+        .with_sdk_metrics(true)
+        .build()
+        .unwrap()
+        .install()
+        .unwrap();
+    let tracer = telemetry.tracer_provider().unwrap().tracer("test");
+    let logger = telemetry.logger_provider().unwrap().logger("test");
+    let emit = |items| {
+        for _ in 0..items {
+            tracer.start("a span").end();
+            logger.emit(logger.create_log_record());
+        }
+    };
+    // A whole batch is taken at once.
+    hold();
+    emit(10);
+    let begun = |collector: &Collector| {
+        let signals: BTreeSet<_> =
+            collector.received().into_iter().map(|request| request.signal).collect();
+        signals.contains(&Signal::Traces) && signals.contains(&Signal::Logs)
+    };
+    assert!(collector.wait_until(SOON, begun));
+    let told = ["spans", "log records"].map(|items| {
+        format!("the queue of {items} is full, and what finds no room is lost; this is said once")
+    });
+    assert_eq!(warnings_of(|| emit(15)), told);
+    let see = |processed: i64, waiting: i64| {
+        telemetry.meter_provider().unwrap().force_flush().unwrap();
+        for item in ["span", "log"] {
+            let metric = |name: &str| {
+                let name = format!("otel.sdk.processor.{item}.{name}");
+                // The SDK has some of them, too, with an experimental feature.
+                let requests = collector.requests().into_iter();
+                let requests = requests.filter(|request| request.signal == Signal::Metrics);
+                let metrics = collector.metrics().into_iter();
+                let same = metrics.filter(|metric| metric.name == name);
+                assert_eq!(same.count(), requests.count(), "{name}");
+                let points = points(&collector, &name);
+                let points = points.into_iter().map(|(attributes, value)| {
+                    let error = attributes.iter().find(|(key, _)| key == "error.type");
+                    let kind = &attributes.last().unwrap().1;
+                    assert_eq!(*kind, format!("batching_{item}_processor"));
+                    (error.map(|(_, error)| error.clone()), value)
+                });
+                let mut points: Vec<_> = points.collect();
+                points.sort();
+                points
+            };
+            let full = Some("queue_full".to_owned());
+            assert_eq!(metric("processed"), [(None, processed), (full, 5)]);
+            assert_eq!(metric("queue.size"), [(None, waiting)]);
+            assert_eq!(metric("queue.capacity"), [(None, 10)]);
+        }
+    };
+    see(10, 10);
+    collector.set_reply(|_| Reply::Accept);
+    collector.release();
+    telemetry.flush(SOON).unwrap();
+    see(20, 0);
+    assert_eq!((collector.spans().len(), collector.log_records().len()), (20, 20));
+    telemetry.shutdown(SOON).unwrap();
+}
+
+/// The SDK itself says of each that it came too late.
+#[test]
+fn what_comes_after_the_shutdown_finds_no_full_queue() {
+    let _alone = alone();
+    let collector = plaintext_collector();
+    let batch = Batch::default().with_max_queue_size(1).with_max_export_batch_size(1);
+    let exporters =
+        plaintext_builder(&collector, Protocol::Grpc).with_batch(batch).build().unwrap();
+    let telemetry = exporters.install().unwrap();
+    let logger = telemetry.logger_provider().unwrap().logger("test");
+    telemetry.shutdown(SOON).unwrap();
+    let told = warnings_of(|| (0..3).for_each(|_| logger.emit(logger.create_log_record())));
+    assert_eq!(told, [""; 0]);
+}
+
+#[test]
+fn metrics_in_development_are_off_with_install() {
+    let _alone = alone();
+    let collector = plaintext_collector();
+    let telemetry =
+        plaintext_builder(&collector, Protocol::Grpc).build().unwrap().install().unwrap();
+    telemetry.tracer_provider().unwrap().tracer("test").start("a span").end();
+    // Signals are flushed side by side.
+    for _ in 0..2 {
+        telemetry.flush(SOON).unwrap();
+    }
+    assert!(names(&collector).iter().all(|name| name.starts_with("otlp_mtls.")));
+    assert_eq!(points(&collector, "otlp_mtls.traces.exports").len(), 1);
+    telemetry.shutdown(SOON).unwrap();
 }
