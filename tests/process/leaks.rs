@@ -149,7 +149,7 @@ pub(crate) fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
         if holds() {
             return true;
         }
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(5));
     }
     false
 }

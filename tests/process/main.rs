@@ -28,6 +28,8 @@ mod rotation;
 mod scripted;
 mod sdk;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod silence;
 mod suppression;
 mod switches;
 
@@ -103,11 +105,20 @@ fn output_of_a_process(
     vars: &[(&str, &str)],
     body: impl FnOnce(),
 ) -> Option<[String; 2]> {
+    output_of_a_child(Command::new(std::env::current_exe().unwrap()), name, vars, body)
+}
+
+/// The same, by a command that runs this binary.
+fn output_of_a_child(
+    mut child: Command,
+    name: &str,
+    vars: &[(&str, &str)],
+    body: impl FnOnce(),
+) -> Option<[String; 2]> {
     if std::env::var(CHILD).as_deref() == Ok(name) {
         body();
         return None;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OTEL_") || name == "RUST_LOG" {
             child.env_remove(name);
