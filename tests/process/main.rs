@@ -5,6 +5,7 @@
 #[cfg(target_os = "linux")]
 mod access;
 mod config_file;
+mod events;
 #[path = "../api/exporter.rs"]
 #[allow(dead_code, reason = "of its exporters, only the batches are used here")]
 mod exporter;
