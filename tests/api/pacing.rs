@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,9 @@ use rustls::{ServerConfig, crypto::aws_lc_rs};
 
 use crate::exporter::Exporter;
 use crate::proxy::Proxy;
+use crate::scripted::{PING, Scripted, Step, frame, grpc_accept};
 use crate::support::{
-    TRANSPORTS, builder, last_failure, mtls_builder, mtls_collector, once, plaintext_builder,
+    SOON, TRANSPORTS, builder, last_failure, mtls_builder, mtls_collector, once, plaintext_builder,
     plaintext_collector,
 };
 
@@ -284,37 +285,81 @@ fn a_collector_that_only_answers_pings_is_given_up_after_three_exports() {
     let (exporters, _) = traces(builder.with_timeout(Duration::from_millis(300)));
     // Whichever signals they are of.
     let exporters = Signal::ALL.map(|signal| Exporter::new(&exporters, signal));
-    for _ in 0..3 {
+    for _ in 0..4 {
         for exporter in &exporters {
             block_on(exporter.export()).unwrap_err();
         }
     }
-    assert_eq!(collector.connections(), 3);
+    assert_eq!(collector.connections(), 4);
 }
 
+/// It says something again and again, so that nobody has to ask.
+#[test]
+fn a_server_that_only_sends_pings_is_given_up_after_three_exports() {
+    let server = Scripted::http2(|_| vec![Step::Send(frame(PING, 0, 0, &[0; 8]))]);
+    let builder = once(builder().with_endpoint(server.endpoint()).with_protocol(Protocol::Grpc));
+    let (_exporters, exporter) = traces(builder.with_timeout(Duration::from_millis(300)));
+    for _ in 0..12 {
+        block_on(exporter.export()).unwrap_err();
+    }
+    assert_eq!(server.connections(), 4);
+}
+
+/// More is `too_many_pings` to gRPC's servers.
+#[test]
+fn there_are_at_most_two_pings_between_two_answers() {
+    let server = Scripted::http2(|request| match request.index {
+        0 | 3 => vec![grpc_accept(request.stream)],
+        _ => Vec::new(),
+    });
+    let builder = once(builder().with_endpoint(server.endpoint()).with_protocol(Protocol::Grpc));
+    let (_exporters, exporter) = traces(builder.with_timeout(Duration::from_millis(600)));
+    let answered = [(); 7].map(|()| block_on(exporter.export()).is_ok());
+    assert_eq!(answered, [true, false, false, true, false, false, false]);
+    assert_eq!((server.connections(), server.pings()), (1, 4));
+}
+
+/// Under load. Over HTTP/1.1, which has no PING, the export in flight is lost.
 #[test]
 fn a_path_that_swallows_three_times_loses_nothing_over_http2() {
-    let swallows = |protocol| {
-        let (pki, collector) = mtls_collector();
+    let swallows = |protocol, is_http2| {
+        let (pki, secure) = mtls_collector();
+        let plain = plaintext_collector();
+        let (collector, scheme) = if is_http2 { (&secure, "https") } else { (&plain, "http") };
         let proxy = Proxy::start(collector.addr());
         // A quarter of it is left for the new connection.
-        let builder = once(mtls_builder(&pki, &collector, protocol))
-            .with_endpoint(proxy.endpoint("https"))
+        let builder = once(mtls_builder(&pki, collector, protocol))
+            .with_endpoint(proxy.endpoint(scheme))
             .with_timeout(Duration::from_secs(8));
         let (exporters, exporter) = traces(builder);
-        for _ in 0..3 {
-            block_on(exporter.export()).unwrap();
-            proxy.swallow();
-            block_on(exporter.export()).unwrap();
-        }
-        let status = traces_status(&exporters);
-        assert_eq!((status.delivered, status.dropped), (6, 0), "{protocol}");
-        assert_eq!(proxy.connections(), 4, "{protocol}");
+        let has_ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !has_ended.load(Ordering::SeqCst) {
+                    let _ = block_on(exporter.export());
+                }
+            });
+            for connections in 1..=4 {
+                let before = collector.spans().len();
+                collector.wait_until(SOON, |seen| {
+                    seen.connections() == connections && seen.spans().len() > before + 10
+                });
+                // All but the last.
+                if connections < 4 {
+                    proxy.swallow();
+                }
+            }
+            has_ended.store(true, Ordering::SeqCst);
+        });
+        let dropped = traces_status(&exporters).dropped;
+        assert_eq!(dropped, if is_http2 { 0 } else { 3 }, "{protocol} {scheme}");
+        assert_eq!(proxy.connections(), 4, "{protocol} {scheme}");
     };
     thread::scope(|scope| {
         for protocol in TRANSPORTS {
-            scope.spawn(move || swallows(protocol));
+            scope.spawn(move || swallows(protocol, true));
         }
+        scope.spawn(|| swallows(Protocol::HttpProtobuf, false));
     });
 }
 

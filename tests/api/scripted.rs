@@ -51,8 +51,15 @@ enum When {
 /// A server that answers each request by a script.
 pub(crate) struct Scripted {
     pub(crate) addr: SocketAddr,
-    requests: Arc<AtomicUsize>,
-    connections: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
+}
+
+/// What has come so far.
+#[derive(Default)]
+struct Seen {
+    requests: AtomicUsize,
+    connections: AtomicUsize,
+    pings: AtomicUsize,
 }
 
 type Script = dyn Fn(Request) -> Vec<Step> + Send + Sync;
@@ -60,26 +67,26 @@ type Script = dyn Fn(Request) -> Vec<Step> + Send + Sync;
 impl Scripted {
     /// Over HTTP/1.1.
     pub(crate) fn http1(script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::start(move |stream, counter| http1(stream, counter, When::Read, &script))
+        Self::start(move |stream, seen| http1(stream, seen, When::Read, &script))
     }
 
     /// Over HTTP/1.1, before the request's body is read.
     pub(crate) fn early_http1(
         script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        Self::start(move |stream, counter| http1(stream, counter, When::Early, &script))
+        Self::start(move |stream, seen| http1(stream, seen, When::Early, &script))
     }
 
     /// Over plaintext HTTP/2, as gRPC has it.
     pub(crate) fn http2(script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::start(move |stream, counter| http2(stream, counter, When::Read, &script))
+        Self::start(move |stream, seen| http2(stream, seen, When::Read, &script))
     }
 
     /// Over plaintext HTTP/2, before the request's body is read.
     pub(crate) fn early_http2(
         script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        Self::start(move |stream, counter| http2(stream, counter, When::Early, &script))
+        Self::start(move |stream, seen| http2(stream, seen, When::Early, &script))
     }
 
     /// Over HTTP/2 by ALPN.
@@ -95,36 +102,33 @@ impl Scripted {
         let mut config = config.with_single_cert(chain, identity.key_der()).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let config = Arc::new(config);
-        Self::start(move |stream, counter| {
+        Self::start(move |stream, seen| {
             let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
-            http2(StreamOwned::new(session, stream), counter, When::Read, &script)
+            http2(StreamOwned::new(session, stream), seen, When::Read, &script)
         })
     }
 
-    fn start(
-        serve: impl Fn(TcpStream, &AtomicUsize) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
+    fn start(serve: impl Fn(TcpStream, &Seen) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let (requests, connections) =
-            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let counters = (Arc::clone(&requests), Arc::clone(&connections));
+        let seen = Arc::<Seen>::default();
+        let shared = Arc::clone(&seen);
         let serve = Arc::new(serve);
         // Ends with the test's process: nobody waits for it.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, serve) = (stream.unwrap(), Arc::clone(&serve));
-                let requests = Arc::clone(&counters.0);
-                counters.1.fetch_add(1, Ordering::SeqCst);
+                let seen = Arc::clone(&shared);
+                seen.connections.fetch_add(1, Ordering::SeqCst);
                 thread::spawn(move || {
                     let socket = stream.try_clone().unwrap();
                     // A client that goes away in the middle is one of the things that happen.
-                    drop(serve(stream, &requests));
+                    drop(serve(stream, &seen));
                     drop(socket.shutdown(Shutdown::Both));
                 });
             }
         });
-        Self { addr, requests, connections }
+        Self { addr, seen }
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -137,22 +141,22 @@ impl Scripted {
 
     /// How many requests have come.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.seen.requests.load(Ordering::SeqCst)
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many PINGs were to be answered.
+    pub(crate) fn pings(&self) -> usize {
+        self.seen.pings.load(Ordering::SeqCst)
     }
 }
 
 /// Runs a script for the next request. False if the connection is to be closed.
-fn play(
-    to: &mut impl Write,
-    requests: &AtomicUsize,
-    stream: u32,
-    script: &Script,
-) -> io::Result<bool> {
-    for step in script(Request { index: requests.fetch_add(1, Ordering::SeqCst), stream }) {
+fn play(to: &mut impl Write, seen: &Seen, stream: u32, script: &Script) -> io::Result<bool> {
+    for step in script(Request { index: seen.requests.fetch_add(1, Ordering::SeqCst), stream }) {
         match step {
             Step::Send(bytes) => to.write_all(&bytes)?,
             Step::Repeat(times, bytes) => {
@@ -173,12 +177,7 @@ fn play(
     Ok(true)
 }
 
-fn http1(
-    mut stream: TcpStream,
-    requests: &AtomicUsize,
-    when: When,
-    script: &Script,
-) -> io::Result<()> {
+fn http1(mut stream: TcpStream, seen: &Seen, when: When, script: &Script) -> io::Result<()> {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -193,7 +192,7 @@ fn http1(
         if when == When::Read {
             read(&stream)?;
         }
-        if !play(&mut stream, requests, 0, script)? {
+        if !play(&mut stream, seen, 0, script)? {
             return Ok(());
         }
         if when == When::Early {
@@ -206,7 +205,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub(crate) const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 /// END_STREAM, and of SETTINGS and PING also ACK.
 const END_STREAM: u8 = 1;
@@ -214,7 +213,7 @@ const END_HEADERS: u8 = 4;
 
 fn http2(
     mut stream: impl Read + Write,
-    requests: &AtomicUsize,
+    seen: &Seen,
     when: When,
     script: &Script,
 ) -> io::Result<()> {
@@ -240,10 +239,11 @@ fn http2(
         match kind {
             SETTINGS | PING if flags & END_STREAM == 0 => {
                 let payload = if kind == PING { payload } else { Vec::new() };
+                seen.pings.fetch_add(usize::from(kind == PING), Ordering::SeqCst);
                 stream.write_all(&frame(kind, END_STREAM, 0, &payload))?;
                 stream.flush()?;
             }
-            _ if is_request && !play(&mut stream, requests, u32::from_be_bytes(id), script)? => {
+            _ if is_request && !play(&mut stream, seen, u32::from_be_bytes(id), script)? => {
                 return Ok(());
             }
             _ => {}
