@@ -124,7 +124,10 @@ fn item(number: usize) -> String {
     format!("item-{number}")
 }
 
-fn exporter(exporters: &Exporters, signal: Signal) -> Result<Box<Export>, otlp_mtls::Error> {
+pub(crate) fn exporter(
+    exporters: &Exporters,
+    signal: Signal,
+) -> Result<Box<Export>, otlp_mtls::Error> {
     Ok(match signal {
         Signal::Traces => {
             let exporter = upstream::span_exporter(exporters)?;

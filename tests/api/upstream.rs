@@ -1,6 +1,8 @@
 //! Other clients on our TLS: by a connector, by an HTTP client, and upstream's own exporters.
 
 use std::error::Error;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri};
@@ -8,13 +10,14 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::HttpClient as _;
-use opentelemetry_sdk::trace::SpanExporter as _;
-use otlp_mtls::testing::Collector;
-use otlp_mtls::{Compression, Exporters, Failure, FailureKind, Pem, Protocol, Signal, upstream};
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
+use otlp_mtls::testing::{Collector, Reply};
+use otlp_mtls::{Compression, Failure, FailureKind, Pem, Protocol, Signal, upstream};
 use tower_service::Service;
 
 use crate::support::{
-    SOON, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder, plaintext_collector, span,
+    PROTOCOLS, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder, plaintext_collector,
 };
 
 /// Its tests are here.
@@ -148,25 +151,66 @@ async fn a_failure_is_worded() {
 #[test]
 fn upstream_has_the_settings() {
     let (pki, collector) = mtls_collector();
-    for (protocol, compression) in [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson]
+    for (protocol, compression) in PROTOCOLS
         .into_iter()
         .flat_map(|protocol| [(protocol, Compression::Gzip), (protocol, Compression::Zstd)])
     {
-        let before = collector.requests().len();
-        let exporters: Exporters = mtls_builder(&pki, &collector, protocol)
-            .with_headers([("x-tenant", "shop")])
-            .with_compression(Some(compression))
-            .build()
-            .unwrap();
-        let exporter = upstream::span_exporter(&exporters).unwrap();
-        // On a thread without a runtime, as the SDK's batch processor is.
-        futures_executor::block_on(exporter.export(vec![span("upstream")])).unwrap();
-        assert!(collector.wait_until(SOON, |collector| collector.requests().len() > before));
-        let received = &collector.requests()[before];
-        assert_eq!(received.grpc, protocol == Protocol::Grpc);
-        assert_eq!(received.headers["x-tenant"], "shop");
-        assert!(received.headers.contains_key("user-agent"));
-        let name = compression.to_string();
-        assert_eq!(received.encoding.as_deref(), Some(&*name), "{protocol}");
+        for signal in Signal::ALL {
+            let before = collector.requests().len();
+            let exporters = mtls_builder(&pki, &collector, protocol)
+                .with_headers([("x-tenant", "another signal's")])
+                .with_signal(signal, |settings| {
+                    settings
+                        .with_headers([("x-tenant", signal.to_string())])
+                        .with_compression(compression)
+                })
+                .build()
+                .unwrap();
+            let export = example::exporter(&exporters, signal).unwrap();
+            export("an_item".to_owned()).unwrap();
+            // The reader of metrics exports once more when it is dropped.
+            drop(export);
+            let received = &collector.requests()[before];
+            assert_eq!(received.signal, signal);
+            assert_eq!(received.grpc, protocol == Protocol::Grpc);
+            assert_eq!(received.headers["x-tenant"], signal.to_string());
+            assert!(received.headers.contains_key("user-agent"));
+            let name = compression.to_string();
+            assert_eq!(received.encoding.as_deref(), Some(&*name), "{protocol} {signal}");
+        }
+    }
+}
+
+/// Upstream's own is ten seconds.
+#[test]
+fn upstream_ends_at_the_timeout() {
+    let (pki, collector) = mtls_collector();
+    let answered = Reply::After(Duration::from_secs(3), Box::new(Reply::Accept));
+    collector.set_reply(move |_| answered.clone());
+    thread::scope(|scope| {
+        for (protocol, signal) in
+            TRANSPORTS.into_iter().flat_map(|protocol| Signal::ALL.map(|signal| (protocol, signal)))
+        {
+            let builder = mtls_builder(&pki, &collector, protocol);
+            scope.spawn(move || {
+                let brief = Duration::from_millis(300);
+                let builder = builder.with_signal(signal, |settings| settings.with_timeout(brief));
+                let export = example::exporter(&builder.build().unwrap(), signal).unwrap();
+                let result = export("an_item".to_owned());
+                assert!(result.is_err(), "{protocol} {signal}");
+            });
+        }
+    });
+}
+
+#[test]
+fn upstream_has_the_temporality() {
+    let collector = plaintext_collector();
+    for protocol in TRANSPORTS {
+        for temporality in [Temporality::Cumulative, Temporality::Delta, Temporality::LowMemory] {
+            let builder = plaintext_builder(&collector, protocol).with_temporality(temporality);
+            let exporter = upstream::metric_exporter(&builder.build().unwrap()).unwrap();
+            assert_eq!(exporter.temporality(), temporality, "{protocol}");
+        }
     }
 }
