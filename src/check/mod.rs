@@ -169,10 +169,10 @@ impl Live {
             Err(failure) => Finding::failed(Topic::Export, failure.cause().to_owned()),
         });
 
-        let validated = credentials.and_then(|credentials| credentials.validated);
+        let validated = credentials.as_ref().and_then(|credentials| credentials.validated.as_ref());
         SignalReport {
-            trust_anchors: validated.as_ref().map_or(Vec::new(), |v| v.trust_anchors.clone()),
-            client_chain: validated.as_ref().map_or(Vec::new(), |v| v.chain.clone()),
+            trust_anchors: validated.map_or(Vec::new(), |v| v.trust_anchors.clone()),
+            client_chain: validated.map_or(Vec::new(), |v| v.chain.clone()),
             server_chain,
             delivered: self.answer.is_ok(),
             failure: self.answer.err(),

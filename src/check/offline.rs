@@ -53,10 +53,10 @@ pub(super) fn findings(
         });
         return findings;
     };
-    match store.current().validated {
+    match &store.current().validated {
         Some(validated) => {
-            trust(&validated, used, store, &mut findings);
-            identity(&validated, store, &mut findings);
+            trust(validated, used, store, &mut findings);
+            identity(validated, store, &mut findings);
         }
         None => {
             let words = "what with_rustls_config() was given".to_owned();

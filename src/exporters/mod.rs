@@ -204,7 +204,7 @@ impl Exporters {
     /// not rotate. `None` over plaintext, or if the signal's feature is off.
     pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
         let store = self.0.pipelines.get(&signal)?.shared.store.as_ref()?;
-        Some(store.current().config)
+        Some(Arc::clone(&store.current().config))
     }
 
     /// The credentials in use: whose they are, until when, and why newer ones are not used; and what

@@ -17,7 +17,7 @@ use super::kind::{
 };
 use crate::config::shown_path;
 use crate::text::{contains, printable};
-use crate::tls::{CertificateDetails, CertificateFacts, Handshake, RefusedIssuer, Snapshot};
+use crate::tls::{CertificateDetails, CertificateFacts, Generation, Handshake, RefusedIssuer};
 
 impl FailureKind {
     /// A task of ours that did not come to its end.
@@ -133,7 +133,7 @@ impl Evidence {
     fn asked_and_gone(&self) -> Option<FailureKind> {
         let version = self.session.as_ref().and_then(|session| session.version);
         let has_accepted = version == Some(ProtocolVersion::TLSv1_2)
-            || self.credentials.as_ref().is_some_and(Snapshot::is_accepted);
+            || self.credentials.as_deref().is_some_and(Generation::is_accepted);
         (self.requested() && !has_accepted).then(|| self.unsaid(RejectedVia::Nothing))
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::lock::lock;
 use crate::text::contains;
-use crate::tls::{Handshake, Snapshot};
+use crate::tls::{Generation, Handshake};
 
 /// How much of what a peer says first is kept.
 const GREETING: usize = 512;
@@ -30,7 +30,7 @@ pub(crate) enum Stage {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
     /// What it was made with; `None` over plaintext.
-    pub(crate) credentials: Option<Snapshot>,
+    pub(crate) credentials: Option<Arc<Generation>>,
     pub(crate) stage: Stage,
     /// Whether the server has answered a request on an earlier connection.
     pub(crate) has_answered: bool,

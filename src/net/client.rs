@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::runtime::{Runtime, spawn};
 use crate::failure::{Cure, Evidence, FailureKind};
 use crate::lock::lock;
-use crate::tls::{Snapshot, Store};
+use crate::tls::{Generation, Store};
 
 /// One server, for all who send there.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Turn(tokio::sync::Mutex<()>);
 struct Hub {
     link: Link<Arc<Connection>, Arc<NetError>>,
     /// The newest credentials that the link was told of.
-    credentials: Option<Snapshot>,
+    credentials: Option<Arc<Generation>>,
     /// The dial that goes on.
     dial: Option<Dial>,
     /// What the last dial saw.
@@ -98,7 +98,7 @@ impl Client {
     ) -> Arc<Self> {
         let credentials = store.map(Watcher::new);
         let current = credentials.as_ref().map(|credentials| credentials.current());
-        let generation = current.as_ref().map_or(0, |current| current.generation);
+        let generation = current.as_ref().map_or(0, |current| current.number);
         let hub = Hub {
             link: Link::new(generation),
             credentials: current,
@@ -367,11 +367,11 @@ impl Client {
         else {
             return;
         };
-        if current.generation == hub.link.generation() {
+        if current.number == hub.link.generation() {
             return;
         }
         let renewed = hub.credentials.as_ref().map(|known| renewal(&current, known));
-        hub.link.renewed(current.generation, renewed.unwrap_or_default());
+        hub.link.renewed(current.number, renewed.unwrap_or_default());
         hub.credentials = Some(current);
         self.window_ended.notify_waiters();
     }
@@ -410,7 +410,7 @@ impl Client {
         spawn(async move {
             let seen = Arc::clone(&progress);
             let opening = spawn(async move {
-                Connection::open(&target, credentials.as_ref(), only_http1, &seen, alive).await
+                Connection::open(&target, credentials.as_deref(), only_http1, &seen, alive).await
             });
             // A verifier or a key that was brought along may panic.
             let opened = opening.await.unwrap_or_else(|lost| Err(FailureKind::lost(&lost)));
@@ -470,7 +470,7 @@ impl Client {
 }
 
 /// What is new in credentials.
-fn renewal(current: &Snapshot, known: &Snapshot) -> Renewal {
+fn renewal(current: &Generation, known: &Generation) -> Renewal {
     Renewal {
         trust_anchors: current.has_other_trust_anchors(known),
         identity: current.has_other_identity(known),

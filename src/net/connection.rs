@@ -28,7 +28,7 @@ use super::progress::Progress;
 use super::runtime::{Alive, spawn};
 use super::stream::{Tap, Tapped};
 use crate::failure::{Evidence, FailureKind, Stage};
-use crate::tls::Snapshot;
+use crate::tls::Generation;
 
 pub(super) use self::loss::{How, Lost};
 
@@ -76,7 +76,7 @@ impl Connection {
     /// Dials, and gets as far as requests can be sent. The runtime is kept `alive` until it is closed.
     pub(super) async fn open(
         target: &Target,
-        credentials: Option<&Snapshot>,
+        credentials: Option<&Generation>,
         only_http1: bool,
         progress: &Arc<Progress>,
         alive: Alive,
@@ -88,7 +88,7 @@ impl Connection {
 
     async fn begin(
         target: &Target,
-        credentials: Option<&Snapshot>,
+        credentials: Option<&Generation>,
         only_http1: bool,
         progress: &Arc<Progress>,
         alive: Alive,
@@ -116,7 +116,7 @@ impl Connection {
             (Sender::Http1(http1), driver)
         };
         let mut connection = Self {
-            generation: credentials.map_or(0, |credentials| credentials.generation),
+            generation: credentials.map_or(0, |credentials| credentials.number),
             evidence: progress.evidence(),
             scheme: target.scheme.clone(),
             authority: target.authority.clone(),

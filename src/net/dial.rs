@@ -23,7 +23,7 @@ use super::stream::{Greeted, Stream};
 use super::tunnel;
 use crate::config::{Address, Proxy};
 use crate::failure::{FailureKind, Peer, Session, Side, Stage};
-use crate::tls::{Handshake, Notes, Snapshot};
+use crate::tls::{Generation, Handshake, Notes};
 
 /// How often the kernel asks an idle peer whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ impl Target {
     /// or goes on still; the deadline is the caller's.
     pub(super) async fn dial(
         &self,
-        credentials: Option<&Snapshot>,
+        credentials: Option<&Generation>,
         only_http1: bool,
         progress: &Arc<Progress>,
     ) -> Result<Dialled, FailureKind> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dial::Target;
 use crate::failure::{Evidence, FailureKind, Stage};
 use crate::lock::lock;
-use crate::tls::Snapshot;
+use crate::tls::Generation;
 
 /// The evidence of a dial that goes on. Each step of the dial is written down where it begins, and read
 /// by whoever's deadline comes first.
@@ -14,7 +14,7 @@ use crate::tls::Snapshot;
 pub(super) struct Progress(Mutex<Evidence>);
 
 impl Progress {
-    pub(super) fn new(credentials: Option<Snapshot>) -> Self {
+    pub(super) fn new(credentials: Option<Arc<Generation>>) -> Self {
         Self(Mutex::new(Evidence { credentials, ..Evidence::default() }))
     }
 

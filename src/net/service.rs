@@ -46,7 +46,7 @@ impl Client {
         let progress = Arc::new(Progress::new(current.clone()));
         let (target, after) = (&self.target, self.target.connect_timeout);
         let dial = async {
-            let dialled = target.dial(current.as_ref(), false, &progress).await?;
+            let dialled = target.dial(current.as_deref(), false, &progress).await?;
             let is_http2 = dialled.is_http2(target.family)?;
             Ok((dialled.stream, is_http2))
         };

@@ -26,7 +26,7 @@ pub(crate) use notes::{Handshake, Notes};
 #[cfg(feature = "testing")]
 pub(crate) use provider::compiled_provider;
 pub(crate) use provider::crypto_provider;
-pub(crate) use store::{Given, Snapshot, Store};
+pub(crate) use store::{Generation, Given, Store};
 pub(crate) use token::TokenFile;
 pub(crate) use verifier::{IssuerPlace, RefusedIssuer};
 #[cfg(feature = "testing")]

@@ -67,7 +67,7 @@ struct Recipe {
 
 #[derive(Debug)]
 struct State {
-    current: Snapshot,
+    current: Arc<Generation>,
     loaded: SystemTime,
     looked: Instant,
     rejections: Rejections,
@@ -79,34 +79,34 @@ struct State {
     handshakes: BTreeMap<Option<&'static str>, u64>,
 }
 
-/// The credentials of one moment.
-#[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+/// The credentials of one moment, which all who dialled with them share.
+#[derive(Debug)]
+pub(crate) struct Generation {
     /// Counts up with every change of the credentials.
-    pub(crate) generation: u64,
+    pub(crate) number: u64,
     pub(crate) config: Arc<ClientConfig>,
     /// The configuration's; `None` if that was brought along.
     verifier: Option<Arc<ServerVerifier>>,
     /// Whether the server has answered a request on a connection made with these credentials.
-    accepted: Arc<AtomicBool>,
+    accepted: AtomicBool,
     /// Whether a server has asked for a client certificate in a handshake with these credentials.
-    requested: Arc<AtomicBool>,
+    requested: AtomicBool,
     /// What the configuration was made of; `None` if it was brought along.
-    pub(crate) validated: Option<Arc<Validated>>,
+    pub(crate) validated: Option<Validated>,
     /// Whether that is from a source of the application's.
     pub(crate) is_from_source: bool,
     /// Whether the platform's roots are trusted, be it beside a CA.
     pub(crate) trusts_platform: bool,
 }
 
-impl Snapshot {
-    fn new(generation: u64, config: ClientConfig, validated: Option<Arc<Validated>>) -> Self {
+impl Generation {
+    fn new(number: u64, config: ClientConfig, validated: Option<Validated>) -> Self {
         Self {
-            generation,
+            number,
             config: Arc::new(config),
             verifier: None,
-            accepted: Arc::default(),
-            requested: Arc::default(),
+            accepted: AtomicBool::new(false),
+            requested: AtomicBool::new(false),
             validated,
             is_from_source: false,
             trusts_platform: false,
@@ -179,7 +179,7 @@ impl Store {
         if let Some(custom) = &given.rustls_config {
             let mut config = unresumed(ClientConfig::clone(custom));
             config.alpn_protocols = alpn;
-            let current = Snapshot::new(0, config, None);
+            let current = Generation::new(0, config, None);
             let state = Mutex::new(State::new(current));
             return Ok(Self { renewal: None, interval: tls.reload_interval, state, expiry });
         }
@@ -207,7 +207,7 @@ impl Store {
                 variable: settings.named(Variable::Certificate),
             }));
         }
-        let current = recipe.snapshot(0, validated)?;
+        let current = recipe.generation(0, validated)?;
         let renewal = Some(Renewal { source, recipe, turn: Mutex::default() });
         let state = Mutex::new(State::new(current));
         let store = Self { renewal, interval: tls.reload_interval, state, expiry };
@@ -216,8 +216,8 @@ impl Store {
     }
 
     /// The credentials to dial with now.
-    pub(crate) fn current(&self) -> Snapshot {
-        self.state().current.clone()
+    pub(crate) fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.state().current)
     }
 
     /// Whether it is time to look again; the look is the caller's to make.
@@ -249,7 +249,7 @@ impl Store {
         }
         let renewed = self.renew(renewal);
         let mut state = self.state();
-        let generation = state.current.generation;
+        let generation = state.current.number;
         let problem = state.rejections.settle(renewed.as_ref().err());
         drop(state);
         // Whoever subscribes to events may ask for the status, look, or export.
@@ -259,11 +259,11 @@ impl Store {
             tracing::warn!(name: "otlp_mtls.credentials.refused", generation, "{words}");
             stderr::write_unless_heard(Level::WARN, words);
         }
-        if let Some(validated) = renewed? {
-            let leaf = validated.chain.first();
+        if let Some(renewed) = renewed? {
+            let leaf = renewed.validated.as_ref().and_then(|validated| validated.chain.first());
             tracing::info!(
                 name: "otlp_mtls.credentials.rotated",
-                generation,
+                generation = renewed.number,
                 subject = leaf.map(|leaf| leaf.subject.as_str()),
                 fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
                 not_after = leaf.and_then(|leaf| leaf.not_after).map(utc),
@@ -274,24 +274,23 @@ impl Store {
     }
 
     /// Takes what is new; `None` if nothing is.
-    fn renew(&self, renewal: &Renewal) -> Result<Option<Arc<Validated>>, Error> {
+    fn renew(&self, renewal: &Renewal) -> Result<Option<Arc<Generation>>, Error> {
         let Renewal { source, recipe, .. } = renewal;
         let credentials = load(&**source)?;
-        let is_current = |validated: &Arc<Validated>| validated.credentials == credentials;
+        let is_current = |validated: &Validated| validated.credentials == credentials;
         if self.state().current.validated.as_ref().is_some_and(is_current) {
             return Ok(None);
         }
         let validated = credentials.validate(&recipe.provider)?;
         validated.ensure_in_time()?;
         // Only a look changes the generation, and looks take turns.
-        let generation = self.state().current.generation + 1;
-        let snapshot = recipe.snapshot(generation, validated)?;
-        let validated = snapshot.validated.clone();
+        let number = self.state().current.number + 1;
+        let renewed = Arc::new(recipe.generation(number, validated)?);
 
         let mut state = self.state();
-        state.current = snapshot;
+        state.current = Arc::clone(&renewed);
         state.loaded = SystemTime::now();
-        Ok(validated)
+        Ok(Some(renewed))
     }
 
     /// Notes a dial that came to a handshake, and by which name it failed.
@@ -331,11 +330,11 @@ impl Store {
     }
 
     fn warn_of_expiry(&self) {
-        let (validated, server, anchor) = {
+        let (current, server, anchor) = {
             let state = self.state();
-            (state.current.validated.clone(), state.server.clone(), state.anchor.clone())
+            (Arc::clone(&state.current), state.server.clone(), state.anchor.clone())
         };
-        if let Some(validated) = validated {
+        if let Some(validated) = &current.validated {
             let origins = validated.origins();
             if let Some(leaf) = validated.chain.first() {
                 self.expiry.look("client", leaf, &located(&origins.certificate));
@@ -354,7 +353,7 @@ impl Store {
         let validated = state.current.validated.as_ref();
         CredentialStatus {
             signals: Vec::new(),
-            generation: state.current.generation,
+            generation: state.current.number,
             loaded: state.loaded,
             chain: validated.map(|validated| validated.chain.clone()).unwrap_or_default(),
             trust_anchors: validated
@@ -374,9 +373,9 @@ impl Store {
 }
 
 impl State {
-    fn new(current: Snapshot) -> Self {
+    fn new(current: Generation) -> Self {
         Self {
-            current,
+            current: current.into(),
             loaded: SystemTime::now(),
             looked: Instant::now(),
             rejections: Rejections::default(),
@@ -388,7 +387,7 @@ impl State {
 }
 
 impl Recipe {
-    fn snapshot(&self, generation: u64, validated: Validated) -> Result<Snapshot, Error> {
+    fn generation(&self, number: u64, validated: Validated) -> Result<Generation, Error> {
         let verifier = Arc::new(ServerVerifier {
             provider: Arc::clone(&self.provider),
             named: Arc::clone(&validated.anchors),
@@ -401,11 +400,11 @@ impl Recipe {
             self.alpn.clone(),
         )
         .map_err(|source| Error::Rustls { endpoint: self.endpoint.clone(), source })?;
-        Ok(Snapshot {
+        Ok(Generation {
             is_from_source: self.is_from_source,
             trusts_platform: self.platform_roots.is_some(),
             verifier: Some(verifier),
-            ..Snapshot::new(generation, config, Some(Arc::new(validated)))
+            ..Generation::new(number, config, Some(validated))
         })
     }
 }

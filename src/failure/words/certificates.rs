@@ -13,7 +13,7 @@ use crate::failure::{
     ClientCertificateProblem, RejectedVia, ServerCertificate, ServerCertificateProblem,
 };
 use crate::text::{list, named, printable, utc};
-use crate::tls::{CertificateFacts, Snapshot, Validated};
+use crate::tls::{CertificateFacts, Generation, Validated};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
@@ -374,19 +374,19 @@ impl Context<'_> {
     pub(super) fn only_identity(&self) -> Option<&CertificateFacts> {
         let Settings { headers, token, .. } = self.settings;
         let has_headers = headers.origin != Origin::Default || token.is_some();
-        let is_sent = self.credentials.is_some_and(Snapshot::is_requested);
+        let is_sent = self.credentials.is_some_and(Generation::is_requested);
         self.validated()?.chain.first().filter(|_| is_sent && !has_headers)
     }
 
     fn validated(&self) -> Option<&Validated> {
-        self.credentials?.validated.as_deref()
+        self.credentials?.validated.as_ref()
     }
 
     /// What gives all credentials, where no variable or setter is asked for them.
     fn brought_along(&self) -> Option<&'static str> {
         match self.credentials? {
-            Snapshot { validated: None, .. } => Some(CONFIGURATION),
-            Snapshot { is_from_source: true, .. } => {
+            Generation { validated: None, .. } => Some(CONFIGURATION),
+            Generation { is_from_source: true, .. } => {
                 Some("the source given to with_credential_source()")
             }
             _ => None,
@@ -421,7 +421,7 @@ impl Context<'_> {
                 let subjects: Vec<String> =
                     validated.trust_anchors.iter().map(|facts| facts.subject.clone()).collect();
                 let too = match self.credentials {
-                    Some(Snapshot { trusts_platform: true, .. }) => ", and the platform's roots",
+                    Some(Generation { trusts_platform: true, .. }) => ", and the platform's roots",
                     _ => "",
                 };
                 format!("we trust: {}, by {}{too}", list(&subjects), self.ca())

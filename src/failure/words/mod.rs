@@ -14,7 +14,7 @@ use super::kind::{FailureKind, Incompatibility, Side};
 use crate::config::{Origin, Settings, Variable};
 use crate::failure::PeerProtocol;
 use crate::text::printable;
-use crate::tls::Snapshot;
+use crate::tls::Generation;
 
 /// What decides on TLS in place of our settings, where there is one.
 const CONFIGURATION: &str = "the configuration given to with_rustls_config()";
@@ -22,7 +22,7 @@ const CONFIGURATION: &str = "the configuration given to with_rustls_config()";
 /// What words need beside the kind.
 pub(super) struct Context<'a> {
     settings: &'a Settings,
-    credentials: Option<&'a Snapshot>,
+    credentials: Option<&'a Generation>,
     /// When the bearer token that was sent was read.
     token_read: Option<SystemTime>,
     now: SystemTime,
@@ -39,7 +39,7 @@ impl<'a> Context<'a> {
     pub(super) fn new(settings: &'a Settings, evidence: Option<&'a Evidence>) -> Self {
         Self {
             settings,
-            credentials: evidence.and_then(|evidence| evidence.credentials.as_ref()),
+            credentials: evidence.and_then(|evidence| evidence.credentials.as_deref()),
             token_read: evidence.and_then(|evidence| evidence.token_read),
             now: SystemTime::now(),
         }
