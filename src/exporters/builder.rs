@@ -28,7 +28,7 @@ use crate::export::{
     Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider, RefusedHeadersHandler,
 };
 use crate::failure::Failure;
-use crate::net::Watcher;
+use crate::net::{Watcher, rotating_config};
 use crate::signal::Signal;
 use crate::stderr;
 use crate::tls::{CredentialSource, Given, Store, TokenFile};
@@ -548,7 +548,9 @@ impl ExportersBuilder {
                     let store = settings.tls.as_ref();
                     let store =
                         store.map(|tls| Store::load(&settings, tls, &identity)).transpose()?;
-                    Arc::new(Shared { store: store.map(Arc::new), transport: Mutex::default() })
+                    let store = store.map(Arc::new);
+                    let client_config = store.as_ref().map(rotating_config);
+                    Arc::new(Shared { store, client_config, transport: Mutex::default() })
                 }
             };
             let token = match &settings.token {

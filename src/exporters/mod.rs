@@ -107,6 +107,8 @@ impl Pipeline {
 struct Shared {
     /// `None` over plaintext.
     store: Option<Arc<Store>>,
+    /// For other clients.
+    client_config: Option<Arc<ClientConfig>>,
     transport: Mutex<Weak<Transport>>,
 }
 
@@ -200,11 +202,29 @@ impl Exporters {
         Ok(crate::LogExporter::new(self.lane(Signal::Logs, drain, queue)?))
     }
 
-    /// The rustls configuration that a signal's connections are made with: a snapshot, which does
-    /// not rotate. `None` over plaintext, or if the signal's feature is off.
+    /// A rustls configuration with a signal's certificates, for the service's other clients: reqwest, tonic, hyper.
+    /// `None` over plaintext, or if the signal is not exported.
+    ///
+    /// It follows rotation: identity and roots are asked for at each handshake, and no session is resumed. A handshake
+    /// that finds the last look older than the reload interval has files or source looked at, also where nothing is
+    /// exported, and waits for that for a second at most; a file system that hangs stops no handshake. Connections
+    /// that are up stay as they are.
+    ///
+    /// It has no ALPN, for each client sets its own in a clone. Servers are verified by the name that a client asks
+    /// for. What was given by [`with_rustls_config`](ExportersBuilder::with_rustls_config) does not rotate.
+    ///
+    /// ```
+    /// use otlp_mtls::rustls::ClientConfig;
+    /// use otlp_mtls::{Exporters, Signal};
+    ///
+    /// # fn doc(exporters: &Exporters) -> Option<()> {
+    /// let mut config = ClientConfig::clone(&*exporters.client_config(Signal::Traces)?);
+    /// config.alpn_protocols = vec![b"h2".to_vec()];
+    /// # Some(())
+    /// # }
+    /// ```
     pub fn client_config(&self, signal: Signal) -> Option<Arc<ClientConfig>> {
-        let store = self.0.pipelines.get(&signal)?.shared.store.as_ref()?;
-        Some(Arc::clone(&store.current().config))
+        self.0.pipelines.get(&signal)?.shared.client_config.clone()
     }
 
     /// The credentials in use: whose they are, until when, and why newer ones are not used; and what

@@ -1,18 +1,19 @@
-//! When credentials and tokens are looked at: with requests, at intervals, and after a failure that newer ones
-//! may be the remedy for.
+//! When credentials and tokens are looked at: with requests and with the handshakes of other clients, at intervals, and
+//! after a failure that newer ones may be the remedy for.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
-use super::runtime::blocking;
+use super::runtime::{Runtime, blocking};
 use crate::lock::lock;
 use crate::tls::{Store, TokenFile};
 
-/// How long a request waits for a look: a file system may hang.
+/// How long a request or a handshake waits for a look: a file system may hang.
 const LOOKING: Duration = Duration::from_secs(1);
 
 /// How often a failure may force a look at certificates, which is less than once a second: a source may issue new
@@ -116,5 +117,77 @@ impl<W: Watched> Watcher<W> {
             watched.look(force);
         });
         let _ = look.await;
+    }
+}
+
+/// The configuration for other clients, which follows the store: a handshake has the store look if it is time to.
+pub(crate) fn rotating_config(store: &Arc<Store>) -> Arc<ClientConfig> {
+    let handshakes = Handshakes { store: Arc::clone(store), look: Arc::default() };
+    Arc::new(store.rotating_config(move || {
+        handshakes.look();
+        handshakes.store.current()
+    }))
+}
+
+/// The handshakes of other clients, which may be the only ones: then there is an I/O thread for a look alone.
+struct Handshakes {
+    store: Arc<Store>,
+    look: Arc<Look>,
+}
+
+/// A look that handshakes wait for together: a file system that hangs is to hang one thread, and to hold up only
+/// the handshakes of one moment.
+#[derive(Default)]
+struct Look {
+    since: Mutex<Option<std::time::Instant>>,
+    over: Condvar,
+}
+
+/// Ends a look when it is dropped, which is also where the work panics or never begins.
+struct Looking(Arc<Look>);
+
+impl Handshakes {
+    /// Has the store look, if it is time to, and waits until that is done or takes too long: then it goes on in the
+    /// background.
+    fn look(&self) {
+        let mut since = lock(&self.look.since);
+        let is_first = since.is_none() && self.store.is_due();
+        if is_first {
+            *since = Some(std::time::Instant::now());
+        }
+        drop(since);
+        // What is dropped on the way locks that again. The runtime lives for as long as we wait.
+        let _runtime = is_first.then(|| self.begin());
+        // A source may need the I/O thread.
+        if Runtime::is_current() {
+            return;
+        }
+        let since = lock(&self.look.since);
+        let left = since.map(|since| LOOKING.saturating_sub(since.elapsed()));
+        // Nothing is taken from the guard: whoever panicked with it has left nothing half done.
+        let _ = self
+            .look
+            .over
+            .wait_timeout_while(since, left.unwrap_or_default(), |since| since.is_some());
+    }
+
+    /// `None` if no thread can be started: the next look is due an interval later.
+    fn begin(&self) -> Option<Arc<Runtime>> {
+        let looking = Looking(Arc::clone(&self.look));
+        let runtime = Runtime::shared().ok()?;
+        let store = Arc::clone(&self.store);
+        runtime.begin_blocking(move || {
+            let _looking = looking;
+            // What it finds is the store's to report.
+            let _ = store.look(false);
+        });
+        Some(runtime)
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        *lock(&self.0.since) = None;
+        self.0.over.notify_all();
     }
 }

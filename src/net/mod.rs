@@ -21,7 +21,7 @@ mod stream;
 mod tunnel;
 
 pub(crate) use client::{Client, Turn};
-pub(crate) use credentials::Watcher;
+pub(crate) use credentials::{Watcher, rotating_config};
 pub(crate) use dial::{Family, Target};
 pub(crate) use error::{NetError, Sent};
 #[cfg(feature = "opentelemetry-otlp")]

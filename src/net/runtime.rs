@@ -97,6 +97,13 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// Begins blocking work of our own I/O, for which nobody on the runtime waits.
+    pub(super) fn begin_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.handle.spawn_blocking(suppressed(work));
+    }
+}
+
 /// A future that is at work on the runtime.
 pub(crate) struct Running<T>(JoinHandle<T>);
 
@@ -126,12 +133,16 @@ pub(crate) fn spawn<T: Send + 'static>(
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let work = move || {
-        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|lost| match lost.is_panic() {
+    tokio::task::spawn_blocking(suppressed(work)).await.map_err(|lost| match lost.is_panic() {
         true => io::Error::other("it panicked"),
         false => io::Error::other(lost),
     })
+}
+
+/// The same work, of which no telemetry is recorded.
+fn suppressed<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    move || {
+        let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        work()
+    }
 }

@@ -1,5 +1,6 @@
 //! Credentials and provider to a rustls `ClientConfig`.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,6 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProt
 
 use super::certificate::distinguished_name;
 use super::notes::Notes;
+use super::store::Generation;
 use super::verifier::ServerVerifier;
 use crate::config::TlsVersion;
 
@@ -55,6 +57,18 @@ pub(super) fn noting(
         let noting = Noting(Arc::clone(verifier), notes.clone());
         config.dangerous().set_certificate_verifier(Arc::new(noting));
     }
+    config
+}
+
+/// The configuration, but for what asks for the credentials at each handshake.
+pub(super) fn rotating(
+    mut config: ClientConfig,
+    first: Arc<ServerVerifier>,
+    current: impl Fn() -> Arc<Generation> + Send + Sync + 'static,
+) -> ClientConfig {
+    let rotating = Arc::new(Rotating { first, current: Box::new(current) });
+    config.client_auth_cert_resolver = Arc::clone(&rotating) as _;
+    config.dangerous().set_certificate_verifier(rotating);
     config
 }
 
@@ -138,5 +152,66 @@ impl ServerCertVerifier for Noting<Arc<ServerVerifier>> {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+/// Does what the verifier and the resolver of the credentials of now do.
+struct Rotating {
+    /// The provider stays, and with it what is verified of signatures.
+    first: Arc<ServerVerifier>,
+    current: Box<dyn Fn() -> Arc<Generation> + Send + Sync>,
+}
+
+impl ResolvesClientCert for Rotating {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        (self.current)().config.client_auth_cert_resolver.resolve(hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        (self.current)().config.client_auth_cert_resolver.has_certs()
+    }
+}
+
+impl ServerCertVerifier for Rotating {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let current = (self.current)();
+        // Of one store, all credentials have a verifier or none has.
+        let verifier = current.verifier.as_ref().unwrap_or(&self.first);
+        verifier.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.first.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.first.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.first.supported_verify_schemes()
+    }
+}
+
+impl fmt::Debug for Rotating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotating").finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use tracing::Level;
 use super::CredentialSource;
 use super::anchor::Anchor;
 use super::certificate::CertificateFacts;
-use super::client_config::{client_config, noting, unresumed};
+use super::client_config::{client_config, noting, rotating, unresumed};
 use super::credentials::{Credentials, Validated};
 use super::expiry::Expiry;
 use super::notes::{Handshake, Notes};
@@ -86,7 +86,7 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) config: Arc<ClientConfig>,
     /// The configuration's; `None` if that was brought along.
-    verifier: Option<Arc<ServerVerifier>>,
+    pub(super) verifier: Option<Arc<ServerVerifier>>,
     /// Whether the server has answered a request on a connection made with these credentials.
     accepted: AtomicBool,
     /// Whether a server has asked for a client certificate in a handshake with these credentials.
@@ -218,6 +218,21 @@ impl Store {
     /// The credentials to dial with now.
     pub(crate) fn current(&self) -> Arc<Generation> {
         Arc::clone(&self.state().current)
+    }
+
+    /// The configuration for other clients, which asks for the credentials at each handshake and leaves ALPN to
+    /// them. One that was brought along does not rotate.
+    pub(crate) fn rotating_config(
+        &self,
+        current: impl Fn() -> Arc<Generation> + Send + Sync + 'static,
+    ) -> ClientConfig {
+        let Generation { config, verifier, .. } = &*self.current();
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols.clear();
+        match verifier {
+            Some(verifier) => rotating(config, Arc::clone(verifier), current),
+            None => config,
+        }
     }
 
     /// Whether it is time to look again; the look is the caller's to make.

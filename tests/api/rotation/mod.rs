@@ -1,6 +1,7 @@
 //! Certificates, keys and CAs that change under running exporters: real files, real handshakes, and
 //! what the collector saw of them.
 
+mod clients;
 mod deaths;
 mod files;
 mod refusals;

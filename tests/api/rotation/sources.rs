@@ -15,21 +15,21 @@ use rustls::pki_types::pem::PemObject;
 use super::{HOUR, Running, WAYS, Way};
 use crate::support::{SOON, builder, once};
 
-type Loaded = Result<Credentials, Box<dyn StdError + Send + Sync>>;
+pub(super) type Loaded = Result<Credentials, Box<dyn StdError + Send + Sync>>;
 
 /// Gives what a function gives, which is told how many loads there were before.
 #[derive(Clone)]
-struct Source {
+pub(super) struct Source {
     loads: Arc<AtomicUsize>,
     load: Arc<dyn Fn(usize) -> Loaded + Send + Sync>,
 }
 
 impl Source {
-    fn new(load: impl Fn(usize) -> Loaded + Send + Sync + 'static) -> Self {
+    pub(super) fn new(load: impl Fn(usize) -> Loaded + Send + Sync + 'static) -> Self {
         Self { loads: Arc::default(), load: Arc::new(load) }
     }
 
-    fn loads(&self) -> usize {
+    pub(super) fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
 }
@@ -46,7 +46,7 @@ impl fmt::Debug for Source {
     }
 }
 
-fn credentials(pki: &Pki, identity: &Identity) -> Credentials {
+pub(super) fn credentials(pki: &Pki, identity: &Identity) -> Credentials {
     let ca = CertificateDer::from_pem_slice(pki.ca_pem().as_bytes()).unwrap();
     Credentials::new()
         .with_trust_anchors([ca])

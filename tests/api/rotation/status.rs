@@ -182,16 +182,3 @@ fn what_is_no_file_does_not_rotate() {
     assert_eq!(custom.status().generation, 0);
     assert!(custom.status().chain.is_empty());
 }
-
-/// A snapshot stays as it is; the next one is newer.
-#[test]
-fn client_config_is_a_snapshot() {
-    let service = Service::new(Way::Grpc);
-    let config = || service.running.exporters.client_config(Signal::Traces).unwrap();
-    let first = config();
-    service.export().unwrap();
-    assert!(std::sync::Arc::ptr_eq(&first, &config()));
-    service.files.replace_identity(&service.pki.client_named("second"));
-    service.export().unwrap();
-    assert!(!std::sync::Arc::ptr_eq(&first, &config()));
-}
