@@ -165,6 +165,7 @@
 //! - [migrating] from opentelemetry-otlp, wired by hand
 //! - [rotation] of certificates, keys and CAs
 //! - [metrics] of the crate, to alert on
+//! - [spiffe]: servers that have an ID and no host name
 //! - [config-file]: the declarative configuration
 //! - [conformance]: the specification, clause by clause
 //! - [benchmarks]: beside opentelemetry-otlp and other languages
@@ -176,6 +177,7 @@
 //! [migrating]: https://docs.rs/crate/otlp-mtls/latest/source/docs/migrating.md
 //! [rotation]: https://docs.rs/crate/otlp-mtls/latest/source/docs/rotation.md
 //! [metrics]: https://docs.rs/crate/otlp-mtls/latest/source/docs/metrics.md
+//! [spiffe]: https://docs.rs/crate/otlp-mtls/latest/source/docs/spiffe.md
 //! [config-file]: https://docs.rs/crate/otlp-mtls/latest/source/docs/config-file.md
 //! [conformance]: https://docs.rs/crate/otlp-mtls/latest/source/docs/conformance.md
 //! [benchmarks]: https://docs.rs/crate/otlp-mtls/latest/source/docs/benchmarks.md
@@ -278,4 +280,5 @@ pub mod answer {
 #[doc = include_str!("../docs/metrics.md")]
 #[doc = include_str!("../docs/migrating.md")]
 #[doc = include_str!("../docs/rotation.md")]
+#[doc = include_str!("../docs/spiffe.md")]
 struct Pages;

@@ -53,6 +53,11 @@ pub(super) fn findings(
         });
         return findings;
     };
+    if let Some(id) = settings.tls.as_ref().and_then(|tls| tls.server_spiffe_id.as_ref()) {
+        let whose = if id.is_trust_domain() { "any of" } else { "the server must be" };
+        let words = format!("{whose} {}, by {}", id.value, by(&id.origin));
+        findings.push(Finding::good(Topic::ServerSpiffeId, words));
+    }
     match &store.current().validated {
         Some(validated) => {
             trust(validated, used, store, &mut findings);

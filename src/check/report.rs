@@ -109,6 +109,8 @@ pub enum Topic {
     Protocol,
     /// Whom we trust.
     TrustAnchors,
+    /// The SPIFFE ID that the server must have, where one is set.
+    ServerSpiffeId,
     /// Our certificate: whose it is, and until when.
     ClientCertificate,
     /// Whether our private key belongs to it.
@@ -143,6 +145,7 @@ impl Topic {
             Self::Endpoint => "endpoint",
             Self::Protocol => "protocol",
             Self::TrustAnchors => "trusted CAs",
+            Self::ServerSpiffeId => "SPIFFE ID",
             Self::ClientCertificate => "client certificate",
             Self::ClientKey => "client key",
             Self::ClientChain => "client chain",

@@ -14,6 +14,7 @@ mod resource;
 mod sdk;
 mod settings;
 mod signal_builder;
+mod spiffe;
 mod switches;
 mod values;
 mod variables;
@@ -33,6 +34,7 @@ pub(crate) use resource::{distribution, is_unnamed};
 pub(crate) use sdk::BatchSettings;
 pub(crate) use sdk::Sdk;
 pub(crate) use settings::{Settings, TlsSettings, TokenSettings};
+pub(crate) use spiffe::SpiffeId;
 #[cfg(feature = "trace")]
 pub(crate) use switches::Propagator;
 pub(crate) use switches::{Output, Switches};

@@ -12,10 +12,11 @@ use super::headers;
 use super::layer::{EndpointText, HeadersText, Layer, Layers};
 use super::pem::Pem;
 use super::proxy::{Proxy, proxy};
+use super::spiffe::{NotSpiffe, SpiffeId};
 use super::values::{RetryPolicy, TlsVersion};
 use super::variables::{self, Variable};
 use super::warning::{Warning, accept};
-use crate::error::Error;
+use crate::error::{Error, SpiffeIdProblem};
 use crate::origin::{Origin, Sourced};
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
@@ -76,8 +77,10 @@ pub(crate) struct TlsSettings {
     /// `None` for the platform's roots alone.
     pub(crate) ca: Option<Sourced<Pem>>,
     pub(crate) identity: Option<IdentitySettings>,
-    /// The name that the server's certificate must have.
+    /// The name that the server is asked for, and that its certificate must have.
     pub(crate) server_name: ServerName<'static>,
+    /// What its certificate must have in place of the name.
+    pub(crate) server_spiffe_id: Option<Sourced<SpiffeId>>,
     pub(crate) min_version: TlsVersion,
     /// Whether the platform's roots are trusted beside a CA that is named.
     pub(crate) system_roots: bool,
@@ -211,8 +214,9 @@ impl Folded<'_> {
             self.layer.client_key.take(),
         );
         if !endpoint.secure {
-            let ignored: Vec<_> =
-                [ca, certificate, key].into_iter().flatten().map(|pem| pem.origin).collect();
+            let id = self.layer.server_spiffe_id.take().map(|id| id.origin);
+            let pem = [ca, certificate, key].into_iter().flatten().map(|pem| pem.origin);
+            let ignored: Vec<_> = pem.chain(id).collect();
             if !ignored.is_empty() {
                 self.warnings.push(Warning::TlsBesidePlaintext {
                     endpoint: endpoint.to_string(),
@@ -230,6 +234,14 @@ impl Folded<'_> {
         let server_name = ServerName::try_from(server_name.value.clone()).map_err(|_invalid| {
             Error::ServerName { origin: server_name.origin, name: server_name.value }
         })?;
+        let server_spiffe_id = self.layer.server_spiffe_id.take();
+        let server_spiffe_id =
+            server_spiffe_id.map(|Sourced { value, origin }| match value.parse::<SpiffeId>() {
+                Ok(value) => Ok(Sourced { value, origin }),
+                Err(NotSpiffe) => {
+                    Err(Error::SpiffeId { origin, id: value, problem: SpiffeIdProblem::Syntax })
+                }
+            });
         let (ca, identity) = match has_own_credentials {
             true => (None, None),
             false => (ca, self.identity(certificate, key)?),
@@ -238,6 +250,7 @@ impl Folded<'_> {
             ca,
             identity,
             server_name,
+            server_spiffe_id: server_spiffe_id.transpose()?,
             min_version: self.layer.min_tls_version.unwrap_or(TlsVersion::Tls12),
             system_roots: self.layer.system_roots.unwrap_or(false),
             reload_interval: self.reload_interval(),

@@ -127,4 +127,10 @@ impl SignalBuilder {
         self.0.authority = Some(Sourced::builder("with_authority", authority.into()));
         self
     }
+
+    /// Sets the SPIFFE ID that the server's certificate must have, in place of a name, or that of its trust domain.
+    pub fn with_server_spiffe_id(mut self, id: impl Into<String>) -> Self {
+        self.0.server_spiffe_id = Some(Sourced::builder("with_server_spiffe_id", id.into()));
+        self
+    }
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
+use crate::text::printable;
 
 pub use crate::origin::{ConfigFileKey, Origin};
 pub use config_file::{ConfigFileError, ConfigFileProblem};
@@ -18,7 +19,7 @@ pub(crate) use credential::located;
 pub use credential::{
     Access, CredentialLocation, CredentialProblem, Format, KeyMismatch, PathMistake, PemProblem,
 };
-pub use variable::{EndpointProblem, HeaderProblem};
+pub use variable::{EndpointProblem, HeaderProblem, SpiffeIdProblem};
 
 /// Why exporters could not be built, installed or shut down.
 ///
@@ -203,6 +204,16 @@ pub enum Error {
         name: String,
     },
 
+    /// The server cannot be required to have this SPIFFE ID.
+    SpiffeId {
+        /// What asks for it.
+        origin: Origin,
+        /// The ID.
+        id: String,
+        /// Why not.
+        problem: SpiffeIdProblem,
+    },
+
     /// There is no exporter of a signal that is not sent by OTLP.
     NotExported {
         /// The signal.
@@ -350,6 +361,9 @@ impl fmt::Display for Error {
                 "{origin}: `{name}` is neither a DNS name nor an IP address that a certificate \
                  could hold"
             ),
+            Self::SpiffeId { origin, id, problem } => {
+                write!(f, "{origin}: `{}` {problem}", printable(id))
+            }
             Self::NotExported { signal, origin } => {
                 write!(f, "{origin}: {signal} are not exported by OTLP")
             }

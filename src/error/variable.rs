@@ -92,3 +92,27 @@ pub enum HeaderProblem {
     #[error("has a name that only the protocol itself may set")]
     Reserved,
 }
+
+/// Why a server cannot be required to have a SPIFFE ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpiffeIdProblem {
+    /// It is none by the [specification](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md).
+    #[error(
+        "is not a SPIFFE ID: it has to be spiffe://TRUST-DOMAIN/PATH, or spiffe://TRUST-DOMAIN for any of a trust domain, \
+         in lower case before the path, and without a port, a query or a slash at the end"
+    )]
+    Syntax,
+    /// No CA is named, and so there is no trust bundle.
+    #[error(
+        "needs a trust bundle, for the platform's roots are none: name its CAs with OTEL_EXPORTER_OTLP_CERTIFICATE or \
+         with_ca_certificate(), or have the credential source give them"
+    )]
+    NoTrustBundle,
+    /// A configuration of rustls was brought along, which verifies servers itself.
+    #[error(
+        "would not be looked at, for the configuration given to with_rustls_config() verifies servers itself: set one \
+         of the two"
+    )]
+    RustlsConfig,
+}

@@ -23,7 +23,7 @@ use crate::config::{
     Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank,
     RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion,
 };
-use crate::error::Error;
+use crate::error::{Error, SpiffeIdProblem};
 use crate::export::{
     Drain, ExportStats, FailureHandler, FailureNotifier, HeaderProvider, RefusedHeadersHandler,
 };
@@ -212,6 +212,35 @@ impl ExportersBuilder {
     /// ```
     pub fn with_authority(self, authority: impl Into<String>) -> Self {
         self.with_all(|all| all.with_authority(authority))
+    }
+
+    /// Sets the [SPIFFE ID] that the server's certificate must have, in place of the endpoint's host: a workload's
+    /// (`spiffe://trust.domain/collector`), or with no path that of any workload of a trust domain
+    /// (`spiffe://trust.domain`).
+    ///
+    /// The certificate has to be an [X.509-SVID]: the ID is its only URI, and it is not a CA's. Its chain is verified as
+    /// always. The trust bundle is what [`with_ca_certificate`](Self::with_ca_certificate), its variable or a
+    /// [`CredentialSource`] gives; each CA in it may issue any ID, so it should have those of the ID's trust domain alone. The
+    /// server is still asked for the host (SNI), or for [`with_server_name`](Self::with_server_name).
+    ///
+    /// It holds for the servers of [`client_config`](Exporters::client_config) too.
+    ///
+    /// [`build`](Self::build) fails on what is no SPIFFE ID, without a trust bundle, and beside
+    /// [`with_rustls_config`](Self::with_rustls_config).
+    ///
+    /// [SPIFFE ID]: https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md
+    /// [X.509-SVID]: https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md
+    ///
+    /// ```
+    /// use otlp_mtls::Exporters;
+    ///
+    /// let builder = Exporters::builder()
+    ///     .with_endpoint("https://collector.observability.svc:4317")
+    ///     .with_server_spiffe_id("spiffe://trust.domain/collector");
+    /// # let _ = builder;
+    /// ```
+    pub fn with_server_spiffe_id(self, id: impl Into<String>) -> Self {
+        self.with_all(|all| all.with_server_spiffe_id(id))
     }
 
     /// Sets what differs for one signal.
@@ -537,6 +566,15 @@ impl ExportersBuilder {
         for signal in compiled.filter(|signal| switches.is_exported(*signal)) {
             let mut settings =
                 Settings::resolve(signal, &layers, has_own_credentials, &mut warnings)?;
+            if let Some(id) = settings.tls.as_ref().and_then(|tls| tls.server_spiffe_id.as_ref())
+                && identity.rustls_config.is_some()
+            {
+                return Err(Error::SpiffeId {
+                    origin: id.origin.clone(),
+                    id: id.to_string(),
+                    problem: SpiffeIdProblem::RustlsConfig,
+                });
+            }
             if self.header_provider.is_some() && settings.headers.origin == Origin::Default {
                 settings.headers.origin = Origin::Builder("with_header_provider");
             }

@@ -6,7 +6,8 @@ use rustls::{CertificateError, OtherError};
 
 use super::kind::ServerCertificateProblem as Problem;
 use crate::tls::{
-    CertificateDetails, CertificateFacts, GeneralName, IssuerPlace, IssuerProblem, algorithm_name,
+    CertificateDetails, CertificateFacts, GeneralName, IssuerPlace, IssuerProblem, OtherSpiffeId,
+    algorithm_name,
 };
 
 /// The sizes of RSA keys that the providers of rustls verify signatures with.
@@ -51,6 +52,8 @@ pub(crate) enum Fault {
     NotACa { issuer: Holder },
     /// A certificate to which the chain leads cannot issue it.
     Issuer { certificate: Box<CertificateFacts>, problem: IssuerProblem, place: IssuerPlace },
+    /// The server's certificate is not that of its SPIFFE ID.
+    SpiffeId(OtherSpiffeId),
 }
 
 /// Whose certificate it is.
@@ -87,6 +90,7 @@ impl Fault {
             Self::CriticalExtension { .. } => Problem::CriticalExtension,
             Self::TooLong { .. } => Problem::TooLong,
             Self::NotACa { .. } => Problem::IssuerIsNoCa,
+            Self::SpiffeId(_) => Problem::WrongSpiffeId,
             Self::Issuer { problem, .. } => match problem {
                 IssuerProblem::Expired => Problem::ExpiredCa,
                 IssuerProblem::NotYetValid => Problem::NotYetValidCa,
@@ -140,7 +144,12 @@ impl Chain {
                 })
             }
             CertificateError::NotValidForNameContext { expected, .. } => self.wrong_name(expected),
-            CertificateError::Other(OtherError(error)) => self.webpki(error.downcast_ref()?),
+            CertificateError::Other(OtherError(error)) => {
+                match error.downcast_ref::<OtherSpiffeId>() {
+                    Some(other) => Some(Fault::SpiffeId(other.clone())),
+                    None => self.webpki(error.downcast_ref()?),
+                }
+            }
             _ => None,
         }
     }

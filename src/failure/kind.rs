@@ -317,6 +317,8 @@ pub enum ServerCertificateProblem {
     CaUsedAsEndEntity,
     /// It is for another name.
     WrongName,
+    /// It does not have the SPIFFE ID that is expected, or is no X.509-SVID.
+    WrongSpiffeId,
     /// It has no name at all that clients look at: no subject alternative name.
     NoName,
     /// It is for no IP address, and we dialled one.
@@ -420,6 +422,7 @@ impl FailureKind {
                 Server::SelfSigned => "server_certificate_self_signed",
                 Server::CaUsedAsEndEntity => "server_certificate_is_a_ca",
                 Server::WrongName => "server_certificate_wrong_name",
+                Server::WrongSpiffeId => "server_certificate_wrong_spiffe_id",
                 Server::NoName => "server_certificate_without_name",
                 Server::NoIpAddress => "server_certificate_without_ip_address",
                 Server::Expired => "server_certificate_expired",

@@ -6,7 +6,7 @@ use std::{fmt, fs, io};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -142,6 +142,23 @@ impl Pki {
     /// A good client with the common name `common_name`.
     pub fn client_named(&self, common_name: &str) -> Identity {
         self.issue(Side::Client, Fixture::Good, common_name, KeyType::EcdsaP256)
+    }
+
+    /// An X.509-SVID: a certificate for servers and clients whose names are URIs alone. A good one has one, which is a
+    /// SPIFFE ID.
+    pub fn svid(&self, uris: &[&str]) -> Identity {
+        let key = Key::generate(KeyType::EcdsaP256);
+        let mut params = CertificateParams::default();
+        identify(&mut params, &key);
+        params.distinguished_name = DistinguishedName::new();
+        let uri = |uri: &&str| SanType::URI(sound((*uri).try_into()));
+        params.subject_alt_names = uris.iter().map(uri).collect();
+        (params.not_before, params.not_after) = validity();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = [Side::Server, Side::Client].map(Side::usage).to_vec();
+        params.use_authority_key_identifier_extension = true;
+        let certificate = sound(params.signed_by(&key, &self.ca));
+        Identity::new(vec![certificate.der().clone()], key.pkcs8())
     }
 
     /// A good client with a key of the kind `key_type`.

@@ -203,6 +203,20 @@ pub(super) fn may_sign(intermediate: &[u8]) -> Result<(), IssuerProblem> {
     signs(&certificate, &extensions(&certificate)?)
 }
 
+/// Whether a certificate is a CA's, or signs certificates or lists of revoked ones by its `keyUsage`. One that cannot be
+/// decoded may.
+pub(super) fn may_sign_anything(certificate: &ToBeSigned<'_>) -> bool {
+    let signs = || {
+        let extensions = extensions(certificate)?;
+        let is_ca = basic_constraints(&extensions)?.is_some_and(|basic| basic.is_ca);
+        let usage: Option<BitStringRef<'_>> =
+            find(&extensions, KEY_USAGE).map(decode).transpose()?;
+        let signing = usage.map(|usage| usage.bits().skip(KEY_CERT_SIGN).take(2).any(|bit| bit));
+        Ok::<_, IssuerProblem>(is_ca || signing.unwrap_or(false))
+    };
+    signs().unwrap_or(true)
+}
+
 fn extensions<'a>(certificate: &ToBeSigned<'a>) -> Result<Vec<Extension<'a>>, IssuerProblem> {
     let extensions = certificate.all_extensions().ok();
     let extensions = extensions.ok_or_else(|| IssuerProblem::undecodable("extensions"))?;

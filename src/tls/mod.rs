@@ -12,6 +12,7 @@ mod platform;
 mod provider;
 mod public_key;
 mod source;
+mod spiffe;
 mod status;
 mod store;
 mod time;
@@ -26,6 +27,7 @@ pub(crate) use notes::{Handshake, Notes};
 #[cfg(feature = "testing")]
 pub(crate) use provider::compiled_provider;
 pub(crate) use provider::crypto_provider;
+pub(crate) use spiffe::{OtherSpiffeId, SpiffeProblem};
 pub(crate) use store::{Generation, Given, Store};
 pub(crate) use token::TokenFile;
 pub(crate) use verifier::{IssuerPlace, RefusedIssuer};

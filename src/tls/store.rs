@@ -23,8 +23,8 @@ use super::platform;
 use super::source::Files;
 use super::status::{CredentialStatus, Rejections};
 use super::verifier::ServerVerifier;
-use crate::config::{Settings, TlsSettings, TlsVersion, Variable};
-use crate::error::{Error, located};
+use crate::config::{Settings, Sourced, SpiffeId, TlsSettings, TlsVersion, Variable};
+use crate::error::{Error, SpiffeIdProblem, located};
 use crate::lock::lock;
 use crate::stderr;
 use crate::text::utc;
@@ -63,6 +63,7 @@ struct Recipe {
     is_from_source: bool,
     alpn: Vec<Vec<u8>>,
     endpoint: String,
+    spiffe_id: Option<Sourced<SpiffeId>>,
 }
 
 #[derive(Debug)]
@@ -198,6 +199,7 @@ impl Store {
             is_from_source: given.source.is_some(),
             alpn,
             endpoint: settings.endpoint.to_string(),
+            spiffe_id: tls.server_spiffe_id.clone(),
         };
         let platform_roots = recipe.platform_roots.as_deref().unwrap_or_default();
         if validated.anchors.is_empty() && platform_roots.is_empty() {
@@ -403,10 +405,19 @@ impl State {
 
 impl Recipe {
     fn generation(&self, number: u64, validated: Validated) -> Result<Generation, Error> {
+        // The platform's roots are no trust domain's bundle.
+        if let Some(id) = self.spiffe_id.as_ref().filter(|_| validated.anchors.is_empty()) {
+            return Err(Error::SpiffeId {
+                origin: id.origin.clone(),
+                id: id.to_string(),
+                problem: SpiffeIdProblem::NoTrustBundle,
+            });
+        }
         let verifier = Arc::new(ServerVerifier {
             provider: Arc::clone(&self.provider),
             named: Arc::clone(&validated.anchors),
             platform: self.platform_roots.clone().unwrap_or_default(),
+            spiffe_id: self.spiffe_id.as_ref().map(|id| id.value.clone()),
         });
         let config = client_config(
             Arc::clone(&verifier),

@@ -14,7 +14,9 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore,
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::anchor::{Anchor, IssuerProblem, may_sign};
+use super::spiffe::verify_spiffe_id;
 use super::x509::ToBeSigned;
+use crate::config::SpiffeId;
 
 /// Verifies servers as webpki does, and judges the anchor of each path that webpki finds.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct ServerVerifier {
     pub(super) named: Arc<[Anchor]>,
     /// The platform's, where they are trusted.
     pub(super) platform: Arc<[Anchor]>,
+    /// What a server must have in place of a name.
+    pub(super) spiffe_id: Option<SpiffeId>,
 }
 
 /// A certificate to which a server's chain leads, and which cannot issue it: travels in
@@ -63,7 +67,10 @@ impl ServerVerifier {
             }
             None => self.verify_chain(leaf, intermediates, now)?,
         };
-        verify_server_name(&parsed, name)?;
+        match &self.spiffe_id {
+            Some(id) => verify_spiffe_id(leaf, id)?,
+            None => verify_server_name(&parsed, name)?,
+        }
         Ok(anchor)
     }
 

@@ -234,6 +234,15 @@ impl<'a> ToBeSigned<'a> {
         self.list(SUBJECT_ALT_NAME).into_iter().filter_map(alternative_name).collect()
     }
 
+    /// Of these names, the URIs: all of them, one that is no text as well as it can be shown.
+    pub(super) fn uris(&self) -> Vec<String> {
+        let is_uri = |name: &AnyRef<'_>| {
+            matches!(name.tag(), Tag::ContextSpecific { number: TagNumber(URI), .. })
+        };
+        let uris = self.list(SUBJECT_ALT_NAME).into_iter().filter(is_uri);
+        uris.map(|uri| String::from_utf8_lossy(uri.value()).into_owned()).collect()
+    }
+
     /// The extended key usages.
     pub(super) fn usages(&self) -> Vec<String> {
         self.list(EXTENDED_KEY_USAGE).into_iter().map(|id| in_short(id, USAGES)).collect()

@@ -13,7 +13,7 @@ use crate::failure::{
     ClientCertificateProblem, RejectedVia, ServerCertificate, ServerCertificateProblem,
 };
 use crate::text::{list, named, printable, utc};
-use crate::tls::{CertificateFacts, Generation, Validated};
+use crate::tls::{CertificateFacts, Generation, OtherSpiffeId, Validated};
 
 impl Context<'_> {
     pub(super) fn server_certificate(&self, refused: &ServerCertificate) -> Words {
@@ -24,6 +24,9 @@ impl Context<'_> {
         }
         if let Some(Fault::Issuer { certificate, place, .. }) = &refused.fault {
             facts.push(format!("issuer: {certificate}, in {}", self.issuer_place(*place)));
+        }
+        if let Some(Fault::SpiffeId(OtherSpiffeId { expected, .. })) = &refused.fault {
+            facts.push(format!("expected: {expected}, by with_server_spiffe_id()"));
         }
         match refused.problem {
             Problem::UnknownIssuer | Problem::SelfSigned | Problem::BadSignature => {
@@ -116,6 +119,7 @@ impl Context<'_> {
             | Problem::ExpiredCa
             | Problem::NotYetValidCa
             | Problem::UnfitCa
+            | Problem::WrongSpiffeId
             | Problem::Revoked
             | Problem::Other => {
                 format!("issue the server that {} names another certificate", self.endpoint())
@@ -173,6 +177,7 @@ impl Context<'_> {
                 "it is a CA's own certificate, which a server must not use as its own".to_owned()
             }
             Problem::WrongName => format!("it is for {names}, and not for {host}"),
+            Problem::WrongSpiffeId => "it has another SPIFFE ID than the expected one".to_owned(),
             Problem::NoName => {
                 format!("it has no subject alternative name, and so is not for {host}")
             }

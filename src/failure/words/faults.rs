@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Context;
 use crate::failure::fault::{Fault, Holder, Rule};
 use crate::text::{list, named, utc};
-use crate::tls::{GeneralName, IssuerPlace, IssuerProblem};
+use crate::tls::{GeneralName, IssuerPlace, IssuerProblem, OtherSpiffeId, SpiffeProblem};
 
 impl Context<'_> {
     /// What is wrong with the server's certificate.
@@ -42,6 +42,23 @@ impl Context<'_> {
                     false => "",
                 };
                 format!("it has no host name, only {}{spiffe}", list(&shown))
+            }
+            Fault::SpiffeId(OtherSpiffeId { expected, problem }) => {
+                let of = if expected.is_trust_domain() { "of the trust domain " } else { "" };
+                match problem {
+                    SpiffeProblem::IsSigner => format!(
+                        "it may sign certificates or lists of revoked ones, which the certificate of {expected} must not"
+                    ),
+                    SpiffeProblem::Uris(uris) => match uris.as_slice() {
+                        [] => format!("it has no SPIFFE ID, and so is not {of}{expected}"),
+                        [uri] => format!("it is {uri}, and not {of}{expected}"),
+                        uris => format!(
+                            "it has {} URIs ({}), and so is not {of}{expected}: a SPIFFE ID is the only one",
+                            uris.len(),
+                            list(uris)
+                        ),
+                    },
+                }
             }
             Fault::NameConstraint { ca, name, rule } => {
                 let ca = named(&ca.subject);
@@ -132,8 +149,19 @@ impl Context<'_> {
                 self.ca()
             ),
             Fault::AddressAsDnsName => format!("issue it with subjectAltName=IP:{host}"),
-            Fault::NoHostName { .. } => {
-                format!("issue it with subjectAltName={}:{host}", name_type(&host))
+            Fault::NoHostName { names } => {
+                let spiffe = match names.iter().any(is_spiffe_id) {
+                    true => ", or name that ID by with_server_spiffe_id()",
+                    false => "",
+                };
+                format!("issue it with subjectAltName={}:{host}{spiffe}", name_type(&host))
+            }
+            Fault::SpiffeId(OtherSpiffeId { expected, .. }) => {
+                let one = if expected.is_trust_domain() { "an ID of" } else { "the ID" };
+                format!(
+                    "give {server} an X.509-SVID with {one} {expected}, or pass that server's ID to \
+                     with_server_spiffe_id(), if it is the right server"
+                )
             }
             Fault::NameConstraint { ca, rule, .. } => match rule {
                 Rule::Unread(form) => format!(

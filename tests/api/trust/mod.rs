@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 mod entries;
 mod issuers;
+mod spiffe;
 mod store;
 
 use otlp_mtls::rustls::SupportedProtocolVersion;

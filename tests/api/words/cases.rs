@@ -452,6 +452,18 @@ pub(super) const CASES: &[Case] = &[
         |ground| serving(ground, Fixture::WrongName),
     ),
     server(
+        "The server has another SPIFFE ID than the expected one",
+        "server_certificate_wrong_spiffe_id",
+        &[ENDPOINT, "spiffe://corp.example/collector", "spiffe://corp.example/other"],
+        |ground| with_spiffe_id(ground, "spiffe://corp.example/other"),
+    ),
+    server(
+        "The server's SPIFFE ID is of another trust domain",
+        "server_certificate_wrong_spiffe_id",
+        &[ENDPOINT, "spiffe://corp.example/collector", "with_server_spiffe_id()"],
+        |ground| with_spiffe_id(ground, "spiffe://other.example"),
+    ),
+    server(
         "The server's certificate has no name but a CN",
         "server_certificate_without_name",
         &[ENDPOINT, "-extfile", "subjectAltName=DNS:localhost"],
@@ -953,6 +965,13 @@ fn silent(ground: &Ground) -> Scene {
         collector.set_accept(Accept::Silence);
     }
     scene
+}
+
+fn with_spiffe_id(ground: &Ground, id: &str) -> Scene {
+    let server = ground.pki.svid(&["spiffe://corp.example/collector"]);
+    let collector = Collector::builder().with_tls(server).start().unwrap();
+    let scene = collecting(ground, collector);
+    Scene { builder: scene.builder.with_server_spiffe_id(id), ..scene }
 }
 
 /// A server with this certificate.
