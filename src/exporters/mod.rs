@@ -1,7 +1,5 @@
 //! The handle that makes exporters, and its builder.
 
-#[cfg(feature = "metrics")]
-mod books;
 mod builder;
 mod connector;
 #[cfg(feature = "opentelemetry-http")]
@@ -17,6 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::ClientConfig;
 
+#[cfg(feature = "metrics")]
+use crate::config::Endpoint;
 use crate::config::{HistogramAggregation, RetryPolicy, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
 use crate::export::{
@@ -28,10 +28,9 @@ use crate::lock::lock;
 use crate::net::{Runtime, Watcher};
 use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
-use crate::tls::{Store, TokenFile, TokenStatus};
-
 #[cfg(feature = "metrics")]
-pub(crate) use books::StoreBooks;
+use crate::tls::CredentialStatus;
+use crate::tls::{Store, TokenFile, TokenStatus};
 
 pub use builder::ExportersBuilder;
 pub use connector::Connector;
@@ -110,6 +109,14 @@ struct Shared {
     /// For other clients.
     client_config: Option<Arc<ClientConfig>>,
     transport: Mutex<Weak<Transport>>,
+}
+
+/// What is counted of one set of credentials.
+#[cfg(feature = "metrics")]
+pub(crate) struct StoreCounts {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) status: CredentialStatus,
+    pub(crate) handshakes: BTreeMap<Option<&'static str>, u64>,
 }
 
 /// How long an export of a check may take where the settings have no limit.
@@ -274,6 +281,18 @@ impl Exporters {
     /// The stores, each with the signals that share it.
     fn stores(&self) -> Vec<(Vec<Signal>, Arc<Store>)> {
         self.by_signals(|pipeline| pipeline.shared.store.as_ref())
+    }
+
+    /// What is counted of each set of credentials.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn store_counts(&self) -> Vec<StoreCounts> {
+        let counts = self.stores().into_iter().map(|(signals, store)| StoreCounts {
+            // The first of the signals that share it: they share the collector too.
+            endpoint: self.0.pipelines[&signals[0]].settings.endpoint.clone(),
+            status: store.status(),
+            handshakes: store.handshakes(),
+        });
+        counts.collect()
     }
 
     /// The files of bearer tokens, likewise.

@@ -10,7 +10,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 
 use crate::config::{Endpoint, Protocol, Settings};
 use crate::export::{ExportEnd, Observer, Queue};
-use crate::exporters::{Exporters, StoreBooks};
+use crate::exporters::{Exporters, StoreCounts};
 use crate::lock::lock;
 use crate::otlp::StatusName;
 use crate::signal::Signal;
@@ -79,7 +79,7 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
         .with_callback(move |gauge| {
             // Of several with one subject the first to expire counts.
             let mut soonest = Points::new();
-            for StoreBooks { endpoint, status, .. } in exporters.store_books() {
+            for StoreCounts { endpoint, status, .. } in exporters.store_counts() {
                 let mut note = |role, facts: &CertificateFacts| {
                     let Some(expires) = facts.not_after.map(seconds) else {
                         return;
@@ -108,7 +108,7 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
 
 /// Rotations, refused replacements, handshakes. The semantic conventions have none of them.
 fn credentials(meter: &Meter, exporters: &Exporters) {
-    let count = |name, unit, description, value: fn(&StoreBooks) -> u64| {
+    let count = |name, unit, description, value: fn(&StoreCounts) -> u64| {
         let exporters = exporters.clone();
         meter
             .u64_observable_counter(name)
@@ -116,9 +116,9 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
             .with_description(description)
             .with_callback(move |counter| {
                 let mut sums = Points::new();
-                for books in exporters.store_books() {
-                    let point = sums.entry((books.endpoint.to_string(), None));
-                    point.or_insert_with(|| (server(&books.endpoint), 0)).1 += value(&books);
+                for counts in exporters.store_counts() {
+                    let point = sums.entry((counts.endpoint.to_string(), None));
+                    point.or_insert_with(|| (server(&counts.endpoint), 0)).1 += value(&counts);
                 }
                 for (server, sum) in sums.into_values() {
                     counter.observe(sum, &server);
@@ -130,13 +130,13 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
         "otlp_mtls.credentials.rotations",
         "{rotation}",
         "New credentials that were taken up",
-        |books| books.status.generation,
+        |counts| counts.status.generation,
     );
     count(
         "otlp_mtls.credentials.refusals",
         "{refusal}",
         "New credentials that cannot be used",
-        |books| books.status.refusals,
+        |counts| counts.status.refusals,
     );
     let exporters = exporters.clone();
     meter
@@ -145,7 +145,7 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
         .with_description("TLS handshakes, with `error.type` those that failed")
         .with_callback(move |counter| {
             let mut sums = Points::new();
-            for StoreBooks { endpoint, handshakes, .. } in exporters.store_books() {
+            for StoreCounts { endpoint, handshakes, .. } in exporters.store_counts() {
                 for (error, handshakes) in handshakes {
                     let error = error.map(|error| (error, String::new()));
                     let point = sums.entry((endpoint.to_string(), error));
@@ -187,13 +187,13 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
         Signal::Metrics => ("metric_data_point", "{data_point}"),
         Signal::Logs => ("log", "{log_record}"),
     };
-    let (books, attributes) = (exporters.clone(), component.to_vec());
+    let (counted, attributes) = (exporters.clone(), component.to_vec());
     meter
         .u64_observable_counter(format!("otel.sdk.exporter.{item}.exported"))
         .with_unit(unit)
         .with_description("Items whose export has ended, with `error.type` those that were lost")
         .with_callback(move |counter| {
-            let counts = books.counts(signal);
+            let counts = counted.counts(signal);
             observe(counter, counts.delivered, &attributes, None);
             observe(counter, counts.rejected, &attributes, Some("rejected"));
             for (error, lost) in counts.dropped {
@@ -205,7 +205,7 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
     if let Ok(stats) = exporters.stats(signal) {
         stats.observe(&durations);
     }
-    let (books, attributes) = (exporters.clone(), component.to_vec());
+    let (counted, attributes) = (exporters.clone(), component.to_vec());
     meter
         .i64_observable_up_down_counter(format!("otel.sdk.exporter.{item}.inflight"))
         .with_unit(unit)
@@ -213,7 +213,7 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
         .with_callback(move |counter| {
             // Here it is kept for as long as the provider is.
             let _ = &durations;
-            let in_flight = i64::try_from(books.counts(signal).in_flight).unwrap_or(i64::MAX);
+            let in_flight = i64::try_from(counted.counts(signal).in_flight).unwrap_or(i64::MAX);
             counter.observe(in_flight, &attributes);
         })
         .build();

@@ -8,7 +8,6 @@ mod support;
 
 mod answers;
 mod authority;
-mod books;
 mod check;
 mod credentials;
 mod deadlines;
@@ -26,6 +25,7 @@ mod servers;
 mod sharing;
 #[cfg(unix)]
 mod soak;
+mod status;
 mod testing;
 mod tokens;
 mod too_large;

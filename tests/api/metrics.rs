@@ -13,7 +13,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use otlp_mtls::testing::{Collector, Reply};
 use otlp_mtls::{Batch, Exporters, Protocol, Providers, RetryPolicy, Signal};
 
-use crate::books::points;
+use crate::status::points;
 use crate::support::{
     SOON, TRANSPORTS, alone, builder, export, mtls_builder, mtls_collector, once,
     plaintext_builder, plaintext_collector,

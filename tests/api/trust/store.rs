@@ -49,7 +49,7 @@ fn the_anchor_in_use_counts() {
     telemetry.tracer_provider().unwrap().tracer("test").start("a span").end();
     telemetry.tracer_provider().unwrap().force_flush().unwrap();
     telemetry.meter_provider().unwrap().force_flush().unwrap();
-    let points = crate::books::points(&collector, "otlp_mtls.certificate.not_after");
+    let points = crate::status::points(&collector, "otlp_mtls.certificate.not_after");
     let subjects: Vec<_> = points.iter().map(|(attributes, _)| attributes[1].1.as_str()).collect();
     assert_eq!(subjects, ["CN=root 99", "CN=server"]);
     telemetry.shutdown(SOON).unwrap();
