@@ -1,4 +1,4 @@
-//! What an answer means, by what has arrived of it: no connection is needed to judge it.
+//! Judges a response by what was received of it. Pure functions: no connection is needed.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::config::Protocol;
 use crate::failure::FailureKind;
 use crate::text::printable;
 
-/// What has arrived of an answer.
+/// What was received of a response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) end: End,
 }
 
-/// What a server says by a number or a name became of a request.
+/// The outcome of a request by the server's status: a number or a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatusName {
     Http(u16),
@@ -30,7 +30,8 @@ pub(crate) enum StatusName {
 }
 
 impl Answer {
-    /// Its status: over gRPC gRPC's, or HTTP's where something else answers. `None` if it broke off before.
+    /// The response's status: gRPC's code over gRPC, or the HTTP status if the response is not gRPC's. `None`
+    /// if the response was cut off before its status.
     pub(crate) fn status_name(&self, protocol: Protocol) -> Option<StatusName> {
         let http = StatusName::Http(self.status.as_u16());
         match protocol {
@@ -44,37 +45,37 @@ impl Answer {
     }
 }
 
-/// How an answer's body ended.
+/// How a response's body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Complete,
-    /// The connection or the stream ended first, or the export's time did.
+    /// The connection or stream ended early, or the export's deadline passed.
     BrokenOff,
-    /// It was longer than what is read.
+    /// Longer than the most that is read.
     TooLong,
 }
 
-/// What the judgement of an answer depends on besides the answer.
+/// The properties of the request that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestFacts<'a> {
     pub(crate) protocol: Protocol,
-    /// The size of the request's body, in bytes, as it was sent.
+    /// The size of the request's body as sent, in bytes.
     pub(crate) bytes: usize,
-    /// Its size before it was compressed, if it was.
+    /// The size before compression, in bytes, if the body was compressed.
     pub(crate) uncompressed: Option<usize>,
-    /// The headers that were sent, but for the protocol's own: their values are masked in messages.
+    /// The headers that were sent, except the protocol's own. Messages mask their values.
     pub(crate) headers: [&'a HeaderMap; 2],
-    /// The most that is read of a message, in bytes, compressed and decompressed.
+    /// The maximum size of a response message, in bytes, both compressed and decompressed.
     pub(crate) max_response_size: usize,
 }
 
 impl RequestFacts<'_> {
-    /// What the collector limits may be either size.
+    /// Names both sizes: collectors limit one or the other.
     pub(super) fn too_large(&self) -> FailureKind {
         FailureKind::TooLarge { bytes: self.bytes, uncompressed: self.uncompressed }
     }
 
-    /// The most that is read of a body.
+    /// The maximum size of a response body.
     pub(crate) fn max_body_size(&self) -> usize {
         match self.protocol {
             #[cfg(feature = "grpc")]
@@ -84,18 +85,18 @@ impl RequestFacts<'_> {
     }
 }
 
-/// What an answer means.
+/// The meaning of a response.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The collector has taken the batch. What there is to say of it nonetheless: items that it
-    /// rejected, a warning of its own, or an answer that cannot be read.
+    /// The collector accepted the batch. The failure, if any, is a partial success, the collector's warning, or
+    /// a response that cannot be read.
     Accepted(Option<FailureKind>),
     Refused(Refusal),
-    /// It broke off before its status: gRPC's is at the end.
+    /// The response was cut off before its status, which gRPC sends last.
     Unanswered,
 }
 
-/// The collector's answer, where it is not success.
+/// A response other than success.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) kind: FailureKind,
@@ -103,31 +104,31 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// One that comes again with every attempt.
+    /// A refusal that every attempt would get.
     pub(crate) fn permanent(kind: FailureKind) -> Self {
         Self { kind, again: Again::No }
     }
 }
 
-/// What a failed attempt says about another one.
+/// Whether and when a failed attempt may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// It would fail as well.
+    /// The next attempt would fail too.
     No,
-    /// It may succeed, after a wait of our choice.
+    /// The next attempt may succeed, after a backoff of our choice.
     Backoff,
-    /// It may succeed, and not before this long.
+    /// The next attempt may succeed, but not before this delay has passed.
     After(Duration),
 }
 
-/// Judges an answer, whatever the collector put into it.
+/// Judges a response. Never fails, whatever the server sent.
 pub(crate) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     match request.protocol {
         #[cfg(feature = "grpc")]
         Protocol::Grpc => super::grpc::judge(answer, request),
         #[cfg(feature = "http")]
         Protocol::HttpProtobuf | Protocol::HttpJson => super::http::judge(answer, request),
-        // Settings of a protocol that is not compiled in do not resolve.
+        // Settings never resolve to a protocol that is not compiled in.
         #[allow(unreachable_patterns)]
         _ => {
             let _ = answer;
@@ -136,8 +137,8 @@ pub(crate) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     }
 }
 
-/// An answer that says of the batch neither that it was taken nor that it was refused. It would be the same
-/// after another attempt, which would send twice what may have been taken.
+/// A response that says neither that the batch was accepted nor that it was refused. It is permanent: another
+/// attempt would get the same response, and could deliver the batch twice.
 pub(super) fn unreadable(reason: impl Into<String>) -> Verdict {
     Verdict::Refused(Refusal::permanent(FailureKind::InvalidResponse { reason: reason.into() }))
 }
@@ -146,21 +147,22 @@ pub(super) fn too_long(request: &RequestFacts<'_>) -> Verdict {
     unreadable(format!("is longer than {} bytes", request.max_response_size))
 }
 
-/// What the content of a body is, by its content type.
+/// The kind of a body, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
     Protobuf,
     Json,
-    /// For people with a browser.
+    /// HTML, for browsers.
     Page,
     Text,
-    /// There is no content type.
+    /// No content type.
     Unnamed,
     Other,
 }
 
 impl Media {
-    /// Types are compared [without case and parameters](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.1).
+    /// Media types are compared [without case and
+    /// parameters](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.1).
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let value = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -175,7 +177,7 @@ impl Media {
     }
 }
 
-/// Whether the content type is one of gRPC's.
+/// Whether the content type is gRPC's.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
@@ -183,7 +185,8 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(GRPC))
 }
 
-/// Seconds or a date ([RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
+/// Parses seconds or a date ([RFC 9110, section
+/// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
 pub(super) fn retry_after(headers: &HeaderMap) -> Again {
     let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let value = value.trim();
@@ -196,7 +199,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Again {
     }
 }
 
-/// What a collector says of an export that it has taken: `Export*PartialSuccess`, which is alike [for all
+/// `Export*PartialSuccess`, which has the same fields [for all
 /// signals](https://opentelemetry.io/docs/specs/otlp/#partial-success).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PartialSuccess {
@@ -205,11 +208,11 @@ pub(super) struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    /// Of an `Export*ServiceResponse` in protobuf.
+    /// Reads an `Export*ServiceResponse` in protobuf.
     pub(super) fn from_protobuf(response: &[u8]) -> Result<Self, Malformed> {
         let mut partial_success = Self::default();
         if response.iter().all(|byte| *byte == 0) {
-            // Padding, and no field.
+            // Zero padding without any field.
             return Ok(partial_success);
         }
         for field in Reader::new(response) {
@@ -217,7 +220,7 @@ impl PartialSuccess {
                 (1, Value::Bytes(nested)) => {
                     for field in Reader::new(nested) {
                         match field? {
-                            // An int64 is a varint of its two's complement.
+                            // An int64 is encoded as the varint of its two's complement.
                             (1, Value::Varint(rejected)) => {
                                 partial_success.rejected = rejected as i64;
                             }
@@ -237,13 +240,13 @@ impl PartialSuccess {
         Ok(partial_success)
     }
 
-    /// Of one in JSON.
+    /// Reads an `Export*ServiceResponse` in JSON.
     pub(super) fn from_json(response: &[u8]) -> Result<Self, Malformed> {
         let mut partial_success = Self::default();
         JsonReader::read(response, |name, value| match name {
             "partialSuccess" | "partial_success" => value.object(|name, value| match name {
                 "errorMessage" | "error_message" => value.string(&mut partial_success.message),
-                // Spans, data points or log records.
+                // `rejectedSpans`, `rejectedDataPoints` or `rejectedLogRecords`.
                 name if name.starts_with("rejected") => {
                     value.integer(&mut partial_success.rejected)
                 }
@@ -264,8 +267,8 @@ impl PartialSuccess {
     }
 }
 
-/// [`google.rpc.Status`](https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto), as far as
-/// it is read.
+/// The fields that are read of a
+/// [`google.rpc.Status`](https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RpcStatus {
     pub(super) message: String,
@@ -279,7 +282,7 @@ pub(super) struct RetryInfo {
 }
 
 impl RpcStatus {
-    /// Of protobuf. What cannot be decoded ends it: the code says what matters most.
+    /// Reads protobuf up to the first malformed field. That is no error: the gRPC code matters most.
     pub(super) fn from_protobuf(status: &[u8]) -> Self {
         let mut read = Self::default();
         for field in Reader::new(status).map_while(Result::ok) {
@@ -296,7 +299,8 @@ impl RpcStatus {
         read
     }
 
-    /// Of JSON: of what is no `google.rpc.Status`, a text that is its error, as hosted collectors send it.
+    /// Reads JSON. Hosted collectors may send `{"error": "text"}` or `{"error": {"message": "text"}}` instead
+    /// of a `google.rpc.Status`.
     pub(super) fn from_json(status: &[u8]) -> Result<Self, Malformed> {
         let (mut message, mut error) = (String::new(), String::new());
         JsonReader::read(status, |name, value| match name {
@@ -314,7 +318,7 @@ impl RpcStatus {
 }
 
 impl RetryInfo {
-    /// Of a `google.protobuf.Any`, whose type has any prefix.
+    /// Reads a `google.protobuf.Any`. The prefix of its type URL is ignored.
     fn from_any(any: &[u8]) -> Option<Self> {
         let (mut type_url, mut value) = (&b""[..], &b""[..]);
         for field in Reader::new(any).map_while(Result::ok) {
@@ -339,7 +343,7 @@ impl RetryInfo {
     }
 }
 
-/// A `google.protobuf.Duration`; a negative one is none to wait for.
+/// Reads a `google.protobuf.Duration`. A negative duration counts as zero.
 fn read_duration(duration: &[u8]) -> Duration {
     let (mut seconds, mut nanos) = (0, 0);
     for field in Reader::new(duration).map_while(Result::ok) {
@@ -353,15 +357,15 @@ fn read_duration(duration: &[u8]) -> Duration {
     seconds.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }
 
-/// A collector's text as it is shown: cut, escaped, and without the value of any header that was sent.
+/// A server's text for display: truncated, escaped, and with the values of sent headers masked.
 pub(super) fn shown(text: &str, request: &RequestFacts<'_>) -> String {
     printable(masked(text, request).trim())
 }
 
-/// Puts `***` in place of each header value that was sent, and of its part behind a scheme such as `Bearer`:
-/// a collector may repeat a token that it refuses.
+/// Replaces each sent header value with `***`, and also the part after a scheme such as `Bearer`: a collector
+/// may quote the token that it rejects.
 fn masked(text: &str, request: &RequestFacts<'_>) -> String {
-    /// What is shorter is part of many words, and no secret.
+    /// Shorter values occur inside ordinary words and are not secrets.
     const SHORTEST: usize = 4;
     let values = request.headers.into_iter().flat_map(HeaderMap::values);
     let mut secrets = Vec::new();
@@ -373,7 +377,8 @@ fn masked(text: &str, request: &RequestFacts<'_>) -> String {
             .extend(value.split_once(char::is_whitespace).map(|(_, rest)| rest.trim().to_owned()));
     }
     secrets.retain(|secret| secret.chars().count() >= SHORTEST);
-    // Of a value that is part of another one, the rest would show.
+    // Longest first: masking a value that is part of a longer one would leave the rest of the longer one
+    // visible.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let mask = |text: String, secret: &String| match text.contains(secret) {
         true => text.replace(secret, "***"),

@@ -1,4 +1,4 @@
-//! What the signals share: batches, resources, scopes, attributes, times.
+//! Parts common to all signals: batches, resources, scopes, attributes, times.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -11,21 +11,21 @@ use opentelemetry_sdk::Resource;
 use super::schema::{any_value, array_value, instrumentation_scope, key_value, resource};
 use super::wire::{SHORT, Writer};
 
-/// What the SDK gives an exporter at once: items of one signal, which go into one request, or into several where one
-/// would be too large.
+/// A batch as the SDK passes it to an exporter: items of one signal. It is sent in one request, or in several
+/// if one would be too large.
 pub(crate) trait Items {
     /// The number of items: spans, log records or data points.
     fn len(&self) -> usize;
 
-    /// How many of some items are this crate's own metrics.
+    /// How many of the items in a range are this crate's own metrics.
     fn own(&self, _items: Range<usize>) -> usize {
         0
     }
 
-    /// Writes the request that exports some of the items.
+    /// Writes the export request for a range of items.
     fn write(&self, items: Range<usize>, writer: &mut Writer);
 
-    /// The request that exports some of the items, behind what is in a buffer already.
+    /// Appends the export request for a range of items to a buffer.
     fn encode(&self, items: Range<usize>, buffer: Vec<u8>) -> Vec<u8> {
         let mut writer = Writer::new(buffer);
         self.write(items, &mut writer);
@@ -33,7 +33,7 @@ pub(crate) trait Items {
     }
 }
 
-/// Nanoseconds since 1970, within what 64 bits hold: until the year 2554.
+/// Nanoseconds since 1970, clamped to 64 bits, which end in the year 2554.
 pub(super) fn unix_nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_nanos().try_into().unwrap_or(u64::MAX)
@@ -68,7 +68,7 @@ pub(super) fn key_value(
     value: impl FnOnce(&mut Writer),
 ) {
     writer.message(field, SHORT, |writer| {
-        // Even an empty one: opentelemetry-proto reads no JSON without it.
+        // Written even if empty: opentelemetry-proto rejects JSON without it.
         writer.bytes(key_value::KEY, key.as_bytes());
         writer.message(key_value::VALUE, SHORT, value);
     });
@@ -94,7 +94,7 @@ fn value(writer: &mut Writer, value: &Value) {
                 Array::String(values) => elements(writer, values, |writer, value| {
                     writer.bytes(any_value::STRING_VALUE, value.as_str().as_bytes());
                 }),
-                // Kinds that a later version of the API adds have no value until they are written here.
+                // A kind added by a later version of the API is sent without a value.
                 _ => {}
             })
         }
@@ -108,7 +108,7 @@ pub(super) fn elements<T>(writer: &mut Writer, values: &[T], write: impl Fn(&mut
     }
 }
 
-/// An instrumentation scope as it is sent.
+/// An instrumentation scope as sent.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     name: &'a str,
@@ -120,7 +120,7 @@ impl<'a> Scope<'a> {
         Self { name: scope.name(), scope }
     }
 
-    /// By another name.
+    /// The same scope under another name.
     #[cfg(feature = "logs")]
     pub(super) fn named(name: &'a str, scope: &'a InstrumentationScope) -> Self {
         Self { name, scope }
@@ -140,8 +140,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The SDK's own comparison sorts the attributes, in a new vector each time. Scopes that differ in their order alone
-/// are two here, which costs some bytes.
+/// The SDK's own comparison sorts the attributes into a new vector each time. Here, scopes whose attributes
+/// differ only in order are different, which costs some bytes.
 impl PartialEq for Scope<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -164,10 +164,10 @@ impl Hash for Scope<'_> {
     }
 }
 
-/// The items of a batch by their scopes, in the order in which these first appear.
+/// The items of a batch grouped by scope, in the order of each scope's first item.
 pub(super) struct Groups<'a> {
     groups: Vec<Group<'a>>,
-    /// For each item, the next of the same group.
+    /// For each item, the next item of the same group.
     next: Vec<usize>,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Groups<'a> {
         let mut next = vec![usize::MAX; scopes.len()];
         let mut current = usize::MAX;
         for (item, scope) in scopes.enumerate() {
-            // Most items have the scope of the one before them.
+            // Most items have the same scope as the one before, so the map is rarely asked.
             if groups.get(current).is_none_or(|group| group.scope != scope) {
                 current = *known.entry(scope).or_insert(groups.len());
             }

@@ -1,4 +1,4 @@
-//! Compressed bodies.
+//! Compression and decompression of bodies.
 
 #[cfg(feature = "gzip")]
 use std::io::Write;
@@ -10,15 +10,15 @@ use crate::config::Compression;
 /// Why a body was not decompressed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// We cannot undo what is so called.
+    /// The encoding with this name is not supported.
     Unknown(String),
     Malformed,
-    /// It is longer than the limit.
+    /// Longer than the limit.
     TooLong,
 }
 
-/// Compresses what is behind a prefix of so many bytes, and leaves as much room in front. `None` where that does not
-/// succeed: the body may travel as it is.
+/// Compresses the part after a prefix of `prefix` bytes, and reserves the same space in the output. `None` if
+/// compression fails: the body can be sent uncompressed.
 pub(super) fn compress(compression: Compression, body: &[u8], prefix: usize) -> Option<Vec<u8>> {
     let (_prefix, plain) = body.split_at_checked(prefix)?;
     let room = vec![0; prefix];
@@ -36,7 +36,7 @@ pub(super) fn compress(compression: Compression, body: &[u8], prefix: usize) -> 
                 .ok()?;
             Some(compressed)
         }
-        // Settings of a compression that is not compiled in do not resolve.
+        // Settings never resolve to a compression that is not compiled in.
         #[allow(unreachable_patterns)]
         _ => {
             let _ = (plain, room);
@@ -45,8 +45,8 @@ pub(super) fn compress(compression: Compression, body: &[u8], prefix: usize) -> 
     }
 }
 
-/// Undoes a [content coding](https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1) or an encoding of gRPC, of which
-/// no more than `limit` bytes may come out.
+/// Decompresses at most `limit` bytes of a [content
+/// coding](https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1) or a gRPC message encoding.
 pub(super) fn decompress(encoding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
     match named(encoding) {
         #[cfg(feature = "gzip")]
@@ -54,7 +54,7 @@ pub(super) fn decompress(encoding: &str, body: &[u8], limit: usize) -> Result<Ve
         #[cfg(feature = "zstd")]
         Some(Compression::Zstd) => zstd::Decoder::with_buffer(body)
             .and_then(|mut decoder| {
-                /// What [RFC 9659](https://www.rfc-editor.org/rfc/rfc9659) allows: a window of 8 MB.
+                /// The maximum window of [RFC 9659](https://www.rfc-editor.org/rfc/rfc9659): 8 MB.
                 const WINDOW_LOG_MAX: u32 = 23;
                 decoder.window_log_max(WINDOW_LOG_MAX)?;
                 Ok(decoder)
@@ -68,9 +68,9 @@ pub(super) fn decompress(encoding: &str, body: &[u8], limit: usize) -> Result<Ve
     }
 }
 
-/// The compression of this name, whether or not it is compiled in.
+/// The compression with this name, whether or not it is compiled in.
 pub(super) fn named(encoding: &str) -> Option<Compression> {
-    // RFC 9110 wants `x-gzip` taken for `gzip`.
+    // RFC 9110 requires `x-gzip` to be treated as `gzip`.
     let name = if encoding.eq_ignore_ascii_case("x-gzip") { "gzip" } else { encoding };
     let known = [Compression::Gzip, Compression::Zstd];
     known.into_iter().find(|compression| name.eq_ignore_ascii_case(compression.as_str()))
@@ -79,7 +79,7 @@ pub(super) fn named(encoding: &str) -> Option<Compression> {
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 fn read(decoder: impl Read, limit: usize) -> Result<Vec<u8>, Problem> {
     let mut plain = Vec::new();
-    // One byte more tells what is as long as the limit from what is longer.
+    // One extra byte distinguishes a body at the limit from a longer one.
     let read: io::Result<usize> =
         decoder.take((limit as u64).saturating_add(1)).read_to_end(&mut plain);
     match read {
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(decompress("br", b"", 100), Err(Problem::Unknown("br".to_owned())));
     }
 
-    /// A frame that asks for a window of 128 MiB: RFC 8878, section 3.1.1.1.2.
+    /// A frame that requires a window of 128 MiB (RFC 8878, section 3.1.1.1.2).
     #[test]
     fn a_window_larger_than_http_allows_is_refused() {
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0, 0];

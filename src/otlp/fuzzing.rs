@@ -1,4 +1,4 @@
-//! The judgement of answers, for `fuzz/`.
+//! Judges responses for `fuzz/`.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -7,12 +7,12 @@ use super::answer::{self, End, RequestFacts, Verdict};
 use crate::config::Protocol;
 use crate::failure::FailureKind;
 
-/// An answer in parts. What no server can send is left out.
+/// A response in parts, without those that no server can send.
 #[derive(Debug)]
 pub struct Answer<'a> {
-    /// Whether it answers gRPC, or else OTLP/HTTP.
+    /// Whether it answers a gRPC request rather than an OTLP/HTTP request.
     pub is_grpc: bool,
-    /// `cut`, `long`, or else complete.
+    /// `cut` or `long`; any other value means complete.
     pub end: &'a str,
     /// The HTTP status.
     pub status: u16,
@@ -24,7 +24,7 @@ pub struct Answer<'a> {
     pub trailers: &'a [(&'a [u8], &'a [u8])],
 }
 
-/// The texts that would be shown.
+/// The messages that would be shown to a user.
 pub fn judge(answer: &Answer<'_>, authorization: &str, max_response_size: usize) -> Vec<String> {
     let sent = HeaderMap::from_iter(
         HeaderValue::from_str(authorization).ok().map(|value| (http::header::AUTHORIZATION, value)),

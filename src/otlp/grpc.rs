@@ -1,4 +1,4 @@
-//! OTLP/gRPC: one unary call, its message framed by hand because it is encoded already.
+//! OTLP/gRPC: one unary call. Its message is framed here because it is already encoded.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,12 +28,12 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// The flag and the length before every message ([Length-Prefixed-Message][spec]).
+/// The compression flag and the length before every message ([Length-Prefixed-Message][spec]).
 ///
 /// [spec]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 pub(super) const PREFIX: usize = 5;
 
-/// The codes in their order ([statuscodes.md](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
+/// The status codes by number ([statuscodes.md](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
 const CODES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -54,12 +54,12 @@ const CODES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// What is no code counts as `UNKNOWN`.
+/// The code for a number without a name.
 const UNKNOWN: usize = 2;
 
-/// Writes the prefix of a message, in the room that was left for it.
+/// Writes the prefix of a message into the space reserved for it.
 pub(super) fn write_prefix(message: &mut [u8], is_compressed: bool) {
-    // What is longer is over the limit of a request, and is not sent.
+    // A longer message exceeds the request size limit and is not sent.
     let length = u32::try_from(message.len().saturating_sub(PREFIX)).unwrap_or(u32::MAX);
     if let Some(([flag, bytes @ ..], _)) = message.split_first_chunk_mut::<PREFIX>() {
         *flag = is_compressed.into();
@@ -85,8 +85,8 @@ pub(super) fn request(payload: &Payload, timeout: Option<Duration>) -> Request<B
     request
 }
 
-/// At most [eight digits](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests) and a unit. No time is
-/// not zero: such a call would be answered without being read.
+/// At most [eight digits](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests) and a unit.
+/// An expired timeout is sent as 1 ms: servers answer a call with a zero timeout without reading it.
 fn timeout_header(timeout: Duration) -> HeaderValue {
     const LARGEST: u128 = 99_999_999;
     let (milliseconds, seconds) = (timeout.as_millis(), u128::from(timeout.as_secs()));
@@ -95,11 +95,11 @@ fn timeout_header(timeout: Duration) -> HeaderValue {
         () if seconds <= LARGEST => format!("{seconds}S"),
         () => format!("{}H", (seconds / 3600).min(LARGEST)),
     };
-    // Digits and a letter: always a value.
+    // Digits and a letter are always a valid header value.
     HeaderValue::try_from(text).unwrap_or_else(|_never| HeaderValue::from_static("1m"))
 }
 
-/// What answers may be compressed with.
+/// The `grpc-accept-encoding` of a request.
 fn accepted_encodings() -> Option<&'static str> {
     match (Compression::Gzip.is_compiled(), Compression::Zstd.is_compiled()) {
         (true, true) => Some("gzip,zstd"),
@@ -109,7 +109,7 @@ fn accepted_encodings() -> Option<&'static str> {
     }
 }
 
-/// The name of an answer's code.
+/// The name of a response's status code.
 pub(super) fn code(answer: &Answer) -> Option<&'static str> {
     Status::of(answer).map(|status| status.name())
 }
@@ -127,7 +127,7 @@ pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     }
 }
 
-/// The answer of a collector that has taken the batch.
+/// Judges the response of a collector that has accepted the batch.
 fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     let read = message(answer, request).and_then(|message| {
         PartialSuccess::from_protobuf(&message).map_err(|_malformed| Unreadable::Malformed)
@@ -135,7 +135,7 @@ fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     match read {
         Ok(partial_success) => partial_success.verdict(request),
         Err(Unreadable::TooLong) => too_long(request),
-        // What broke off is not judged as a message.
+        // A truncated message is not an invalid one.
         Err(_) if answer.end == End::BrokenOff => Verdict::Accepted(None),
         Err(Unreadable::Missing) => unreadable("has no message"),
         Err(Unreadable::Malformed) => unreadable("is not an OTLP message"),
@@ -149,17 +149,17 @@ fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     }
 }
 
-/// Why a message cannot be read.
+/// Why a response message cannot be read.
 enum Unreadable {
     Missing,
     Malformed,
     TooLong,
-    /// It is compressed with an encoding of this name.
+    /// Compressed with this encoding, which is not supported.
     Encoding(String),
 }
 
-/// The message of a unary answer, decompressed. Go's servers compress it as the request was, whether or not the
-/// client accepts that.
+/// The message of a unary response, decompressed. Servers on grpc-go compress it like the request, whether or
+/// not the client accepts that.
 fn message<'a>(
     answer: &'a Answer,
     request: &RequestFacts<'_>,
@@ -192,9 +192,10 @@ fn message<'a>(
     }
 }
 
-/// The [OTLP specification's table](https://opentelemetry.io/docs/specs/otlp/#failures).
+/// Applies the [OTLP specification's table](https://opentelemetry.io/docs/specs/otlp/#failures).
 fn refusal(status: &Status, request: &RequestFacts<'_>) -> Refusal {
-    // gRPC's libraries have no code for it, but words: Go and C, .NET and Java, then tonic.
+    // gRPC has no code for a message that is too large. Its libraries say so in the status message: first Go
+    // and C, then .NET and Java, then tonic.
     let says = |words: &str| contains(status.message.as_bytes(), words.as_bytes());
     let is_too_large = match status.name() {
         "RESOURCE_EXHAUSTED" => {
@@ -207,12 +208,12 @@ fn refusal(status: &Status, request: &RequestFacts<'_>) -> Refusal {
         return Refusal::permanent(request.too_large());
     }
     let details = RpcStatus::from_protobuf(&status.details);
-    // RetryInfo without a delay says that there may be another attempt, and leaves the time to us.
+    // A RetryInfo without a delay permits a retry and leaves the delay to the client.
     let asked = details.retry_info.map(|info| info.delay.map_or(Again::Backoff, Again::After));
     let again = match status.name() {
         "CANCELLED" | "DEADLINE_EXCEEDED" | "ABORTED" | "OUT_OF_RANGE" | "UNAVAILABLE"
         | "DATA_LOSS" => asked.unwrap_or(Again::Backoff),
-        // The collector may recover, if it says so.
+        // The collector may recover if it sends a RetryInfo.
         "RESOURCE_EXHAUSTED" => asked.unwrap_or(Again::No),
         _ => Again::No,
     };
@@ -224,10 +225,11 @@ fn refusal(status: &Status, request: &RequestFacts<'_>) -> Refusal {
     }
 }
 
-/// What a proxy answered that knows no gRPC, [mapped](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md)
-/// as gRPC clients do: four of them become UNAVAILABLE, which is worth another attempt.
+/// Judges a response without a gRPC status, such as one by a proxy that does not support gRPC. It is
+/// [mapped](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md) as gRPC clients do: four
+/// HTTP statuses become UNAVAILABLE, which is retried.
 ///
-/// What is no proxy's answer, but a server's that has no such page, is OTLP/HTTP's port.
+/// A 404, 405, 415 or a success comes from an HTTP server, usually from OTLP/HTTP's port.
 fn http_refusal(answer: &Answer, request: &RequestFacts<'_>) -> Refusal {
     let status = answer.status.as_u16();
     let kind = match answer.status {
@@ -241,24 +243,25 @@ fn http_refusal(answer: &Answer, request: &RequestFacts<'_>) -> Refusal {
     Refusal { kind, again: super::http_body::again(answer) }
 }
 
-/// The status of a call.
+/// The gRPC status of a call.
 #[derive(Debug, PartialEq, Eq)]
 struct Status {
-    /// An index of [`CODES`].
+    /// An index into [`CODES`].
     code: usize,
     message: String,
-    /// A `google.rpc.Status`; empty where there is none.
+    /// A serialized `google.rpc.Status`, or empty.
     details: Vec<u8>,
 }
 
 impl Status {
     fn of(answer: &Answer) -> Option<Self> {
-        // Where there is no message, the trailers are the headers.
+        // A response without a message has its trailers in the headers (Trailers-Only).
         let trailers = answer.trailers.as_ref().and_then(Self::from_headers);
         trailers.or_else(|| Self::from_headers(&answer.headers))
     }
 
-    /// Of headers or trailers; `None` without a `grpc-status`. Whatever else is in them is no error: the code counts.
+    /// Reads headers or trailers. `None` without a `grpc-status`. Other malformed fields are ignored: the code
+    /// is what matters.
     fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.parse().ok());
         let bytes = |name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
@@ -274,7 +277,8 @@ impl Status {
     }
 }
 
-/// Headers with binary values come [with padding and without](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
+/// Binary headers may come [with or without
+/// padding](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()

@@ -1,4 +1,4 @@
-//! OTLP/HTTP: the bytes as they are, and the specification's table of status codes.
+//! OTLP/HTTP: the payload is the body; the verdict follows the specification's table of status codes.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -41,7 +41,7 @@ pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
         return accepted(answer, request);
     }
     let is_too_large = status == StatusCode::PAYLOAD_TOO_LARGE
-        // The Collector's, of Go's `MaxBytesReader`.
+        // The Collector sends a 400 with the text of Go's `MaxBytesReader`.
         || status == StatusCode::BAD_REQUEST
             && decoded(answer, request).is_ok_and(|body| contains(&body, b"request body too large"));
     let kind = match is_too_large {
@@ -51,13 +51,13 @@ pub(super) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     Verdict::Refused(Refusal { kind, again: again(answer) })
 }
 
-/// Whether it is a gRPC server that answers: by its content type, or as Go's does, by a page.
+/// Whether a gRPC server sent the response: by its content type, or by the text of grpc-go's 415.
 fn speaks_grpc(answer: &Answer) -> bool {
     is_grpc(&answer.headers)
         || answer.status == StatusCode::UNSUPPORTED_MEDIA_TYPE && contains(&answer.body, b"gRPC")
 }
 
-/// The answer of a collector that has taken the batch, or of what stands in its place: a login page comes with 200.
+/// Judges a 200, which may also come from something other than a collector, such as a login page.
 fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     let is_broken = answer.end == End::BrokenOff;
     let body = match decoded(answer, request) {
@@ -88,14 +88,14 @@ fn accepted(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     };
     match read {
         Ok(partial_success) => partial_success.verdict(request),
-        // What broke off is not judged as a message.
+        // A truncated message is not an invalid one.
         Err(_malformed) if is_broken => Verdict::Accepted(None),
         Err(_malformed) if media == Media::Unnamed => unread(),
         Err(_malformed) => unreadable("is not the OTLP message that its content type says it is"),
     }
 }
 
-/// A success whose body is nothing of OTLP's: `OK` as plain text is common.
+/// A success whose body is not an OTLP message. `OK` as plain text is common.
 fn unread() -> Verdict {
     let reason = "is neither protobuf nor JSON".to_owned();
     Verdict::Accepted(Some(FailureKind::UnreadAnswer { reason }))

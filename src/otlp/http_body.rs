@@ -1,4 +1,4 @@
-//! What HTTP says of a refusal, whether OTLP/HTTP asked or gRPC through a proxy.
+//! Judges HTTP error responses, to OTLP/HTTP and to gRPC through a proxy.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::answer::{Again, Answer, End, Media, RequestFacts, RpcStatus, retry_af
 use super::compression::{Problem, decompress};
 use crate::failure::FailureKind;
 
-/// The body without its content encodings.
+/// The body with its content encodings removed.
 pub(super) fn decoded<'a>(
     answer: &'a Answer,
     request: &RequestFacts<'_>,
@@ -35,11 +35,11 @@ pub(super) fn decoded<'a>(
     Ok(body)
 }
 
-/// Whether another attempt may be answered otherwise, by the [specification's
-/// table](https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes), and when.
+/// Whether and when the request may be retried, by the [specification's
+/// table](https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes).
 ///
-/// An answer that is too long is [not retried](https://opentelemetry.io/docs/specs/otlp/#otlphttp-response), whatever its
-/// status.
+/// A response that is too long is [not retried](https://opentelemetry.io/docs/specs/otlp/#otlphttp-response),
+/// whatever its status.
 pub(super) fn again(answer: &Answer) -> Again {
     match answer.status {
         _ if answer.end == End::TooLong => Again::No,
@@ -51,7 +51,7 @@ pub(super) fn again(answer: &Answer) -> Again {
     }
 }
 
-/// What a status is that is no success.
+/// The failure for a status other than success.
 pub(super) fn refusal(answer: &Answer, request: &RequestFacts<'_>) -> FailureKind {
     FailureKind::redirect(answer.status, &answer.headers).unwrap_or_else(|| FailureKind::Http {
         status: answer.status.as_u16(),
@@ -59,8 +59,7 @@ pub(super) fn refusal(answer: &Answer, request: &RequestFacts<'_>) -> FailureKin
     })
 }
 
-/// Why a request was refused, in the collector's words: its `google.rpc.Status`, or plain text. Pages are for people
-/// with a browser.
+/// The collector's reason for a refusal: its `google.rpc.Status`, or plain text. HTML is not shown.
 fn reason(answer: &Answer, request: &RequestFacts<'_>) -> String {
     let Ok(body) = decoded(answer, request) else {
         return String::new();

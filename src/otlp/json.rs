@@ -1,5 +1,5 @@
-//! OTLP's [JSON](https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding), from OTLP's protobuf: one encoder
-//! knows the SDK's data, and a table the names.
+//! OTLP's [JSON](https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding), transcoded from its
+//! protobuf: only one encoder has to know the SDK's data. A table has the names of the fields.
 
 use std::fmt::{Result, Write};
 use std::mem;
@@ -10,12 +10,12 @@ use base64::prelude::BASE64_STANDARD;
 use super::schema::{Field, Fields, Kind};
 use super::wire::{Reader, Value};
 
-/// Transcodes a message that our own encoder has written: each field is in the table, and the elements of a repeated
-/// field follow one another.
+/// Transcodes a message written by our own encoder. It relies on two properties of that encoder: each field is
+/// in the table, and the elements of a repeated field are adjacent.
 pub(super) fn transcode(bytes: &[u8], fields: &Fields) -> String {
-    // Names and digits take more room than tags and bytes.
+    // Names and digits take more space than tags and bytes.
     let mut json = String::with_capacity(bytes.len() * 3);
-    // Writing to a `String` does not fail.
+    // Writing to a `String` cannot fail.
     let _ = object(&mut json, bytes, fields);
     json
 }
@@ -52,14 +52,14 @@ fn object(json: &mut String, bytes: &[u8], fields: &Fields) -> Result {
     if open.is_some() {
         json.write_char(']')?;
     }
-    // An empty list need not be written; but opentelemetry-proto reads no value without it.
+    // An empty list may be omitted, but opentelemetry-proto rejects a value without it.
     if let ([Field { name, kind: Kind::Repeated(_), .. }], false) = (fields.0, separator.is_due) {
         write!(json, "\"{name}\":[]")?;
     }
     json.write_char('}')
 }
 
-/// A comma before all but the first.
+/// Writes a comma before every element but the first.
 #[derive(Default)]
 struct Separator {
     is_due: bool,
@@ -105,18 +105,18 @@ fn value(json: &mut String, value: Value<'_>, kind: &Kind) -> Result {
             write!(json, "{}", (value >> 1) as i32 ^ -((value & 1) as i32))
         }
         (Kind::Fixed32, Value::Fixed32(value)) => write!(json, "{value}"),
-        // 64 bits are strings, for JavaScript's numbers have 53.
+        // 64-bit integers are strings: JavaScript's numbers have only 53 bits.
         (Kind::Uint64, Value::Varint(value)) => write!(json, "\"{value}\""),
         (Kind::Int64, Value::Varint(value)) => write!(json, "\"{}\"", value as i64),
         (Kind::Fixed64, Value::Fixed64(value)) => write!(json, "\"{value}\""),
         (Kind::Sfixed64, Value::Fixed64(value)) => write!(json, "\"{}\"", value as i64),
         (Kind::Double, Value::Fixed64(value)) => double(json, f64::from_bits(value)),
-        // Our encoder writes no field with another type than the table has.
+        // Unreachable: our encoder writes each field with the type in the table.
         _ => json.write_str("null"),
     }
 }
 
-/// What JSON has no number for is [a string](https://protobuf.dev/programming-guides/json/).
+/// NaN and the infinities are [strings](https://protobuf.dev/programming-guides/json/).
 fn double(json: &mut String, value: f64) -> Result {
     if value.is_finite() {
         write!(json, "{value:?}")
@@ -134,7 +134,7 @@ fn string(json: &mut String, text: &str) -> Result {
     let mut plain_from = 0;
     for (at, escaped) in text.match_indices(|c| matches!(c, '"' | '\\' | '\0'..='\x1f')) {
         json.write_str(&text[plain_from..at])?;
-        // They are one byte each.
+        // Each escaped character is one byte.
         write!(json, "\\u{:04x}", escaped.as_bytes()[0])?;
         plain_from = at + 1;
     }

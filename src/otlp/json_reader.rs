@@ -1,9 +1,9 @@
-//! JSON from the network: [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), read once from front to back into the few
-//! values that are wanted. What is not wanted is checked and skipped, without a copy.
+//! Reads JSON from the network ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)) in one pass, and keeps only
+//! the few values that are needed. The others are validated and skipped without being copied.
 
 use super::wire::Malformed;
 
-/// How deep arrays and objects may be nested: what is deeper would exhaust the stack.
+/// The maximum depth of arrays and objects: deeper nesting could overflow the stack.
 const MAX_DEPTH: usize = 100;
 
 /// Reads one value after the other.
@@ -13,7 +13,8 @@ pub(super) struct JsonReader<'a> {
 }
 
 impl<'a> JsonReader<'a> {
-    /// Reads a text that is one object. For each member, `member` reads or skips the value.
+    /// Reads a text that consists of one object. `member` is called for each member and reads or skips its
+    /// value.
     pub(super) fn read(
         text: &'a [u8],
         member: impl FnMut(&str, &mut Self) -> Result<(), Malformed>,
@@ -36,7 +37,7 @@ impl<'a> JsonReader<'a> {
         self.peek() == Some(b'"')
     }
 
-    /// Reads an object; `null` is one without members.
+    /// Reads an object. `null` counts as an empty object.
     pub(super) fn object(
         &mut self,
         mut member: impl FnMut(&str, &mut Self) -> Result<(), Malformed>,
@@ -53,7 +54,7 @@ impl<'a> JsonReader<'a> {
         })
     }
 
-    /// Reads a string; `null` is the empty one.
+    /// Reads a string. `null` counts as the empty string.
     pub(super) fn string(&mut self, into: &mut String) -> Result<(), Malformed> {
         into.clear();
         if self.null() {
@@ -62,8 +63,8 @@ impl<'a> JsonReader<'a> {
         self.append_string(&mut |part| into.push_str(part))
     }
 
-    /// Reads a whole number as [JSON's mapping of protobuf](https://protobuf.dev/programming-guides/json/) does: 64 bits
-    /// are written as a string, and both are read. `null` is zero.
+    /// Reads an integer by [protobuf's JSON mapping](https://protobuf.dev/programming-guides/json/): a number
+    /// or, as 64-bit integers are written, a string. `null` counts as zero.
     pub(super) fn integer(&mut self, into: &mut i64) -> Result<(), Malformed> {
         let mut text = String::new();
         match self.is_string() {
@@ -73,7 +74,7 @@ impl<'a> JsonReader<'a> {
         }
         *into = match text.parse() {
             Ok(integer) => integer,
-            // `3.0` and `3e0` are whole numbers, too.
+            // `3.0` and `3e0` are integers too.
             Err(_) => match text.parse::<f64>() {
                 Ok(number) if number.fract() == 0.0 && number.abs() < i64::MAX as f64 => {
                     number as i64
@@ -96,7 +97,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Reads what is in brackets, with commas between.
+    /// Reads comma-separated elements in brackets.
     fn nested(
         &mut self,
         open: u8,
@@ -121,7 +122,7 @@ impl<'a> JsonReader<'a> {
         self.expect(close)
     }
 
-    /// Reads a string in parts, of which each is either free of escapes or one of them.
+    /// Reads a string piecewise: each piece is a single escape, or has none.
     fn append_string(&mut self, append: &mut dyn FnMut(&str)) -> Result<(), Malformed> {
         self.expect(b'"')?;
         loop {
@@ -134,7 +135,7 @@ impl<'a> JsonReader<'a> {
                 return Ok(());
             }
             if !self.starts_with(b'\\') {
-                // A control character has to be escaped.
+                // A control character must be escaped.
                 return Err(Malformed);
             }
             self.advance(1);
@@ -161,7 +162,8 @@ impl<'a> JsonReader<'a> {
         Ok(character)
     }
 
-    /// Four hexadecimal digits, or twice that for a surrogate pair. Half a pair, which JSON allows, is no character.
+    /// Reads four hexadecimal digits, or eight for a surrogate pair. JSON's grammar allows a lone surrogate,
+    /// which is not a character and is replaced.
     fn code_point(&mut self) -> Result<char, Malformed> {
         let first = self.hexadecimal()?;
         let is_pair = (0xd800..0xdc00).contains(&first) && self.rest.starts_with("\\u");
@@ -236,7 +238,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// The first byte of what comes next.
+    /// The first byte after any white space.
     fn peek(&mut self) -> Option<u8> {
         self.white_space();
         self.rest.bytes().next()
@@ -250,7 +252,7 @@ impl<'a> JsonReader<'a> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
     }
 
-    /// Callers have seen that what they pass is ASCII, or ends before it.
+    /// Cannot panic: callers have checked that the skipped bytes are ASCII, or end at a character boundary.
     fn advance(&mut self, bytes: usize) {
         self.rest = &self.rest[bytes..];
     }
@@ -327,7 +329,7 @@ mod tests {
         assert!(!is_read("{\"a\":".repeat(1_000_000).as_bytes()));
     }
 
-    /// Nearly JSON: its characters at random.
+    /// Almost JSON: its tokens in random order.
     fn text() -> impl Strategy<Value = String> {
         let token = prop::sample::select(vec![
             "{",
@@ -377,7 +379,7 @@ mod tests {
         #[test]
         fn what_serde_json_reads_and_nothing_else(text in text()) {
             let text = format!("{{\"a\":{text}}}");
-            // It refuses half a surrogate pair, which the grammar allows.
+            // `IgnoredAny`, because serde_json's `Value` rejects a lone surrogate, which the grammar allows.
             let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
             prop_assert_eq!(is_read(text.as_bytes()), is_json, "{}", text);
         }

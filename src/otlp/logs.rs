@@ -1,4 +1,4 @@
-//! Log records.
+//! Encodes log records.
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use super::schema::{
 };
 use super::wire::{LONG, MEDIUM, SHORT, Writer};
 
-/// How deep lists and maps are nested at most. What is deeper is sent without a value.
+/// The maximum depth of lists and maps. Deeper values are sent empty.
 ///
-/// Protobuf's libraries refuse messages nested more than 100 deep, and with them the whole batch; a map in a map is
-/// three messages, and a record's body the fifth.
+/// Protobuf libraries reject a whole batch if its messages are nested more than 100 deep. A map within a map
+/// adds three messages, and the body of a record is the fifth.
 const MAX_DEPTH: usize = 31;
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Items for Logs<'_> {
     fn write(&self, items: Range<usize>, writer: &mut Writer) {
         let records = &self.records[items];
         let groups = Groups::new(records.iter().map(|(record, scope)| match record.target() {
-            // A target is the name of the scope for which a bridge speaks.
+            // A record's target is the name of the scope that a logging bridge stands for.
             Some(target) => Scope::named(target, scope),
             None => Scope::new(scope),
         }));
@@ -66,7 +66,7 @@ impl Items for Logs<'_> {
 fn record(writer: &mut Writer, record: &SdkLogRecord) {
     let time = record.timestamp().map_or(0, unix_nanos);
     writer.fixed64(log_record::TIME_UNIX_NANO, time);
-    // The API numbers severities as OTLP does.
+    // The API's severity numbers are those of OTLP.
     let severity = record.severity_number().map_or(0, |severity| severity as u64);
     writer.uint(log_record::SEVERITY_NUMBER, severity);
     writer.string(log_record::SEVERITY_TEXT, record.severity_text().unwrap_or_default());
@@ -110,7 +110,7 @@ fn value(writer: &mut Writer, value: &AnyValue, depth: usize) {
                 }
             });
         }
-        // Too deep, or of a kind that a later version of the API adds.
+        // Nested too deep, or a kind added by a later version of the API.
         _ => {}
     }
 }

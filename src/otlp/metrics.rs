@@ -1,4 +1,4 @@
-//! Metrics.
+//! Encodes metrics.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use super::schema::{
 };
 use super::wire::{LONG, MEDIUM, SHORT, Writer};
 
-/// Its items are data points.
+/// A batch whose items are data points.
 #[derive(Debug)]
 pub(crate) struct Metrics<'a>(pub(crate) &'a ResourceMetrics);
 
@@ -55,16 +55,16 @@ impl Items for Metrics<'_> {
     }
 }
 
-/// Which data points are written, of those that are still to come.
+/// The range of data points to write, relative to the current position.
 struct Window(Range<usize>);
 
 impl Window {
-    /// Whether some of the next `count` points are written.
+    /// Whether any of the next `count` points is to be written.
     fn has_some_of(&self, count: usize) -> bool {
         self.0.start < count && !self.0.is_empty()
     }
 
-    /// Goes past the next `count` points, and tells which of them are written.
+    /// Advances past the next `count` points. Returns which of them are to be written.
     fn take(&mut self, count: usize) -> Range<usize> {
         let Range { start, end } = self.0;
         self.0 = start.saturating_sub(count)..end.saturating_sub(count);
@@ -114,7 +114,7 @@ fn scope_metrics(writer: &mut Writer, metrics: &ScopeMetrics, window: &mut Windo
     writer.string(scope_metrics::SCHEMA_URL, scope.schema_url());
 }
 
-/// The points of one metric that are in a range.
+/// Writes a range of one metric's points.
 fn data<T: Number>(writer: &mut Writer, data: &MetricData<T>, points: Range<usize>) {
     let (first, count) = (points.start, points.len());
     match data {
@@ -170,7 +170,7 @@ fn data<T: Number>(writer: &mut Writer, data: &MetricData<T>, points: Range<usiz
     }
 }
 
-/// What a metric's points are of, in nanoseconds since 1970.
+/// The time that a metric's points cover, in nanoseconds since 1970.
 #[derive(Clone, Copy)]
 struct Time {
     start: u64,
@@ -248,7 +248,7 @@ trait Number: Copy {
     /// Writes the value of a point.
     fn write(self, writer: &mut Writer);
 
-    /// As sums and extremes of histograms are sent.
+    /// The value as written in sums and extremes of histograms.
     fn to_f64(self) -> f64;
 }
 
@@ -272,7 +272,7 @@ impl Number for i64 {
     }
 }
 
-/// OTLP's integers are signed. What is beyond them is sent as the nearest `double`.
+/// OTLP's integers are signed. A larger value is sent as the nearest `double`.
 impl Number for u64 {
     fn write(self, writer: &mut Writer) {
         match i64::try_from(self) {

@@ -1,4 +1,4 @@
-//! The OpenTelemetry protocol: the SDK's data as messages, the requests around them, and what a collector's answers mean.
+//! The OpenTelemetry protocol: encodes the SDK's data as messages, builds requests, and judges responses.
 
 mod answer;
 mod common;
@@ -41,7 +41,7 @@ pub(crate) use traces::Spans;
 #[cfg(feature = "http-json")]
 use crate::signal::Signal;
 
-/// A request in JSON.
+/// Transcodes a request to JSON.
 #[cfg(feature = "http-json")]
 pub(crate) fn to_json(signal: Signal, request: &[u8]) -> String {
     let fields = match signal {

@@ -1,4 +1,4 @@
-//! A batch as a request carries it: encoded, compressed and framed once, however often it is sent.
+//! A batch as the body of a request: encoded, compressed and framed once, even if it is sent several times.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub(crate) struct Encoding {
 pub(crate) struct Payload {
     pub(super) protocol: Protocol,
     pub(super) compression: Option<Compression>,
-    /// Over gRPC, with the prefix of its message.
+    /// Over gRPC, includes the prefix of the message.
     pub(super) body: Bytes,
     size: usize,
 }
 
-/// No items, of any signal: a message of protobuf without fields has no bytes.
+/// An empty batch of any signal: a protobuf message without fields has no bytes.
 pub(crate) struct Empty;
 
 impl Items for Empty {
@@ -42,7 +42,7 @@ impl Items for Empty {
 }
 
 impl Encoding {
-    /// Encodes some of a batch's items into a buffer of this capacity.
+    /// Encodes a range of a batch's items into a buffer with this capacity.
     pub(crate) fn encode(
         self,
         batch: &impl Items,
@@ -77,30 +77,30 @@ impl Encoding {
 
     #[cfg(not(feature = "http-json"))]
     fn in_format(self, request: Vec<u8>) -> Vec<u8> {
-        // Only JSON has other names for each signal.
+        // Only JSON depends on the signal, for the names of its fields.
         let _ = self.signal;
         request
     }
 }
 
 impl Payload {
-    /// The size before compression and without framing, in bytes: what collectors limit.
+    /// The size before compression and without framing, in bytes: collectors limit this size.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// The same, if the body is compressed.
+    /// The size before compression, if the body is compressed.
     pub(crate) fn uncompressed_size(&self) -> Option<usize> {
         self.compression.map(|_| self.size)
     }
 
-    /// The size as it is sent, without framing, in bytes.
+    /// The size as sent, without framing, in bytes.
     pub(crate) fn sent_size(&self) -> usize {
         self.body.len() - prefix(self.protocol)
     }
 
-    /// A request with the headers that belong to the protocol, without path and server. `timeout` is what is left
-    /// of the export's time.
+    /// A request with the protocol's own headers, but without path and authority. `timeout` is the time until
+    /// the export's deadline.
     pub(crate) fn request(&self, timeout: Option<Duration>) -> Request<Bytes> {
         let _ = timeout;
         match self.protocol {
@@ -108,14 +108,14 @@ impl Payload {
             Protocol::Grpc => super::grpc::request(self, timeout),
             #[cfg(feature = "http")]
             Protocol::HttpProtobuf | Protocol::HttpJson => super::http::request(self),
-            // Settings of a protocol that is not compiled in do not resolve.
+            // Settings never resolve to a protocol that is not compiled in.
             #[allow(unreachable_patterns)]
             _ => Request::new(self.body.clone()),
         }
     }
 }
 
-/// How many bytes are in front of a message.
+/// The size of the prefix before a message, in bytes.
 fn prefix(protocol: Protocol) -> usize {
     match protocol {
         #[cfg(feature = "grpc")]

@@ -1,9 +1,10 @@
-//! OTLP's messages, as far as the SDK has something to say in them: numbers and JSON names of their fields, from
+//! The fields of OTLP's messages that the SDK has data for: their numbers and JSON names, from
 //! [opentelemetry-proto](https://github.com/open-telemetry/opentelemetry-proto/tree/v1.10.0/opentelemetry/proto).
 //!
-//! A new field of OTLP is one line here and one where it is written.
+//! A new field of OTLP takes one line here, and one where it is written.
 
-/// A module for each message: a constant for each field's number and, for JSON, the table of all of them.
+/// Defines a module for each message: a constant with the number of each field and, for JSON, a table of the
+/// fields.
 macro_rules! messages {
     ($(
         $(#[$doc:meta])*
@@ -40,10 +41,10 @@ pub(super) struct Field {
 pub(super) enum Kind {
     String,
     Bytes,
-    /// Bytes that OTLP's JSON writes in hexadecimal digits.
+    /// Bytes that OTLP's JSON writes in hexadecimal.
     Id,
     Bool,
-    /// Enums too, which OTLP's JSON writes as numbers.
+    /// Also enums, which OTLP's JSON writes as numbers.
     Uint32,
     Sint32,
     Uint64,

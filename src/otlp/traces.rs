@@ -1,4 +1,4 @@
-//! Spans.
+//! Encodes spans.
 
 use std::ops::Range;
 
@@ -12,8 +12,9 @@ use super::schema::{
 };
 use super::wire::{LONG, MEDIUM, SHORT, Writer};
 
-/// [`SpanFlags`](https://github.com/open-telemetry/opentelemetry-proto/blob/v1.10.0/opentelemetry/proto/trace/v1/trace.proto):
-/// beside the W3C trace flags, whether the parent is remote, and that this is known.
+/// Bits of
+/// [`SpanFlags`](https://github.com/open-telemetry/opentelemetry-proto/blob/v1.10.0/opentelemetry/proto/trace/v1/trace.proto)
+/// beside the W3C trace flags: whether the parent is remote, and that this is known.
 const CONTEXT_HAS_IS_REMOTE: u32 = 0x100;
 const CONTEXT_IS_REMOTE: u32 = 0x200;
 
@@ -102,7 +103,7 @@ fn link(writer: &mut Writer, link: &Link) {
     writer.fixed32(link::FLAGS, flags(context, context.is_remote()));
 }
 
-/// As W3C's header has it. [`TraceState::header`] allocates for every member.
+/// Writes the value of W3C's `tracestate` header. [`TraceState::header`] would allocate for every member.
 fn trace_state(writer: &mut Writer, field: u32, state: &TraceState) {
     let mut members = state.into_iter().peekable();
     if members.peek().is_some() {

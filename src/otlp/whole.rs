@@ -1,4 +1,4 @@
-//! Whole requests, for the tests, and for `fuzz/`, which sees no private item.
+//! Whole requests, for the tests and for `fuzz/`, which has no access to private items.
 #![cfg_attr(not(fuzzing), allow(unreachable_pub))]
 
 use opentelemetry::InstrumentationScope;
@@ -9,18 +9,18 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{Items, Logs, Metrics, Spans};
 
-/// The request that exports these spans.
+/// The export request for these spans.
 pub fn traces(resource: &Resource, spans: &[SpanData]) -> Vec<u8> {
     whole(&Spans { resource, spans })
 }
 
-/// The request that exports these log records.
+/// The export request for these log records.
 pub fn logs(resource: &Resource, records: &[(SdkLogRecord, InstrumentationScope)]) -> Vec<u8> {
     let records: Vec<_> = records.iter().map(|(record, scope)| (record, scope)).collect();
     whole(&Logs::new(resource, &LogBatch::new(&records)))
 }
 
-/// The request that exports these metrics.
+/// The export request for these metrics.
 pub fn metrics(metrics: &ResourceMetrics) -> Vec<u8> {
     whole(&Metrics(metrics))
 }

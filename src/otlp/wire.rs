@@ -1,4 +1,4 @@
-//! The [wire format of protobuf](https://protobuf.dev/programming-guides/encoding/): as much of it as OTLP needs.
+//! The part of [protobuf's wire format](https://protobuf.dev/programming-guides/encoding/) that OTLP needs.
 
 /// The type of a field's value, in the low three bits of its tag.
 #[derive(Clone, Copy)]
@@ -9,22 +9,22 @@ enum WireType {
     Fixed32 = 5,
 }
 
-/// Bytes kept for the length of a message that is likely to be shorter than 128 bytes, shorter than 16 KiB, or
-/// longer. A wrong guess costs one move of the message's content and nothing else.
+/// Bytes reserved for the length of a message that is expected to be shorter than 128 bytes, shorter than 16
+/// KiB, or longer. A wrong guess is still correct, but moves the message's content once.
 pub(super) const SHORT: usize = 1;
 pub(super) const MEDIUM: usize = 2;
 pub(super) const LONG: usize = 3;
 
-/// The longest varint: 64 bits, seven to the byte.
+/// The maximum length of a varint: 64 bits, seven per byte.
 const MAX_VARINT: usize = 10;
 
-/// Writes a message from front to back into one buffer.
+/// Writes a message in one pass into one buffer.
 ///
-/// Field methods come in two groups. `uint`, `sint`, `fixed32`, `fixed64` and `string` leave the default value out,
-/// as proto3 does. `varint`, `sfixed64`, `double` and `bytes` always write: for members of a `oneof` and for
-/// `optional` fields, of which the default is a value too.
+/// There are two groups of methods. `uint`, `sint`, `fixed32`, `fixed64` and `string` omit the default value,
+/// as proto3 does. `varint`, `sfixed64`, `double` and `bytes` always write: members of a `oneof` and `optional`
+/// fields may have the default as their value.
 ///
-/// What is called for every field is inlined, without which a span takes twice as long.
+/// The methods called for every field are inlined. Without that, encoding a span takes twice as long.
 #[derive(Debug)]
 pub(crate) struct Writer {
     buffer: Vec<u8>,
@@ -47,7 +47,7 @@ impl Writer {
         }
     }
 
-    /// A `sint32`, by the zigzag encoding: 0, -1, 1, -2 are written as 0, 1, 2, 3.
+    /// Writes a `sint32` in zigzag encoding: 0, -1, 1, -2 are written as 0, 1, 2, 3.
     pub(super) fn sint(&mut self, field: u32, value: i32) {
         self.uint(field, u64::from(((value << 1) ^ (value >> 31)) as u32));
     }
@@ -98,15 +98,14 @@ impl Writer {
         self.buffer.extend_from_slice(value);
     }
 
-    /// A nested message, written even if it is empty. `room` bytes are kept for its length.
+    /// Writes a nested message, even if it is empty. Reserves `room` bytes for its length.
     #[inline]
     pub(super) fn message(&mut self, field: u32, room: usize, content: impl FnOnce(&mut Self)) {
         self.tag(field, WireType::Length);
         self.with_length(room, content);
     }
 
-    /// The elements of a repeated field of numbers, one after the other, without tags. `write` is one of the `raw_…`
-    /// methods.
+    /// Writes a packed repeated field: the numbers without tags. `write` is one of the `raw_…` methods.
     pub(super) fn packed<T>(
         &mut self,
         field: u32,
@@ -123,15 +122,16 @@ impl Writer {
 
     /// Writes content with its length in front.
     ///
-    /// A length is not known before its content is written, and has a length of its own. So `room` bytes are kept
-    /// for it; if they turn out too many or too few, the content moves, and no gap is left.
+    /// The length is unknown until the content is written, and is itself of variable size. So `room` bytes are
+    /// reserved for it. If they turn out to be too many or too few, the content is moved so that no gap is
+    /// left.
     #[inline]
     fn with_length(&mut self, room: usize, content: impl FnOnce(&mut Self)) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&[0; LONG][..room]);
         content(self);
         let length = self.buffer.len() - start - room;
-        // Most are of this kind.
+        // The most common case.
         if room == SHORT && length < 0x80 {
             self.buffer[start] = length as u8;
             return;
@@ -143,7 +143,7 @@ impl Writer {
         self.buffer[start..start + needed].copy_from_slice(&prefix[..needed]);
     }
 
-    /// Moves what is written since `from` so that it begins at `to`.
+    /// Moves everything written since `from` to begin at `to`.
     #[cold]
     fn move_content(&mut self, from: usize, to: usize) {
         let end = self.buffer.len();
@@ -181,7 +181,7 @@ impl Writer {
     }
 }
 
-/// A varint's bytes, and how many of them there are.
+/// The bytes of a varint, and their number.
 fn varint(mut value: u64) -> ([u8; MAX_VARINT], usize) {
     let mut bytes = [0; MAX_VARINT];
     let mut length = 0;
@@ -194,11 +194,11 @@ fn varint(mut value: u64) -> ([u8; MAX_VARINT], usize) {
     (bytes, length + 1)
 }
 
-/// Bytes that are no protobuf message.
+/// The bytes are not a valid protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// A field's value, of which the wire format tells the size and not the type.
+/// The value of a field. The wire format gives its size but not its type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Varint(u64),
@@ -208,10 +208,10 @@ pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Reads the fields of one message, each with its number. Ends with the first [`Malformed`].
+/// Reads the fields of one message, each with its number. Stops after the first [`Malformed`].
 ///
-/// It reads what comes from the network: it borrows, allocates nothing, and does not recurse. A nested message is
-/// read by another `Reader`, if the caller wants it.
+/// It reads untrusted input from the network, so it borrows, allocates nothing, and does not recurse. Nested
+/// messages are read by another `Reader` if needed.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -232,17 +232,17 @@ impl<'a> Reader<'a> {
             wire if wire == WireType::Fixed32 as u32 => {
                 Value::Fixed32(u32::from_le_bytes(self.array()?))
             }
-            // Groups are long deprecated, and no message that we read has any.
+            // Groups are deprecated, and none of the messages read here has any.
             _ => return None,
         };
         (number != 0).then_some((number, value))
     }
 
-    /// The next bytes as a varint. For packed numbers, as `fixed64` is.
+    /// The next bytes as a varint. Also used for packed numbers, like `fixed64`.
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for (index, byte) in self.rest.iter().take(MAX_VARINT).enumerate() {
-            // Of the tenth byte, one bit is left.
+            // The tenth byte can have only one bit of the 64.
             if index == MAX_VARINT - 1 && *byte > 1 {
                 return None;
             }

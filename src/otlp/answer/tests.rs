@@ -1,4 +1,4 @@
-//! Answers as data, a row each.
+//! Tables of responses and their verdicts.
 
 use prost::Message;
 
@@ -48,7 +48,7 @@ fn grpc(pairs: &[(&'static str, &str)], body: &[u8], trailers: &[(&'static str, 
     Answer { trailers, ..http(200, &pairs, body, End::Complete) }
 }
 
-/// A verdict in a few words.
+/// A verdict as short text.
 fn judged(protocol: Protocol, answer: &Answer, sent: &HeaderMap, limit: usize) -> String {
     let request = RequestFacts {
         protocol,
@@ -255,7 +255,7 @@ fn compression_is_undone() {
         for media in [PROTOBUF, JSON, TEXT] {
             let answer = http(200, &[media, ("content-encoding", encoding)], &body, End::Complete);
             let judged = over_http(&answer);
-            // Text of this kind is not read, and JSON is none.
+            // The bodies are protobuf: only under that type is the rejection read.
             if media == PROTOBUF || !expected.starts_with("rejected") {
                 assert_eq!(judged, expected, "{encoding} {media:?}");
             }
@@ -335,7 +335,7 @@ fn a_message_is_cut_and_escaped() {
     let answer = http(400, &[TEXT], long.as_bytes(), End::Complete);
     let judged_long = judged(Protocol::HttpProtobuf, &answer, &HeaderMap::new(), 1000);
     assert_eq!(judged_long, format!("refused: 400 {}…", "x".repeat(200)));
-    // A value that the cut would split.
+    // A value that the truncation would split.
     let sent = headers(&[("api-key", "secret-secret")]);
     let split = format!("{}secret-secret", "x".repeat(195));
     let answer = http(400, &[TEXT], split.as_bytes(), End::Complete);

@@ -1,4 +1,5 @@
-//! The SDK's data of every kind, made of arbitrary bytes: those of a property test, or of `fuzz/fuzz_targets/encoder.rs`.
+//! Generates the SDK's data of every kind from arbitrary bytes: those of a property test, or of
+//! `fuzz/fuzz_targets/encoder.rs`.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,14 +21,14 @@ use opentelemetry_sdk::metrics::{
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-/// Severities at both ends and between.
+/// Severities at both ends and in between.
 const SEVERITIES: [Severity; 4] =
     [Severity::Trace, Severity::Debug4, Severity::Info, Severity::Fatal4];
 
-/// Decisions, one byte after the other. At its end all are 0.
+/// Reads decisions from bytes, one at a time. After the last byte, every decision is 0.
 pub(crate) struct Source<'a> {
     bytes: &'a [u8],
-    /// Whether doubles are finite: upstream's JSON has no others.
+    /// Whether doubles are finite: upstream's JSON supports no others.
     is_finite: bool,
 }
 
@@ -48,7 +49,7 @@ impl<'a> Source<'a> {
         self.byte() & 1 == 1
     }
 
-    /// Less than a bound.
+    /// A number below `bound`.
     fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
     }
@@ -84,7 +85,7 @@ impl<'a> Source<'a> {
         ];
         let value = if self.bool() { self.one_of(&odd) } else { f64::from_bits(self.bits()) };
         match self.is_finite {
-            // Sums are finite too.
+            // Keeps sums finite too.
             true if value.is_finite() => value.clamp(-1e300, 1e300),
             true => 0.5,
             false => value,
@@ -103,7 +104,7 @@ impl<'a> Source<'a> {
             "</script>",
         ];
         match self.below(8) {
-            // Around the lengths at which a length is longer by a byte
+            // Lengths around those at which the length's own encoding grows by a byte.
             0 => "x".repeat(120 + self.below(16)),
             1 => "y".repeat(16_370 + self.below(16)),
             2 => {
@@ -120,7 +121,7 @@ impl<'a> Source<'a> {
             UNIX_EPOCH - Duration::from_secs(1),
             UNIX_EPOCH + Duration::from_nanos(1),
             UNIX_EPOCH + Duration::from_nanos(u64::MAX),
-            // Beyond what OTLP has
+            // Later than the latest time of OTLP.
             UNIX_EPOCH + Duration::from_nanos(u64::MAX) + Duration::from_nanos(1),
         ];
         if self.bool() { self.one_of(&odd) } else { UNIX_EPOCH + Duration::from_nanos(self.bits()) }
@@ -173,7 +174,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Some of which differ in one attribute.
+    /// Scopes, some of which differ in a single attribute.
     fn scopes(&mut self) -> [InstrumentationScope; 3] {
         let (name, attributes) = (self.text(), self.attributes());
         let scope =
@@ -272,7 +273,7 @@ impl<'a> Source<'a> {
 
     fn record(&mut self, logger: &SdkLogger) -> SdkLogRecord {
         let mut record = logger.create_log_record();
-        // Which upstream takes for granted.
+        // Upstream panics without it.
         record.set_observed_timestamp(self.time());
         if self.bool() {
             record.set_timestamp(self.time());
@@ -301,7 +302,7 @@ impl<'a> Source<'a> {
         record
     }
 
-    /// What a meter provider of the SDK collects.
+    /// Metrics as collected by a meter provider of the SDK.
     pub(crate) fn metrics(
         &mut self,
         resource: &Resource,
@@ -344,7 +345,7 @@ impl<'a> Source<'a> {
         let unit = self.one_of(&["", "By", "{request}"]);
         let description = self.text();
         let points = self.many(4, |source| (source.attributes(), source.number(), source.double()));
-        /// Every instrument that records at once is built and used in the same words.
+        /// Builds and uses any synchronous instrument; they share no trait.
         macro_rules! record {
             ($instrument:ident, $name:literal, $record:ident, $value:expr) => {{
                 let builder = meter.$instrument($name);
@@ -363,7 +364,7 @@ impl<'a> Source<'a> {
             4 => record!(u64_gauge, "u64_gauge", record, |number, _| number),
             5 => record!(i64_gauge, "i64_gauge", record, |number, _| number as i64),
             6 => record!(f64_gauge, "f64_gauge", record, |_, double| double),
-            // The SDK's sum must not overflow.
+            // Keeps the SDK's sum from overflowing.
             7 => record!(u64_histogram, "explicit_u64", record, |number, _| number >> 4),
             8 => record!(f64_histogram, "explicit_f64", record, |_, double| double),
             9 => record!(u64_histogram, "exponential_u64", record, |number, _| number >> 4),
@@ -376,7 +377,7 @@ pub(crate) fn logger() -> SdkLogger {
     SdkLoggerProvider::builder().build().logger("test")
 }
 
-/// A meter provider that collects when it is flushed.
+/// A meter provider that collects when flushed.
 pub(crate) fn provider(
     temporality: Temporality,
     collected: impl Fn(&ResourceMetrics) + Send + Sync + 'static,
@@ -385,7 +386,7 @@ pub(crate) fn provider(
     SdkMeterProvider::builder().with_reader(reader.with_interval(Duration::MAX).build())
 }
 
-/// An exporter that shows what it is given.
+/// An exporter that passes each collection to a function.
 struct Collected<F> {
     temporality: Temporality,
     collected: F,

@@ -1,4 +1,4 @@
-//! Where we send something else than upstream does: [`super::upstream::DIFFERENCES`].
+//! Tests of what we encode differently from upstream: [`super::upstream::DIFFERENCES`].
 
 use std::sync::mpsc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -72,7 +72,7 @@ fn a_record_that_nobody_observed_has_no_observed_time() {
     assert_eq!(record.observed_time_unix_nano, 0);
 }
 
-/// prost reads 100 messages within one another, as do protobuf's libraries of most languages.
+/// prost and the protobuf libraries of most languages decode at most 100 nested messages.
 #[test]
 fn values_are_nested_no_deeper_than_receivers_read() {
     for wrap in [

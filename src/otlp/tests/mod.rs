@@ -1,4 +1,4 @@
-//! The encoder beside opentelemetry-proto, over all of the SDK's data, and beside Python's protobuf.
+//! Compares the encoder with opentelemetry-proto over all of the SDK's data, and with Python's protobuf.
 
 mod data;
 mod differences;
@@ -23,12 +23,12 @@ use self::upstream::Canonical;
 use super::{Items, Metrics, Spans, to_json, whole};
 use crate::signal::Signal;
 
-/// Both messages in one form, after ours was decoded.
+/// Our encoding, decoded, and upstream's message, both in canonical form.
 fn both<M: Canonical + Default>(ours: &[u8], upstream: M) -> (Vec<u8>, Vec<u8>) {
     (M::decode(ours).unwrap().canonical(), upstream.canonical())
 }
 
-/// As [`both`], with ours by way of JSON.
+/// Like [`both`], but our encoding is transcoded to JSON first.
 fn both_of_json<M>(signal: Signal, ours: &[u8], upstream: M) -> (Vec<u8>, Vec<u8>)
 where
     M: Canonical + Default + serde::de::DeserializeOwned,
@@ -103,7 +103,7 @@ proptest! {
         prop_assert_eq!(checked, None);
     }
 
-    /// Whatever the parts: their items are the whole's, each once.
+    /// However a batch is split, its parts together have each item once.
     #[test]
     fn parts_have_each_item_once(bytes in bytes(), cut: usize) {
         let mut source = Source::new(&bytes);
@@ -138,7 +138,7 @@ proptest! {
     }
 }
 
-/// What a function makes of the metrics that a meter provider collects.
+/// Applies a function to the metrics that a meter provider collects, and returns its result.
 fn collect<T: Send + 'static>(
     source: &mut Source<'_>,
     resource: &Resource,
@@ -146,7 +146,7 @@ fn collect<T: Send + 'static>(
 ) -> Option<T> {
     let (sender, seen) = mpsc::channel();
     source.metrics(resource, move |metrics| {
-        // It runs on the reader's thread, whose panics nobody sees.
+        // Passes on a panic of `look`, which runs on the reader's thread and would be lost there.
         let _ = sender.send(catch_unwind(AssertUnwindSafe(|| look(metrics))));
     });
     seen.into_iter().find_map(|seen| seen.unwrap_or_else(|panic| resume_unwind(panic)))
@@ -161,7 +161,7 @@ fn sorted(mut items: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     items
 }
 
-/// Each point of a scope as a metric of its own.
+/// Each point of a scope as a separate metric.
 fn points(
     scope: opentelemetry_proto::tonic::metrics::v1::ScopeMetrics,
 ) -> Vec<opentelemetry_proto::tonic::metrics::v1::Metric> {

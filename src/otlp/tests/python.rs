@@ -1,4 +1,4 @@
-//! Python's protobuf reads what we write, in both formats.
+//! Python's protobuf decodes both formats to the same message.
 
 use std::env;
 use std::io::Write;
@@ -9,7 +9,7 @@ use super::data::Source;
 use super::{collect, to_json, whole};
 use crate::signal::Signal;
 
-/// Set by `.ci/run`: what is missing then fails a test that is skipped otherwise.
+/// Set by `.ci/run`. A missing tool then fails the test instead of skipping it.
 const REQUIRE_SERVERS: &str = "OTLP_MTLS_REQUIRE_SERVERS";
 
 fn reader() -> Command {
@@ -18,7 +18,7 @@ fn reader() -> Command {
     command
 }
 
-/// Whether Python has what it needs.
+/// Whether Python has the required packages.
 fn is_here() -> bool {
     let output = reader().arg("--help").output();
     let is_here = output.as_ref().is_ok_and(|output| output.status.success());
@@ -27,13 +27,13 @@ fn is_here() -> bool {
         "{REQUIRE_SERVERS} is set: {output:?}"
     );
     if !is_here {
-        // Past libtest, which keeps what `eprintln!` says to itself when a test passes.
+        // Written to stderr directly: libtest captures `eprintln!` and drops it if the test passes.
         let _ = writeln!(std::io::stderr(), "skipped: no opentelemetry-proto for python3");
     }
     is_here
 }
 
-/// Has Python compare a request with its JSON.
+/// Sends Python a request and its JSON to compare.
 fn show(python: &mut Child, signal: Signal, request: &[u8]) {
     let json = to_json(signal, request);
     let hex: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -47,7 +47,7 @@ fn python_reads_the_same_from_both_formats() {
         return;
     }
     let mut python = reader().stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Pseudo-random decisions, the same in each run.
+    // Pseudo-random decisions, identical in each run.
     let mut state = 1_u64;
     for _ in 0..200 {
         let bytes = std::iter::repeat_with(|| {

@@ -1,4 +1,4 @@
-//! The same data by opentelemetry-proto, with what it gets wrong put right: [`DIFFERENCES`].
+//! Encodes the same data by opentelemetry-proto, and corrects what it gets wrong: [`DIFFERENCES`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,19 +17,19 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 
-/// Where we send something else than opentelemetry-proto 0.33 does, each with a test.
-#[allow(dead_code)] // It is to be read.
+/// Where our encoding differs from that of opentelemetry-proto 0.33. Each row has a test.
+#[allow(dead_code)] // For readers only.
 pub(crate) const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("what", "opentelemetry-proto", "here"),
     ("a time after the year 2554", "the low 64 bits", "the latest time that OTLP has"),
     ("an unsigned value over i64::MAX", "0", "the nearest double"),
-    ("a log record that nobody observed", "a panic", "no observed time, which OTLP has for it"),
+    ("a log record without an observed time", "a panic", "no observed time, as OTLP allows"),
     ("values nested deeper than receivers read", "sent, and the batch refused", "no value there"),
-    ("a double without a number in JSON", "null", "\"NaN\", \"Infinity\", \"-Infinity\""),
-    ("JSON", "indented", "in one line"),
+    ("NaN and the infinities in JSON", "null", "\"NaN\", \"Infinity\", \"-Infinity\""),
+    ("JSON", "indented", "on one line"),
 ];
 
-/// The latest time of OTLP.
+/// Clamps to the latest time of OTLP.
 fn representable(time: SystemTime) -> SystemTime {
     time.min(UNIX_EPOCH + Duration::from_nanos(u64::MAX))
 }
@@ -91,7 +91,7 @@ pub(crate) fn metrics(metrics: &ResourceMetrics) -> ExportMetricsServiceRequest 
     request
 }
 
-/// A message in one form, so that it is compared with another whatever NaN it has.
+/// A message in canonical form, in which messages can be compared even if they contain NaN.
 pub(crate) trait Canonical: Message {
     fn canonical(self) -> Vec<u8>;
 }
@@ -108,7 +108,7 @@ impl Canonical for ExportMetricsServiceRequest {
     }
 }
 
-/// Upstream's scopes are in the order of a hash map.
+/// Sorted: upstream emits scopes in the order of a hash map.
 impl Canonical for ExportLogsServiceRequest {
     fn canonical(mut self) -> Vec<u8> {
         for resource in &mut self.resource_logs {

@@ -1,4 +1,4 @@
-//! The wire format, beside prost.
+//! Compares the wire format with prost's.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -11,7 +11,7 @@ fn written(content: impl FnOnce(&mut Writer)) -> Vec<u8> {
     writer.into_buffer()
 }
 
-/// What prost makes of the same fields.
+/// The message type by which prost encodes the same fields.
 #[derive(Clone, Message, PartialEq)]
 struct Sample {
     #[prost(uint64, tag = "1")]
@@ -80,7 +80,7 @@ fn samples() -> impl Strategy<Value = Sample> {
         0_u32..=64,
     );
     let flat = flat.prop_map(|(fixed, values, lists, doubles, bits)| Sample {
-        // Of any length as a varint.
+        // Shifted, so that varints of any length occur.
         uint: fixed.0.checked_shr(bits).unwrap_or(0),
         sint: fixed.1,
         fixed32: fixed.2,
@@ -102,7 +102,7 @@ fn samples() -> impl Strategy<Value = Sample> {
 }
 
 proptest! {
-    /// Whatever room was kept.
+    /// For any reserved length.
     #[test]
     fn prost_writes_the_same(sample in samples(), room in 0..=LONG) {
         let bytes = written(|writer| sample.write(writer, room));
@@ -126,7 +126,7 @@ proptest! {
         ]);
     }
 
-    /// Groups apart, which prost reads.
+    /// Except groups, which prost accepts.
     #[test]
     fn any_bytes_are_a_message_or_malformed(bytes: Vec<u8>) {
         let is_message = Reader::new(&bytes).all(|field| field.is_ok());
