@@ -1,6 +1,6 @@
-//! B3, as Zipkin propagates a trace: [by one header or by several](https://github.com/openzipkin/b3-propagation).
+//! Zipkin's B3 propagation, [in one header or in several](https://github.com/openzipkin/b3-propagation).
 //!
-//! Own code, because the crate that has a propagator for it, opentelemetry-zipkin, is deprecated.
+//! Implemented here because opentelemetry-zipkin, the crate with a B3 propagator, is deprecated.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
@@ -13,7 +13,7 @@ const SPAN_ID: &str = "x-b3-spanid";
 const SAMPLED: &str = "x-b3-sampled";
 const FLAGS: &str = "x-b3-flags";
 
-/// Takes both formats, and gives one, as the [specification] has it.
+/// Extracts both formats and injects one, as the [specification] requires.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/context/api-propagators/#b3-requirements
 #[derive(Debug)]
@@ -22,11 +22,12 @@ pub(super) struct B3Propagator {
     is_single: bool,
 }
 
-/// Whoever began the trace wants all of it: passed on as it came, for OpenTelemetry has no flag for it.
+/// The debug flag: the sender wants the whole trace recorded. OpenTelemetry has no flag for it, so it is passed
+/// on in the context.
 #[derive(Debug)]
 struct Debug;
 
-/// What one of the formats says.
+/// The values found in one of the formats.
 struct Found<'a> {
     trace_id: &'a str,
     span_id: &'a str,
@@ -35,12 +36,12 @@ struct Found<'a> {
 }
 
 impl B3Propagator {
-    /// One header (`b3`).
+    /// Injects a single header (`b3`).
     pub(super) fn single() -> Self {
         Self { fields: vec![SINGLE.to_owned()], is_single: true }
     }
 
-    /// A header for each value (`b3multi`).
+    /// Injects a header per value (`b3multi`).
     pub(super) fn multiple() -> Self {
         let fields = [TRACE_ID, SPAN_ID, SAMPLED, FLAGS].map(str::to_owned).to_vec();
         Self { fields, is_single: false }
@@ -84,7 +85,7 @@ impl TextMapPropagator for B3Propagator {
     }
 }
 
-/// `{trace id}-{span id}-{sampled}-{parent span id}`, of which the last two may be left out.
+/// Parses `{trace id}-{span id}-{sampled}-{parent span id}`; the last two are optional.
 fn single(extractor: &dyn Extractor) -> Option<Found<'_>> {
     let mut parts = extractor.get(SINGLE)?.trim().split('-');
     let (trace_id, span_id) = (parts.next()?, parts.next()?);
@@ -101,11 +102,11 @@ fn multiple(extractor: &dyn Extractor) -> Option<Found<'_>> {
     })
 }
 
-/// The span that calls us, and whether it is to be debugged.
+/// The calling span, and whether the debug flag is set.
 fn span_context(found: Found<'_>) -> Option<(SpanContext, bool)> {
     let Found { trace_id, span_id, sampled, is_debug } = found;
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    // Ids of traces have 64 or 128 bits.
+    // Trace ids have 64 or 128 bits.
     let has_length = matches!(trace_id.len(), 16 | 32) && span_id.len() == 16;
     if !(has_length && is_hex(trace_id) && is_hex(span_id)) {
         return None;
@@ -144,7 +145,7 @@ mod tests {
         headers
     }
 
-    /// Each is passed on by one header and by several.
+    /// Each context is passed on in a single header and in several.
     #[test]
     fn what_comes_goes_on() {
         let one = |sampled: &str| format!("{TRACE}-{SPAN}-{sampled}");
@@ -154,7 +155,7 @@ mod tests {
             (vec![("b3", one("0"))], one("0")),
             (vec![("b3", one("d"))], one("d")),
             (vec![("b3", one("1") + "-05e3ac9a4f6e3b90")], one("1")),
-            // Whether to sample is left to us.
+            // The sampling decision is deferred to us.
             (vec![("b3", format!("{TRACE}-{SPAN}"))], one("0")),
             (vec![("b3", format!("{short}-{SPAN}-1"))], format!("{short:0>32}-{SPAN}-1")),
             (
@@ -166,7 +167,7 @@ mod tests {
                 one("1"),
             ),
             (vec![(TRACE_ID, TRACE.into()), (SPAN_ID, SPAN.into()), (FLAGS, "1".into())], one("d")),
-            // The single header wins.
+            // The single header takes precedence.
             (vec![("b3", one("1")), (TRACE_ID, "1".repeat(32)), (SPAN_ID, SPAN.into())], one("1")),
         ] {
             let headers: Vec<_> =

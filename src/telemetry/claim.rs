@@ -1,4 +1,4 @@
-//! Whose OpenTelemetry's globals are.
+//! Exclusive ownership of OpenTelemetry's globals.
 
 use std::sync::Mutex;
 
@@ -8,10 +8,11 @@ use crate::process::Process;
 
 static OWNER: Mutex<Option<Process>> = Mutex::new(None);
 
-/// OpenTelemetry's globals, claimed: there is one of these at a time in a process, because a second set
-/// of globals would cut off the first. Once it is dropped, there may be another.
+/// The claim to OpenTelemetry's globals. Only one exists at a time in a process: setting the globals again
+/// would cut off the first providers. It is released on drop.
 ///
-/// A forked child has a copy of its parent's, which does not count: its threads are the parent's.
+/// A forked child inherits a copy of its parent's claim. It does not count there, because the provider's
+/// threads exist only in the parent.
 #[derive(Debug)]
 pub(super) struct Claim(Process);
 
@@ -24,7 +25,7 @@ impl Claim {
         }
     }
 
-    /// False in a child that was forked since.
+    /// False in a child that was forked after the claim.
     pub(super) fn is_of_this_process(&self) -> bool {
         self.0.is_current()
     }

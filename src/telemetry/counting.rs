@@ -1,4 +1,4 @@
-//! Counts what the SDK's processors are given.
+//! Counts the items passed to the SDK's processors, which do not report what they drop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::export::Queue;
 
-/// Hands everything on that the queue has room for.
+/// Forwards the items for which the queue has space.
 #[derive(Debug)]
 pub(super) struct Counting<P> {
     processor: P,

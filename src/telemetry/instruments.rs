@@ -1,5 +1,5 @@
-//! Metrics about the exporters themselves: see `docs/metrics.md`. They read the counters when a provider collects, and
-//! are told of each export that ends; nothing runs besides.
+//! Metrics about the exporters themselves (`docs/metrics.md`). Most read the counters when a provider collects;
+//! durations are observed as each export ends. No task or thread runs for them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,18 +16,17 @@ use crate::otlp::StatusName;
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
 
-/// Values by collector and by what tells several of one collector apart: signals with different TLS
-/// settings have credentials of their own, and their points must not hide one another.
+/// Values by collector and by a distinguishing attribute. Signals with different TLS settings have separate
+/// credentials for one collector, and their points must not overwrite one another.
 type Points = BTreeMap<(String, Option<(&'static str, String)>), (Vec<KeyValue>, u64)>;
 
 impl Exporters {
-    /// Registers metrics about the exporters on a meter provider of a service's own: when certificates
-    /// expire, rotations, handshakes, exports, and, with
-    /// [`with_sdk_metrics`](crate::ExportersBuilder::with_sdk_metrics), those of the semantic conventions.
-    /// `docs/metrics.md` lists them.
+    /// Registers metrics about the exporters on a service's own meter provider: certificate expiry, rotations,
+    /// handshakes, exports, and, with [`with_sdk_metrics`](crate::ExportersBuilder::with_sdk_metrics), those of
+    /// the semantic conventions. `docs/metrics.md` lists them.
     ///
-    /// Once per provider; [`init`](crate::init) and [`install`](Self::install) have done it. Registered metrics keep
-    /// neither the I/O thread nor a connection.
+    /// Call it once per provider; [`init`](crate::init) and [`install`](Self::install) call it themselves.
+    /// Registered metrics keep neither the I/O thread nor a connection alive.
     ///
     /// ```
     /// use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -52,8 +51,8 @@ impl Exporters {
         }
     }
 
-    /// The same for the processors that [`install`](Self::install) makes. Of a service's own, and of those alone, the SDK has
-    /// metrics: it asks for the global meter provider when a processor is made, and `install` sets that afterwards.
+    /// The same for the processors that [`install`](Self::install) builds. The SDK has metrics only for a service's own
+    /// processors: each takes the global meter provider when it is built, which `install` sets afterwards.
     pub(super) fn register_queues(&self, provider: &dyn MeterProvider, queues: Vec<Arc<Queue>>) {
         if self.has_sdk_metrics() {
             let meter = meter(provider);
@@ -69,7 +68,7 @@ fn meter(provider: &dyn MeterProvider) -> Meter {
     provider.meter_with_scope(scope)
 }
 
-/// When certificates expire. The semantic conventions have no such metric.
+/// Certificate expiry. The semantic conventions have no such metric.
 fn certificates(meter: &Meter, exporters: &Exporters) {
     let exporters = exporters.clone();
     meter
@@ -77,7 +76,7 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
         .with_unit("s")
         .with_description("When a certificate expires, in seconds since 1970")
         .with_callback(move |gauge| {
-            // Of several with one subject the first to expire counts.
+            // Of several certificates with the same subject, the earliest expiry is shown.
             let mut soonest = Points::new();
             for StoreCounts { endpoint, status, .. } in exporters.store_counts() {
                 let mut note = |role, facts: &CertificateFacts| {
@@ -90,7 +89,7 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
                     point.1 = point.1.min(expires);
                 };
                 status.chain.first().iter().for_each(|leaf| note("client", leaf));
-                // The others may be a whole store's.
+                // Only the anchor in use: the others may be a whole root store.
                 status.anchor.iter().for_each(|anchor| note("ca", anchor));
                 status.server.iter().for_each(|leaf| note("server", leaf));
             }
@@ -106,7 +105,7 @@ fn certificates(meter: &Meter, exporters: &Exporters) {
         .build();
 }
 
-/// Rotations, refused replacements, handshakes. The semantic conventions have none of them.
+/// Rotations, rejected replacements and handshakes. The semantic conventions have no such metrics.
 fn credentials(meter: &Meter, exporters: &Exporters) {
     let count = |name, unit, description, value: fn(&StoreCounts) -> u64| {
         let exporters = exporters.clone();
@@ -129,7 +128,7 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
     count(
         "otlp_mtls.credentials.rotations",
         "{rotation}",
-        "New credentials that were taken up",
+        "New credentials put into use",
         |counts| counts.status.generation,
     );
     count(
@@ -161,7 +160,7 @@ fn credentials(meter: &Meter, exporters: &Exporters) {
         .build();
 }
 
-/// What became of exports. The semantic conventions have no counter of them.
+/// Exports by outcome. The semantic conventions have no counter of them.
 fn exports(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyValue]) {
     let (exporters, component) = (exporters.clone(), component.to_vec());
     meter
@@ -178,7 +177,7 @@ fn exports(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[Ke
         .build();
 }
 
-/// What became of items, by the [semantic conventions][semconv] for SDKs.
+/// Items by outcome, by the [semantic conventions][semconv] for SDKs.
 ///
 /// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
 fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyValue]) {
@@ -211,7 +210,7 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
         .with_unit(unit)
         .with_description("Items whose export has not ended")
         .with_callback(move |counter| {
-            // Here it is kept for as long as the provider is.
+            // Keeps the observer alive for as long as the provider.
             let _ = &durations;
             let in_flight = i64::try_from(counted.counts(signal).in_flight).unwrap_or(i64::MAX);
             counter.observe(in_flight, &attributes);
@@ -219,7 +218,7 @@ fn items(meter: &Meter, exporters: &Exporters, signal: Signal, component: &[KeyV
         .build();
 }
 
-/// What became of items between a processor and its exporter, by the same conventions.
+/// Items between a processor and its exporter by outcome, by the same conventions.
 fn processor(meter: &Meter, queue: Arc<Queue>) {
     let (item, unit) = match queue.signal() {
         Signal::Logs => ("log", "{log_record}"),
@@ -257,7 +256,7 @@ fn processor(meter: &Meter, queue: Arc<Queue>) {
     gauge("capacity", "How many items may wait", Box::new(move || capacity));
 }
 
-/// How long exports take: [one observation each][semconv], across its attempts.
+/// The duration of exports: [one observation each][semconv], including all attempts.
 ///
 /// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkexporteroperationduration
 fn durations(meter: &Meter, component: &[KeyValue]) -> Arc<Observer> {
@@ -294,7 +293,8 @@ fn observe(
     }
 }
 
-/// What tells the exporters of one signal from all others. They have one name, as they have one set of counters.
+/// The attributes that identify the exporters of one signal. They share one name because they share one set of
+/// counters.
 fn exporter(settings: &Settings) -> Vec<KeyValue> {
     let signal = match settings.signal {
         Signal::Traces => "span",
@@ -311,7 +311,7 @@ fn exporter(settings: &Settings) -> Vec<KeyValue> {
     attributes
 }
 
-/// A component of a type, with a name that no other of this process has: `type/0`, `type/1`, …
+/// A component with a name that is unique in this process: `type/0`, `type/1`, …
 fn component(kind: String) -> [KeyValue; 2] {
     static COUNTS: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
     let mut counts = lock(&COUNTS);
@@ -321,7 +321,7 @@ fn component(kind: String) -> [KeyValue; 2] {
     [KeyValue::new("otel.component.name", name), KeyValue::new("otel.component.type", kind)]
 }
 
-/// As the [general attributes] have them, which for a Unix domain socket are its path and no port.
+/// Attributes by the [general attributes]: a Unix domain socket has its path as address, and no port.
 ///
 /// [general attributes]: https://opentelemetry.io/docs/specs/semconv/general/attributes/#server-attributes
 fn server(endpoint: &Endpoint) -> Vec<KeyValue> {
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(server(endpoint), [KeyValue::new("server.address", "/run/c.sock")]);
     }
 
-    /// A handle may be installed again and again.
+    /// A handle may be installed repeatedly.
     #[test]
     fn what_observes_exports_ends_with_its_provider() {
         let exporters = Exporters::builder()

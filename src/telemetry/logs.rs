@@ -1,4 +1,4 @@
-//! Logs.
+//! The logger provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,15 +64,15 @@ fn console(builder: LoggerProviderBuilder, batch: Option<BatchSettings>) -> Logg
     }
 }
 
-/// Refused before.
+/// Unreachable: `console` was rejected earlier.
 #[cfg(not(feature = "console"))]
 fn console(builder: LoggerProviderBuilder, _batch: Option<BatchSettings>) -> LoggerProviderBuilder {
     builder
 }
 
 impl Telemetry {
-    /// The logger provider, for a bridge such as `opentelemetry-appender-tracing`: OpenTelemetry
-    /// has no global one. `None` if logs are off.
+    /// The logger provider, for a bridge such as `opentelemetry-appender-tracing`. OpenTelemetry has no global
+    /// one. `None` if logs are off.
     pub fn logger_provider(&self) -> Option<&SdkLoggerProvider> {
         self.provider()
     }
@@ -83,7 +83,7 @@ impl Provider for SdkLoggerProvider {
         Signal::Logs
     }
 
-    /// There is none.
+    /// OpenTelemetry has no global logger provider.
     fn set_global(&self) {}
 
     fn flush(&self) -> OTelSdkResult {

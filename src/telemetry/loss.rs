@@ -1,4 +1,4 @@
-//! What a shutdown or a flush did not deliver.
+//! The items that a shutdown or a flush did not deliver.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::signal::Signal;
 
-/// What one signal lost.
+/// The loss of one signal.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ShutdownLoss {
     /// The signal.
     pub signal: Signal,
-    /// Items that were not acknowledged by the collector.
+    /// Items that the collector did not acknowledge.
     pub items: u64,
-    /// Those of them that no export was begun of: the SDK's queue was not empty when time ran out. What
-    /// it had no room for before is among them. Metrics have no queue.
+    /// Those of the items for which no export was started: they were still in the SDK's queue when the timeout
+    /// expired, or had been dropped before because the queue was full. Metrics have no queue.
     pub queued: u64,
-    /// Whether the SDK was still at work when the time was over that was given to it.
+    /// The timeout, if the SDK had not finished when it expired.
     pub unfinished_after: Option<Duration>,
     /// Why the last export failed.
     pub failure: Option<Failure>,
@@ -31,7 +31,7 @@ impl fmt::Display for ShutdownLoss {
             write!(f, ", {} of them never taken from the SDK's queue", self.queued)?;
         }
         if let Some(after) = self.unfinished_after {
-            write!(f, ", the SDK not done after {after:?}")?;
+            write!(f, ", the SDK had not finished after {after:?}")?;
         }
         if let Some(failure) = &self.failure {
             write!(f, ": {}", failure.summary())?;
@@ -40,7 +40,7 @@ impl fmt::Display for ShutdownLoss {
     }
 }
 
-/// What all signals lost, a line each.
+/// The loss of all signals, one line each.
 #[derive(Debug, thiserror::Error)]
 struct Losses {
     by: &'static str,
@@ -54,7 +54,7 @@ impl fmt::Display for Losses {
     }
 }
 
-/// An error, if anything was lost.
+/// An error if anything was lost.
 pub(super) fn unless_lost(by: &'static str, of_signals: Vec<ShutdownLoss>) -> Result<(), Error> {
     if of_signals.is_empty() {
         return Ok(());
@@ -63,7 +63,7 @@ pub(super) fn unless_lost(by: &'static str, of_signals: Vec<ShutdownLoss>) -> Re
 }
 
 impl Error {
-    /// What a shutdown or a flush lost, of each signal that lost anything. Empty for any other error.
+    /// The loss of each signal of a shutdown or a flush. Empty for any other error.
     pub fn losses(&self) -> &[ShutdownLoss] {
         let losses = match self {
             Self::Undelivered { loss } => loss.downcast_ref::<Losses>(),

@@ -1,4 +1,4 @@
-//! Metrics.
+//! The meter provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,12 @@ use crate::config::{HistogramAggregation, Processor, Target};
 use crate::error::Error;
 use crate::signal::Signal;
 
-/// The default of [`OTEL_METRIC_EXPORT_INTERVAL`](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#periodic-exporting-metricreader).
+/// The default of
+/// [`OTEL_METRIC_EXPORT_INTERVAL`](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#periodic-exporting-metricreader).
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The default [to the console](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/).
+/// The default [of the console
+/// exporter](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/).
 #[cfg(feature = "console")]
 const CONSOLE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -66,8 +68,9 @@ fn console(builder: MeterProviderBuilder, _interval: Option<Duration>) -> MeterP
     builder
 }
 
-/// The [specification's default](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#base2-exponential-bucket-histogram-aggregation):
-/// 160 buckets, and the finest scale.
+/// The [specification's
+/// default](https://opentelemetry.io/docs/specs/otel/metrics/sdk/#base2-exponential-bucket-histogram-aggregation):
+/// 160 buckets and the finest scale.
 fn exponential(instrument: &Instrument) -> Option<Stream> {
     if instrument.kind() != InstrumentKind::Histogram {
         return None;
@@ -77,12 +80,12 @@ fn exponential(instrument: &Instrument) -> Option<Stream> {
         max_scale: 20,
         record_min_max: true,
     };
-    // The aggregation is valid, which is all that could be wrong with the stream.
+    // Cannot fail: `build` validates only the aggregation, which is valid.
     Stream::builder().with_aggregation(aggregation).build().ok()
 }
 
 impl Telemetry {
-    /// The meter provider, which is also OpenTelemetry's global one; `None` if metrics are off.
+    /// The meter provider, which is also OpenTelemetry's global one. `None` if metrics are off.
     pub fn meter_provider(&self) -> Option<&SdkMeterProvider> {
         self.provider()
     }

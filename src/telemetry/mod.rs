@@ -1,4 +1,4 @@
-//! The one line: providers, globals, and the guard that flushes them.
+//! `init()`: providers, globals, and the guard that flushes them.
 
 #[cfg(feature = "b3")]
 mod b3;
@@ -42,10 +42,10 @@ pub use self::providers::Providers;
 #[cfg(feature = "tracing")]
 pub use self::tracing::init_tracing;
 
-/// How long a dropped guard may take.
+/// The most that dropping the guard may take.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes one signal's provider.
+/// Builds the provider of one signal.
 type Make = fn(&Setup<'_>) -> Result<Arc<dyn Provider>, Error>;
 
 /// The signals that are compiled in.
@@ -58,12 +58,12 @@ const SIGNALS: &[(Signal, Make)] = &[
     (Signal::Logs, logs::provider),
 ];
 
-/// What a provider is made from.
+/// The inputs of a provider.
 struct Setup<'a> {
     exporters: &'a Exporters,
     drain: &'a Arc<Drain>,
     resource: Resource,
-    /// Where the signal goes: somewhere.
+    /// The signal's exporters; at least one.
     outputs: &'a [Output],
     /// Those of all signals' processors.
     queues: &'a RefCell<Vec<Arc<Queue>>>,
@@ -79,10 +79,9 @@ impl Setup<'_> {
     }
 }
 
-/// Reads the `OTEL_*` variables, sets OpenTelemetry's globals, and returns the guard that flushes on
-/// drop: the one line.
+/// Reads the `OTEL_*` variables, sets OpenTelemetry's globals, and returns a guard that flushes on drop.
 ///
-/// Beside the `OTEL_EXPORTER_OTLP_*` variables these are read, as the [specification] has them:
+/// Besides the `OTEL_EXPORTER_OTLP_*` variables it reads these, as the [specification] defines them:
 ///
 /// | variable | value | default |
 /// |---|---|---|
@@ -90,18 +89,18 @@ impl Setup<'_> {
 /// | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`, `OTEL_LOGS_EXPORTER` | a list of `otlp` and `console` (feature `console`), or `none` | `otlp` |
 /// | `OTEL_PROPAGATORS` | a list of `tracecontext`, `baggage`, `b3` and `b3multi` (feature `b3`), or `none` | `tracecontext,baggage` |
 ///
-/// With the feature `config-file`, `OTEL_CONFIG_FILE` names a file that is read in place of all other variables, and
-/// [`telemetry.*` and what the file says](https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration) are the
-/// resource.
+/// With the feature `config-file`, `OTEL_CONFIG_FILE` names a file that is read instead of all other variables.
+/// The resource then consists of [`telemetry.*` and the file's
+/// attributes](https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration).
 ///
-/// A value that is not known is ignored with a warning; `none` beside others wins, with a warning.
-/// A signal that is off costs nothing: it has no exporter, no thread and no connection, and its
-/// certificates are not read.
+/// Unknown values are ignored with a warning. `none` overrides other values of its list, with a warning. A
+/// signal that is off costs nothing: it has no exporter, no thread and no connection, and its certificates are
+/// not read.
 ///
-/// So are `OTEL_BSP_*`, `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_*`, `OTEL_TRACES_SAMPLER` and the limits of
-/// spans, which the SDK would read itself, but without naming what it cannot use. The resource is
-/// made of what is detected (`process.pid`, `process.executable.name`, `os.type`, `host.name` on Linux,
-/// `telemetry.*`), `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`; the later wins.
+/// `OTEL_BSP_*`, `OTEL_BLRP_*`, `OTEL_METRIC_EXPORT_*`, `OTEL_TRACES_SAMPLER` and the span limits are read here
+/// too. The SDK would read them itself, but would not name the values that it cannot use. The resource is made
+/// of detected attributes (`process.pid`, `process.executable.name`, `os.type`, `host.name` on Linux,
+/// `telemetry.*`), `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`; later ones override earlier ones.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -120,10 +119,10 @@ pub fn init() -> Result<Telemetry, Error> {
     Exporters::from_env()?.install()
 }
 
-/// Keeps telemetry flowing: dropped, it flushes and shuts down, for which it blocks the thread for at
-/// most 5 seconds. What is lost then is logged as an error.
+/// The guard of a running telemetry. On drop it flushes and shuts down, which blocks the thread for at most 5
+/// seconds. Anything lost then is logged as an error.
 ///
-/// Bind it to a name, such as `_telemetry`: bound to `_`, it is dropped at once.
+/// Bind it to a name such as `_telemetry`: `_` would drop it at once.
 #[must_use = "dropping it ends telemetry"]
 #[derive(Debug)]
 pub struct Telemetry {
@@ -136,22 +135,22 @@ pub struct Telemetry {
 }
 
 impl Exporters {
-    /// Makes a provider for each signal, with the SDK's batch processors and periodic reader, and
-    /// sets OpenTelemetry's globals: the tracer and the meter provider, and the propagators. Which
-    /// of them is the environment's to say: see [`init`].
+    /// Builds a provider for each signal, with the SDK's batch processors and periodic reader, and sets
+    /// OpenTelemetry's globals: the tracer provider, the meter provider and the propagators. The environment
+    /// selects which of them: see [`init`].
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyInstalled`] while there is another [`Telemetry`]: once that is shut down or
-    /// dropped, there may be the next. [`Error::ConsoleNotCompiled`] if the environment asks for
-    /// `console` and the feature is off. [`Error::StartThread`] if the I/O thread cannot be started.
+    /// [`Error::AlreadyInstalled`] while another [`Telemetry`] exists; it ends when it is shut down or dropped.
+    /// [`Error::ConsoleNotCompiled`] if the environment selects `console` and the feature is off.
+    /// [`Error::StartThread`] if the I/O thread cannot be started.
     pub fn install(&self) -> Result<Telemetry, Error> {
         let telemetry = self.assemble()?;
         telemetry.set_globals();
         Ok(telemetry)
     }
 
-    /// Makes the providers, of which nobody knows yet.
+    /// Builds the providers without setting them as globals.
     fn assemble(&self) -> Result<Telemetry, Error> {
         let claim = Claim::take()?;
         let switches = self.switches();
@@ -188,33 +187,33 @@ impl Exporters {
 }
 
 impl Telemetry {
-    /// The exporters behind it; `None` if all is off by `OTEL_SDK_DISABLED` or
-    /// [`with_enabled`](crate::ExportersBuilder::with_enabled).
+    /// The exporters behind it. `None` if `OTEL_SDK_DISABLED` or
+    /// [`with_enabled`](crate::ExportersBuilder::with_enabled) has switched everything off.
     pub fn exporters(&self) -> Option<&Exporters> {
         (!self.exporters.switches().is_disabled()).then_some(&self.exporters)
     }
 
-    /// Exports what is left and shuts all providers down, side by side, by one instant. It blocks the
-    /// thread for as long, on any runtime.
+    /// Exports what is pending and shuts all providers down, concurrently and within one timeout. It blocks the
+    /// thread for at most that long, on any runtime.
     ///
     /// # Errors
     ///
-    /// [`Error::Undelivered`] if anything of what was left was not acknowledged by the collector by then,
-    /// with what was lost of each signal. Of what was lost before, in exports that failed or because
-    /// the SDK's queue was full, [`Exporters::status`] tells. [`Error::OnIoThread`] if it was
-    /// called where it cannot wait. [`Error::Forked`] in a process that was forked since.
+    /// [`Error::Undelivered`] if the collector did not acknowledge all pending items in time, with the loss of
+    /// each signal. Earlier losses, by failed exports or a full queue of the SDK, are in [`Exporters::status`].
+    /// [`Error::OnIoThread`] if called on the I/O thread, which cannot wait for itself. [`Error::Forked`] in a
+    /// child process that was forked after the installation.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
         self.finish(timeout)
     }
 
-    /// Exports what was recorded so far, of all signals side by side, by one instant. It blocks the thread
-    /// for as long, on any runtime: for what a function service does before it is frozen.
+    /// Exports what has been recorded so far, all signals concurrently and within one timeout. It blocks the
+    /// thread for at most that long, on any runtime. Serverless functions call it before they are frozen.
     ///
     /// # Errors
     ///
-    /// [`Error::Undelivered`] if anything of it was not acknowledged by the collector by then.
-    /// [`Error::OnIoThread`] if it was called where it cannot wait. [`Error::Forked`] in a process that
-    /// was forked since.
+    /// [`Error::Undelivered`] if the collector did not acknowledge all of it in time. [`Error::OnIoThread`] if
+    /// called on the I/O thread, which cannot wait for itself. [`Error::Forked`] in a child process that was
+    /// forked after the installation.
     pub fn flush(&self, timeout: Duration) -> Result<(), Error> {
         if !self.claim.is_of_this_process() {
             return Err(Error::Forked);
@@ -223,14 +222,14 @@ impl Telemetry {
     }
 
     fn set_globals(&self) {
-        // That they are set is told to whoever subscribes, and no telemetry.
+        // The SDK logs that the globals are set, which must not become telemetry itself.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         self.providers.0.iter().for_each(|provider| provider.set_global());
         #[cfg(feature = "trace")]
         trace::set_propagator(&self.exporters);
     }
 
-    /// The provider of one kind.
+    /// The provider of one type.
     fn provider<P: Provider>(&self) -> Option<&P> {
         self.providers.0.iter().find_map(|provider| (&**provider as &dyn Any).downcast_ref())
     }
@@ -238,7 +237,7 @@ impl Telemetry {
     fn finish(&mut self, timeout: Duration) -> Result<(), Error> {
         let providers = std::mem::take(&mut self.providers);
         if !self.claim.is_of_this_process() {
-            // Dropped, they would wait for their threads, which are the parent's.
+            // Dropping them would wait for their threads, which exist only in the parent.
             std::mem::forget(providers);
             return Err(Error::Forked);
         }
@@ -252,7 +251,7 @@ impl Drop for Telemetry {
             return;
         }
         if let Err(error) = self.finish(DROP_TIMEOUT) {
-            // The providers are shut down: a bridge to them has no use for it.
+            // The providers are shut down, so a bridge could not export this event.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             ::tracing::error!(name: "otlp_mtls.shutdown", "{error}");
             stderr::write_unless_heard(Level::ERROR, error);

@@ -1,4 +1,4 @@
-//! The SDK's providers of a service, flushed or shut down side by side by one instant.
+//! A service's providers, which are flushed or shut down concurrently within one timeout.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -25,24 +25,24 @@ use crate::net::Runtime;
 use crate::signal::Signal;
 use crate::stderr;
 
-/// What a longer time is cut to, so that instants can be reckoned with.
+/// The most that a timeout is clamped to, so that adding it to an instant cannot overflow.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// What is done to providers, for threads' names and messages.
+/// The operations, as they appear in thread names and messages.
 const SHUTDOWN: &str = "shutdown";
 const FLUSH: &str = "flush";
 
-/// A provider of the SDK's.
+/// A provider of the SDK.
 pub(super) trait Provider: Any + Send + Sync {
     fn signal(&self) -> Signal;
 
-    /// Makes it OpenTelemetry's global one.
+    /// Sets it as OpenTelemetry's global provider.
     fn set_global(&self);
 
-    /// Exports what was recorded so far.
+    /// Exports what has been recorded so far.
     fn flush(&self) -> OTelSdkResult;
 
-    /// Exports what is left, and ends.
+    /// Exports what is pending, and ends.
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult;
 }
 
@@ -52,14 +52,13 @@ impl std::fmt::Debug for dyn Provider {
     }
 }
 
-/// Providers that a service has built with exporters of its own, for [`Exporters::shutdown`] and
-/// [`Exporters::flush`].
+/// Providers that a service has built itself, for [`Exporters::shutdown`] and [`Exporters::flush`].
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Providers(pub(super) Vec<Arc<dyn Provider>>);
 
 impl Providers {
-    /// None.
+    /// No providers.
     pub fn new() -> Self {
         Self::default()
     }
@@ -100,7 +99,7 @@ impl Providers {
         self.finish(FLUSH, exporters, End::after(timeout), flush_until)
     }
 
-    /// Has each provider do something, on a thread of its own, and says what was lost meanwhile.
+    /// Runs an operation on each provider, each on its own thread, and reports what was lost meanwhile.
     fn finish(
         &self,
         by: &'static str,
@@ -115,10 +114,10 @@ impl Providers {
             let (provider, report) = (Arc::clone(provider), report.clone());
             let work = move || {
                 let _suppressed = Context::enter_telemetry_suppressed_scope();
-                // Nobody listens once time has run out.
+                // The receiver is gone once the timeout has expired.
                 let _ = report.send((provider.signal(), work(&*provider, end)));
             };
-            // One that does not start is a signal that is not done in time.
+            // If a thread cannot be started, its signal counts as not finished in time.
             let _ = thread::Builder::new().name(format!("otlp-mtls-{by}")).spawn(work);
         }
         drop(report);
@@ -138,8 +137,8 @@ impl Providers {
     }
 }
 
-/// Flushes for longer than the SDK would wait, which for spans and log records is 5 seconds, whatever is
-/// asked for. It does not say by its error that the time was over.
+/// Repeats the flush until `end`. The SDK's own flush of spans and log records gives up after 5 seconds,
+/// whatever the timeout, and its error does not tell that it was a timeout.
 fn flush_until(provider: &dyn Provider, end: End) -> OTelSdkResult {
     const SDK_WAITS: Duration = Duration::from_secs(5);
     loop {
@@ -152,7 +151,7 @@ fn flush_until(provider: &dyn Provider, end: End) -> OTelSdkResult {
     }
 }
 
-/// The instant by which everything ends.
+/// The instant by which all operations must end.
 #[derive(Clone, Copy)]
 struct End {
     timeout: Duration,
@@ -170,9 +169,9 @@ impl End {
     }
 }
 
-/// What one signal lost, by our own count and by what the SDK says.
+/// The loss of one signal, by our own counters and the SDK's result.
 ///
-/// The crate's own metrics do not count: nobody has recorded them.
+/// The crate's own metrics are not counted: no user recorded them.
 fn loss(
     by: &'static str,
     exporters: &Exporters,
@@ -184,12 +183,12 @@ fn loss(
     let mut counts = exporters.counts(signal);
     let unfinished = matches!(result, None | Some(Err(OTelSdkError::Timeout(_))));
     if by == FLUSH && !unfinished {
-        // What came since the flush began is none of its business.
+        // Items recorded since the flush began do not belong to it.
         (counts.in_flight, counts.own_in_flight, counts.queued) = (0, 0, 0);
     }
     let mut queued = counts.queued;
     if queued > 0 && !unfinished {
-        // It was full, which the SDK warns of, where somebody subscribes to that.
+        // The queue was full. The SDK logs that, but only a subscriber sees it.
         let setting = match signal {
             _ if exporters.has_config_file() => "max_queue_size",
             Signal::Logs => "OTEL_BLRP_MAX_QUEUE_SIZE",
@@ -198,9 +197,7 @@ fn loss(
         let items = signal.items();
         stderr::write_unless_heard(
             Level::WARN,
-            format_args!(
-                "{queued} {items} found no room in the SDK's queue ({setting}) and are lost"
-            ),
+            format_args!("{queued} {items} were dropped: the SDK's queue was full ({setting})"),
         );
         queued = 0;
     }
@@ -223,8 +220,8 @@ fn loss(
 }
 
 impl Exporters {
-    /// Shuts providers down that a service has built with exporters of this handle: side by side, and by
-    /// one instant, as [`Telemetry::shutdown`](crate::Telemetry::shutdown) does for [`init`](crate::init).
+    /// Shuts down providers that a service has built with exporters of this handle. They end concurrently and
+    /// within one timeout, like those of [`Telemetry::shutdown`](crate::Telemetry::shutdown).
     ///
     /// ```no_run
     /// use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -243,13 +240,13 @@ impl Exporters {
     ///
     /// # Errors
     ///
-    /// [`Error::Undelivered`] if anything of what was left was not acknowledged by the collector by then.
-    /// [`Error::OnIoThread`] if it was called where it cannot wait.
+    /// [`Error::Undelivered`] if the collector did not acknowledge all pending items in time.
+    /// [`Error::OnIoThread`] if called on the I/O thread, which cannot wait for itself.
     pub fn shutdown(&self, providers: Providers, timeout: Duration) -> Result<(), Error> {
         providers.shut_down(self, &self.take_drain(), timeout)
     }
 
-    /// Has such providers export what was recorded so far, by one instant.
+    /// Exports what such providers have recorded so far, within one timeout.
     ///
     /// # Errors
     ///

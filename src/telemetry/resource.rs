@@ -1,4 +1,4 @@
-//! What is detected of the process, for the resource.
+//! Detects the process's resource attributes.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
@@ -6,12 +6,12 @@ use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResource
 
 use crate::config::distribution;
 
-/// The version of the semantic conventions that the attributes below are of, which a detector [must
-/// say](https://opentelemetry.io/docs/specs/otel/resource/sdk/#resource-detectors).
+/// The version of the semantic conventions that the attributes below follow. A detector [must state
+/// it](https://opentelemetry.io/docs/specs/otel/resource/sdk/#resource-detectors).
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
-/// What the SDK detects, and what the other languages tell of a process and the standard library
-/// knows, by the names of the [semantic conventions](https://opentelemetry.io/docs/specs/semconv/resource/).
+/// The SDK's attributes, and those that other languages' SDKs detect and the standard library knows, with the
+/// names of the [semantic conventions](https://opentelemetry.io/docs/specs/semconv/resource/).
 pub(super) fn detect() -> Resource {
     Resource::builder_empty()
         .with_detectors(&[
@@ -38,7 +38,7 @@ fn process() -> impl Iterator<Item = KeyValue> {
     .chain(host)
 }
 
-/// Rust's name for a system, or the conventions' where they have another.
+/// Maps Rust's name of an operating system to that of the conventions.
 fn os_type(os: &'static str) -> &'static str {
     match os {
         "macos" | "ios" => "darwin",
@@ -48,7 +48,7 @@ fn os_type(os: &'static str) -> &'static str {
     }
 }
 
-/// The standard library does not know it; Linux tells it in a file.
+/// Read from a file of Linux; the standard library has no function for it.
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();

@@ -1,4 +1,4 @@
-//! Traces.
+//! The tracer provider and the propagators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,14 +77,14 @@ fn console(builder: TracerProviderBuilder, batch: Option<BatchSettings>) -> Trac
     }
 }
 
-/// Refused before.
+/// Unreachable: `console` was rejected earlier.
 #[cfg(not(feature = "console"))]
 fn console(builder: TracerProviderBuilder, _batch: Option<BatchSettings>) -> TracerProviderBuilder {
     builder
 }
 
-/// Sets the global propagator, which is also there for a service that has no spans of its own. None
-/// at all is one that does nothing.
+/// Sets the global propagator, also for a service that records no spans. An empty list sets one that does
+/// nothing.
 pub(super) fn set_propagator(exporters: &Exporters) {
     if let Some(given) = exporters.sdk().propagator.clone() {
         return global::set_text_map_propagator(Given(given));
@@ -103,7 +103,7 @@ pub(super) fn set_propagator(exporters: &Exporters) {
     global::set_text_map_propagator(TextMapCompositePropagator::new(propagators.collect()));
 }
 
-/// A propagator that the builder was given.
+/// A propagator given to the builder.
 #[derive(Debug)]
 struct Given(Arc<dyn TextMapPropagator + Send + Sync>);
 
@@ -122,7 +122,7 @@ impl TextMapPropagator for Given {
 }
 
 impl Telemetry {
-    /// The tracer provider, which is also OpenTelemetry's global one; `None` if traces are off.
+    /// The tracer provider, which is also OpenTelemetry's global one. `None` if traces are off.
     pub fn tracer_provider(&self) -> Option<&SdkTracerProvider> {
         self.provider()
     }

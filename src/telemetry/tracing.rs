@@ -1,4 +1,4 @@
-//! The crate `tracing`: its spans as spans, and its events as log records.
+//! The bridge from `tracing`: its spans become spans, its events log records.
 
 use std::io::IsTerminal;
 
@@ -13,13 +13,12 @@ use super::Telemetry;
 use crate::error::Error;
 use crate::exporters::Exporters;
 
-/// The whole of a service's set-up: [`init`](crate::init), and a global subscriber of `tracing` that
-/// writes to standard output and exports spans and events. Call it once, in `main`.
+/// The complete set-up of a service: [`init`](crate::init), and a global `tracing` subscriber that writes to
+/// standard output and exports spans and events. Call it once, in `main`.
 ///
-/// A span of `tracing` becomes a span. An event becomes a log record with the trace and span that it
-/// is in, and an event of that span. What is recorded is `RUST_LOG`'s to say, on standard output and
-/// for what is exported alike; the default is `info`. Records of the crate `log` are events too, if
-/// it has no logger yet.
+/// A span of `tracing` becomes a span. An event becomes a log record with its current trace and span, and an
+/// event of that span. `RUST_LOG` selects what is recorded, both for standard output and for export; the
+/// default is `info`. Records of the crate `log` become events too, unless it already has a logger.
 ///
 /// ```no_run
 /// fn main() -> Result<(), otlp_mtls::Error> {
@@ -30,47 +29,49 @@ use crate::exporters::Exporters;
 /// }
 /// ```
 ///
-/// What is said of our own I/O is written to standard output, if `RUST_LOG` asks for it, and never
-/// exported. For another format, or filters of one's own, there is [`Telemetry::tracing_layer`].
+/// Events about our own I/O are written to standard output if `RUST_LOG` selects them, and are never exported.
+/// For another format or other filters, use [`Telemetry::tracing_layer`].
 ///
 /// # Errors
 ///
-/// As [`init`](crate::init), and [`Error::SubscriberAlreadySet`] if there is a global subscriber: there
-/// can be one in the life of a process, so that this cannot be called again after a shutdown. After an
-/// error nothing is installed.
+/// Those of [`init`](crate::init), and [`Error::SubscriberAlreadySet`] if a global subscriber is set. There can
+/// only be one during the life of a process, so this cannot be called again after a shutdown. After an error
+/// nothing is installed.
 pub fn init_tracing() -> Result<Telemetry, Error> {
-    // What is odd about the configuration is said before there is anything to export it by.
+    // Configuration warnings are printed by a temporary subscriber: the final one exists only after the
+    // exporters.
     let early = tracing_subscriber::registry().with(filter(None)).with(console());
     let telemetry = tracing::subscriber::with_default(early, || Exporters::from_env()?.assemble())?;
     telemetry.subscribe()
 }
 
 impl Exporters {
-    /// What [`init_tracing`] does, with what the builder was given.
+    /// Like [`init_tracing`], with the builder's settings.
     ///
     /// # Errors
     ///
-    /// As [`init_tracing`].
+    /// Those of [`init_tracing`].
     pub fn install_tracing(&self) -> Result<Telemetry, Error> {
         self.assemble()?.subscribe()
     }
 }
 
-/// As people know `RUST_LOG`, but that it is `info` if it is not set. What `OTEL_LOG_LEVEL` says holds for
-/// what the SDK and this crate say of themselves, unless `RUST_LOG` names them.
+/// The filter of `RUST_LOG`, by default `info`. `OTEL_LOG_LEVEL` sets the level for the SDK and this crate
+/// unless `RUST_LOG` names them.
 fn filter(log_level: Option<LevelFilter>) -> EnvFilter {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let Some(level) = log_level else {
         return builder.from_env_lossy();
     };
-    // Where there are directives, the default does not count; of two for one target, the later does.
+    // With explicit directives the default no longer applies, so `info` is written out. Of two directives for
+    // one target the later wins.
     let named = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let is_usable = !named.trim().is_empty() && builder.parse(&named).is_ok();
     let named = if is_usable { named.as_str() } else { "info" };
     EnvFilter::builder().parse_lossy(format!("opentelemetry={level},otlp_mtls={level},{named}"))
 }
 
-/// Colours are for people, who look at a terminal.
+/// Coloured only on a terminal.
 fn console<S>() -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -79,7 +80,7 @@ where
 }
 
 impl Telemetry {
-    /// Sets the global subscriber, and OpenTelemetry's globals.
+    /// Sets the global subscriber and OpenTelemetry's globals.
     fn subscribe(self) -> Result<Self, Error> {
         let subscriber = tracing_subscriber::registry()
             .with(filter(self.exporters.switches().log_level()))
@@ -88,18 +89,17 @@ impl Telemetry {
         tracing::subscriber::set_global_default(subscriber)
             .map_err(|_already_set| Error::SubscriberAlreadySet)?;
         self.set_globals();
-        // A logger that is there stays.
+        // An error means that a logger is set already; it stays.
         let _ = LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init();
         Ok(self)
     }
 
-    /// A layer for a subscriber of one's own, which exports the spans of `tracing` as spans, and its
-    /// events as log records with the trace and span that they are in. A signal that is off is left
-    /// out.
+    /// A layer for your own subscriber. It exports `tracing` spans as spans, and events as log records with
+    /// their current trace and span. Signals that are off are omitted.
     ///
-    /// Which spans and events there are is the subscriber's to say: without a filter, all, those at
-    /// `trace` of every dependency included. Let another layer print: what is said of exports that
-    /// fail is never exported.
+    /// The subscriber's filter selects spans and events. Without a filter, all are exported, including those of
+    /// every dependency at level `trace`. Add another layer for output: events about failed exports are never
+    /// exported.
     ///
     /// ```no_run
     /// use tracing_subscriber::filter::{EnvFilter, LevelFilter};
@@ -124,8 +124,7 @@ impl Telemetry {
         Layer::and_then(self.spans_layer(), self.logs_layer())
     }
 
-    /// It activates the context of the span that is entered, which is where the SDK finds the trace
-    /// and span of a log record.
+    /// Activates the context of the entered span, from which the SDK takes the trace and span of a log record.
     #[cfg(feature = "trace")]
     fn spans_layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + 'static + use<S>>
     where

@@ -156,8 +156,8 @@ fn what_does_not_get_through_the_queue_is_told_of() {
     });
     let Some([_, stderr]) = printed else { return };
     for words in [
-        " spans found no room in the SDK's queue (OTEL_BSP_MAX_QUEUE_SIZE) and are lost",
-        " log records found no room in the SDK's queue (OTEL_BLRP_MAX_QUEUE_SIZE) and are lost",
+        " spans were dropped: the SDK's queue was full (OTEL_BSP_MAX_QUEUE_SIZE)",
+        " log records were dropped: the SDK's queue was full (OTEL_BLRP_MAX_QUEUE_SIZE)",
     ] {
         assert!(stderr.contains(words), "{stderr}");
     }
