@@ -1,4 +1,4 @@
-//! Whether a server that says nothing to plaintext speaks TLS.
+//! Tests whether a server that does not answer plaintext speaks TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +14,11 @@ use tokio::time::timeout;
 use crate::failure::{Greeting, PeerProtocol};
 use crate::tls::crypto_provider;
 
-/// How long the server may take to answer.
+/// The timeout of the server's answer.
 const ANSWERING: Duration = Duration::from_secs(5);
 
-/// Whether it answers a ClientHello with TLS: by its half of the handshake, or by an alert. The handshake
-/// goes no further, so that nothing has to be trusted.
+/// Whether the server answers a ClientHello with TLS: a ServerHello or an alert. The handshake stops there, so
+/// no certificate has to be trusted.
 pub(super) async fn is_answered(server: SocketAddr) -> bool {
     let ask = async {
         let hello = client_hello(server)?;
@@ -30,7 +30,7 @@ pub(super) async fn is_answered(server: SocketAddr) -> bool {
         greeting.hear(&first[..length]);
         io::Result::Ok(greeting.spoken() == Some(PeerProtocol::Tls))
     };
-    // What cannot be found out is not said.
+    // Any error counts as no.
     timeout(ANSWERING, ask).await.is_ok_and(|answer| answer.unwrap_or(false))
 }
 

@@ -1,4 +1,4 @@
-//! The doctor: looks at what was configured, then goes the whole way once.
+//! The doctor: inspects the configuration, then dials each collector and sends an empty export.
 
 mod client_hello;
 mod offline;
@@ -21,15 +21,15 @@ use crate::tls::CertificateFacts;
 
 pub use report::{Finding, Outcome, Report, SignalReport, Topic};
 
-/// How long the look at the host's addresses may take, which the dial does not wait for.
+/// The timeout of the DNS lookup that is reported. It is separate from that of the dial.
 const RESOLVING: Duration = Duration::from_secs(5);
 
 impl Exporters {
-    /// Checks every signal: what was configured, and then the whole way to the collector, by a
-    /// connection of the signal's own and an empty export that is not tried again.
+    /// Checks every signal: its configuration, then the whole path to the collector, with a connection of its
+    /// own and an empty export that is not retried.
     ///
-    /// It can be awaited on any executor, and takes as long as connecting and one export may take:
-    /// see [`with_connect_timeout`](crate::ExportersBuilder::with_connect_timeout) and
+    /// It can be awaited on any executor. Connecting and one export bound its duration: see
+    /// [`with_connect_timeout`](crate::ExportersBuilder::with_connect_timeout) and
     /// [`with_timeout`](crate::ExportersBuilder::with_timeout).
     ///
     /// ```no_run
@@ -49,8 +49,8 @@ impl Exporters {
         }
     }
 
-    /// [`check`](Self::check) for where nothing can be awaited. It blocks the thread, and does its
-    /// I/O on one of its own, whatever runtime the caller is in.
+    /// The blocking form of [`check`](Self::check). It blocks the thread and does its I/O on a separate one,
+    /// whatever runtime the caller is in.
     pub fn check_blocking(&self) -> Report {
         let runtime = match Runtime::start() {
             Ok(runtime) => runtime,
@@ -59,7 +59,7 @@ impl Exporters {
         let (report, reports) = mpsc::sync_channel(1);
         let (exporters, checking) = (self.clone(), Arc::clone(&runtime));
         let check = runtime.run(async move {
-            // Received below, unless that thread has panicked.
+            // Fails only if the receiving thread has panicked.
             let _ = report.send(exporters.check_on(checking).await);
         });
         let report = reports.recv();
@@ -70,7 +70,7 @@ impl Exporters {
     }
 
     async fn check_on(&self, runtime: Arc<Runtime>) -> Report {
-        // Side by side: of a collector that does not answer, all wait at once.
+        // Concurrently: collectors that do not answer then cost one timeout together.
         let checks: Vec<_> = self
             .probes(&runtime)
             .into_iter()
@@ -81,7 +81,8 @@ impl Exporters {
             let live = live.await.unwrap_or_else(|lost| Live::lost(&probe, &lost));
             signals.push(live.report(&probe));
         }
-        // What it has found may be in order by now, or wait for nothing but another attempt.
+        // Ends the backoff after a failed dial: what the check has found may be fixed by now, or need only
+        // another attempt.
         self.end_windows();
         self.report(signals)
     }
@@ -90,7 +91,7 @@ impl Exporters {
         let switches = self.switches();
         let odd = self.warnings().iter().chain(self.sdk_warnings()).map(ToString::to_string);
         let console = switches.check_console(cfg!(feature = "console")).err();
-        // What code switches off is off on purpose.
+        // A signal switched off in code was switched off on purpose.
         let elsewhere = switches.elsewhere().filter_map(|(signal, origin)| match origin {
             Origin::Variable(_) | Origin::File(_) => {
                 Some(format!("{signal} are not exported by OTLP: see {origin}"))
@@ -101,7 +102,7 @@ impl Exporters {
         Report { at: SystemTime::now(), warnings: warnings.collect(), signals }
     }
 
-    /// The report where there is nothing to check with.
+    /// The report if the check itself cannot run.
     fn unchecked(&self, error: &Error) -> Report {
         let signals = self.settings().map(|settings| {
             let findings = vec![Finding::failed(Topic::Export, format!("{error:?}"))];
@@ -111,12 +112,12 @@ impl Exporters {
     }
 }
 
-/// What the way to a collector showed.
+/// What dialling and exporting showed.
 struct Live {
-    /// `None` if nobody asked.
+    /// `None` without a lookup.
     dns: Option<Result<String, String>>,
     seen: Arc<Evidence>,
-    /// With what the collector remarked, if it accepted the export.
+    /// `Some` if the collector accepted the export with a remark.
     answer: Result<Option<Failure>, Failure>,
 }
 
@@ -133,7 +134,7 @@ impl Live {
         Self { dns, seen, answer }
     }
 
-    /// The runtime is gone, or it panicked.
+    /// The result if the runtime ended or the task panicked.
     fn lost(probe: &Probe, task: &tokio::task::JoinError) -> Self {
         let failure = Failure::new(FailureKind::lost(task), &probe.settings, None);
         Self { dns: None, seen: Arc::default(), answer: Err(failure) }
@@ -158,7 +159,7 @@ impl Live {
         findings.extend(token.iter().flat_map(|token| offline::token(&probe.settings, token)));
         findings.extend(self.dns.as_ref().map(|dns| match dns {
             Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
-            // The dial asked for itself, and had an answer.
+            // The dial's own lookup succeeded.
             Err(words) if self.seen.peer.is_some() => Finding::doubtful(Topic::Dns, words.clone()),
             Err(words) => Finding::failed(Topic::Dns, words.clone()),
         }));
@@ -180,11 +181,11 @@ impl Live {
         }
     }
 
-    /// The steps of the dial, as far as it came.
+    /// The steps of the dial, as far as it got.
     fn way(&self, probe: &Probe, server_chain: &[CertificateFacts], to: &mut Vec<Finding>) {
         let kind = self.answer.as_ref().err().map(Failure::kind);
         let Some(peer) = self.seen.peer else {
-            // These end it before anything is dialled.
+            // These failures occur before dialling.
             if !matches!(
                 kind,
                 Some(
@@ -235,7 +236,7 @@ impl Live {
         to.extend(self.client_authentication(probe, kind));
     }
 
-    /// Whether the server asked who we are, and took the answer.
+    /// Whether the server requested a client certificate and accepted it.
     fn client_authentication(&self, probe: &Probe, kind: Option<&FailureKind>) -> Option<Finding> {
         let handshake = self.seen.handshake.as_ref()?;
         let of = match handshake.acceptable_issuers.as_slice() {
@@ -246,20 +247,21 @@ impl Live {
         let topic = Topic::ClientAuthentication;
         Some(match (handshake.certificate_requested, resolver.has_certs(), kind) {
             (_, _, Some(FailureKind::ClientCertificate { .. })) => {
-                Finding::failed(topic, format!("the server wants a certificate{of}"))
+                Finding::failed(topic, format!("the server requires a certificate{of}"))
             }
-            // Whether it takes ours is not known before it answers.
+            // Unknown until the server answers.
             (_, _, Some(_)) => return None,
-            (true, true, None) => {
-                Finding::good(topic, format!("the server wanted a certificate{of}, and took ours"))
-            }
+            (true, true, None) => Finding::good(
+                topic,
+                format!("the server requested a certificate{of}, and accepted ours"),
+            ),
             (true, false, None) => Finding::good(
                 topic,
-                format!("the server wanted a certificate{of}, and went on without"),
+                format!("the server requested a certificate{of}, and continued without"),
             ),
             (false, true, None) => Finding::doubtful(
                 topic,
-                "the server did not ask for our certificate: it does not know who we are"
+                "the server did not request our certificate: it does not authenticate us"
                     .to_owned(),
             ),
             (false, false, None) => return None,
@@ -267,7 +269,7 @@ impl Live {
     }
 }
 
-/// A server that we spoke plaintext to, and that said nothing.
+/// The address of a server that did not answer plaintext.
 fn silent_plaintext(settings: &Settings, seen: &Evidence) -> Option<SocketAddr> {
     let is_plaintext = settings.tls.is_none() && settings.proxy.is_none();
     match seen.peer? {
@@ -276,7 +278,7 @@ fn silent_plaintext(settings: &Settings, seen: &Evidence) -> Option<SocketAddr> 
     }
 }
 
-/// The addresses of whom we dial; `None` of a socket.
+/// The addresses of the collector or its proxy. `None` for a Unix domain socket.
 async fn resolve(settings: &Settings) -> Option<Result<String, String>> {
     let (host, port) = match (&settings.proxy, &settings.endpoint.address) {
         (Some(proxy), _) => (proxy.uri.host().unwrap_or_default(), proxy.port()),

@@ -1,4 +1,4 @@
-//! What can be said before anything is dialled.
+//! Findings that need no connection.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use crate::tls::{
     CertificateFacts, IssuerProblem, RejectedCredentials, Store, TokenFile, Validated,
 };
 
-/// The bearer token: never what it is.
+/// Describes the bearer token, without its value.
 pub(super) fn token(settings: &Settings, file: &TokenFile) -> Vec<Finding> {
     let status = file.status();
     let place = format!("{} ({})", status.file.display(), file.settings().file.origin);
@@ -24,7 +24,7 @@ pub(super) fn token(settings: &Settings, file: &TokenFile) -> Vec<Finding> {
     findings
 }
 
-/// `used` is the trust anchor to which the server's chain led.
+/// `used` is the trust anchor of the server's chain.
 pub(super) fn findings(
     settings: &Settings,
     store: Option<&Store>,
@@ -43,12 +43,12 @@ pub(super) fn findings(
         findings.push(match endpoint.address {
             Address::Tcp { .. } => Finding::doubtful(
                 Topic::Tls,
-                "none: the endpoint is http://, so nothing is encrypted, and nobody authenticated"
+                "none: the endpoint is http://, so nothing is encrypted or authenticated"
                     .to_owned(),
             ),
             Address::Unix(_) => Finding::good(
                 Topic::Tls,
-                "none: who may connect to the socket, its permissions say".to_owned(),
+                "none: the socket's permissions decide who may connect".to_owned(),
             ),
         });
         return findings;
@@ -85,8 +85,8 @@ fn by(origin: &Origin) -> String {
     }
 }
 
-/// What is trusted. `used` is the anchor to which the server's chain led: the others do not matter to it,
-/// and many are summed up.
+/// Describes the trust anchors. `used` is the anchor of the server's chain: once it is known, problems of the
+/// others do not matter. Many anchors are summarised.
 fn trust(
     validated: &Validated,
     used: Option<&CertificateFacts>,
@@ -94,7 +94,7 @@ fn trust(
     to: &mut Vec<Finding>,
 ) {
     if !validated.names_a_ca() {
-        let words = "the platform's, for no CA is named".to_owned();
+        let words = "the platform's: no CA is configured".to_owned();
         to.push(Finding::good(Topic::TrustAnchors, words));
     }
     let place = located(&validated.origins().ca);
@@ -125,7 +125,7 @@ fn trust(
         let Finding { topic, outcome, words } =
             certificate(Topic::TrustAnchors, facts, &place, store);
         to.push(match judged {
-            // As the server's own certificate.
+            // Judged like the server's own certificate.
             _ if is_used => Finding { topic, outcome, words },
             _ if used.is_some() => Finding::good(topic, words),
             Err(IssuerProblem::Expired | IssuerProblem::NotYetValid) | Ok(()) => {
@@ -139,7 +139,7 @@ fn trust(
 
 fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
     let Some(leaf) = validated.chain.first() else {
-        let words = "none: a server that demands one will refuse us".to_owned();
+        let words = "none: a server that requires one will reject us".to_owned();
         to.push(Finding::good(Topic::ClientCertificate, words));
         return;
     };
@@ -148,7 +148,7 @@ fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
     let place = located(&origins.certificate);
     to.extend(beside(Topic::ClientCertificate, &place, &validated.beside().certificate));
     let place = located(&origins.key);
-    to.push(Finding::good(Topic::ClientKey, format!("belongs to that certificate, in {place}")));
+    to.push(Finding::good(Topic::ClientKey, format!("matches that certificate, in {place}")));
     to.extend(beside(Topic::ClientKey, &place, &validated.beside().key));
 
     let usage = match leaf.usages.as_slice() {
@@ -159,28 +159,26 @@ fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {
     to.push(match validated.verify_client(&provider) {
         _ if leaf.version < 3 => Finding::doubtful(
             Topic::ClientChain,
-            format!("X.509 version {}, which servers by rustls refuse", leaf.version),
+            format!("X.509 version {}, which rustls servers reject", leaf.version),
         ),
-        Ok(true) => {
-            Finding::good(Topic::ClientChain, format!("{usage}; leads to a CA that we trust"))
-        }
+        Ok(true) => Finding::good(Topic::ClientChain, format!("{usage}; chains to a trusted CA")),
         Ok(false) => {
             Finding::good(Topic::ClientChain, format!("{usage}; issued by {}", leaf.issuer))
         }
         Err(error) => {
-            let words = format!("{usage}; by the CAs that we trust: {error}");
+            let words = format!("{usage}; not verified by the trusted CAs: {error}");
             Finding::doubtful(Topic::ClientChain, words)
         }
     });
 }
 
-/// What else a file holds.
+/// The unused sections of a file.
 fn beside(topic: Topic, place: &str, labels: &[String]) -> Option<Finding> {
     let not_used = || format!("not used, in {place}: {}", labels.join(", "));
     (!labels.is_empty()).then(|| Finding::good(topic, not_used()))
 }
 
-/// A certificate of ours, and whether its time is good.
+/// Describes a certificate of ours and its validity.
 fn certificate(topic: Topic, facts: &CertificateFacts, place: &str, store: &Store) -> Finding {
     let words = format!("{facts}, SHA-256 {}, in {place}", facts.fingerprint);
     let now = SystemTime::now();

@@ -1,4 +1,4 @@
-//! What a check found: for people as text, for machines with the feature `serde`.
+//! The result of a check: text for people and, with the feature `serde`, data for programs.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -8,16 +8,16 @@ use crate::failure::Failure;
 use crate::signal::Signal;
 use crate::tls::CertificateFacts;
 
-/// What [`Exporters::check`](crate::Exporters::check) found. `Display` is for people, and with `{:#}` in the colours
-/// of a terminal; with the feature `serde` it can be serialised.
+/// The result of [`Exporters::check`](crate::Exporters::check). `Display` writes text, and `{:#}` adds a
+/// terminal's colours. With the feature `serde` it can be serialised.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// When it was made.
+    /// When the check ended.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
     pub at: SystemTime,
-    /// What is odd about the configuration, and which signals it does not send by OTLP.
+    /// Configuration warnings, and the signals that are not exported by OTLP.
     pub warnings: Vec<String>,
     /// One entry per signal.
     pub signals: Vec<SignalReport>,
@@ -30,28 +30,28 @@ impl Report {
     }
 }
 
-/// What a check found of one signal; `Display` is as that of [`Report`].
+/// The result of one signal's check. `Display` writes text as for [`Report`].
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SignalReport {
     /// The signal.
     pub signal: Signal,
-    /// Its collector, as scheme, host and port.
+    /// The collector's scheme, host and port.
     pub endpoint: String,
-    /// How it travels.
+    /// The protocol of the export.
     pub protocol: Protocol,
     /// Whether the signal would be delivered: the collector answered an empty export.
     pub delivered: bool,
-    /// What was looked at, in the order of the way there.
+    /// The individual results, in the order of the path to the collector.
     pub findings: Vec<Finding>,
-    /// The CAs that were named. Empty for the platform's.
+    /// The configured CAs. Empty if the platform's roots are trusted.
     pub trust_anchors: Vec<CertificateFacts>,
-    /// The client's certificate and those that vouch for it, leaf first.
+    /// The client's certificate chain, leaf first.
     pub client_chain: Vec<CertificateFacts>,
-    /// What the server presented, leaf first.
+    /// The certificate chain that the server presented, leaf first.
     pub server_chain: Vec<CertificateFacts>,
-    /// Why an empty export failed; `None` if the collector answered it.
+    /// Why the empty export failed. `None` if the collector answered it.
     pub failure: Option<Failure>,
 }
 
@@ -71,16 +71,16 @@ impl SignalReport {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub topic: Topic,
-    /// Whether it is as it should be.
+    /// The severity of the result.
     pub outcome: Outcome,
-    /// What was found, and where it comes from.
+    /// What was found and where it comes from, for people.
     pub words: String,
 }
 
@@ -98,42 +98,42 @@ impl Finding {
     }
 }
 
-/// What a check looks at.
+/// A step of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Topic {
-    /// The endpoint's form, and what named it.
+    /// The endpoint and where it is configured.
     Endpoint,
-    /// The protocol, and what named it.
+    /// The protocol and where it is configured.
     Protocol,
-    /// Whom we trust.
+    /// The trusted CAs.
     TrustAnchors,
-    /// The SPIFFE ID that the server must have, where one is set.
+    /// The SPIFFE ID that the server must have, if one is configured.
     ServerSpiffeId,
-    /// Our certificate: whose it is, and until when.
+    /// Our certificate: its subject and validity.
     ClientCertificate,
-    /// Whether our private key belongs to it.
+    /// Whether our private key matches our certificate.
     ClientKey,
-    /// Whether our certificate leads to a CA that we trust, and may be used by clients.
+    /// Whether our certificate chains to a trusted CA and may be used by clients.
     ClientChain,
-    /// The bearer token: from which file, and when it was read.
+    /// The bearer token: its file and when it was read.
     Token,
-    /// Whether newer credentials than those in use cannot be used.
+    /// Whether newer credentials were rejected and older ones are still in use.
     Rotation,
     /// The host's addresses.
     Dns,
-    /// The proxy on the way.
+    /// The proxy.
     Proxy,
     /// The TCP connection.
     Tcp,
     /// The Unix domain socket.
     Socket,
-    /// What the handshake agreed on.
+    /// The parameters that the TLS handshake agreed on.
     Tls,
-    /// What the server presented.
+    /// The certificate that the server presented.
     ServerCertificate,
-    /// Whether the server asked for our certificate, and took it.
+    /// Whether the server requested a client certificate and accepted it.
     ClientAuthentication,
     /// Whether an empty export was answered.
     Export,
@@ -163,16 +163,16 @@ impl Topic {
     }
 }
 
-/// How a finding is to be taken.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is as it should be.
+    /// As it should be.
     Good,
-    /// It works, but may not for long, or not everywhere.
+    /// Works now, but may fail soon or elsewhere.
     Doubtful,
-    /// The signal is not delivered for it.
+    /// Prevents the signal's delivery.
     Failed,
 }
 
@@ -192,7 +192,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One line of a report, in colours where they are asked for.
+/// Writes one line of a report, coloured with `{:#}`.
 fn line(f: &mut fmt::Formatter<'_>, outcome: Outcome, topic: &str, words: &str) -> fmt::Result {
     match f.alternate() {
         true => write!(f, "\n  {outcome:<#5}{topic}{words}"),
@@ -200,7 +200,7 @@ fn line(f: &mut fmt::Formatter<'_>, outcome: Outcome, topic: &str, words: &str) 
     }
 }
 
-/// The first line of what a report says of one thing.
+/// Writes the heading of a section, bold with `{:#}`.
 fn heading(f: &mut fmt::Formatter<'_>, words: fmt::Arguments<'_>) -> fmt::Result {
     match f.alternate() {
         true => write!(f, "\x1b[1m{words}\x1b[0m"),

@@ -62,14 +62,14 @@ fn all_is_well() {
             &format!("{directory}/client.crt (OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE)"),
             &format!("{directory}/client.key (OTEL_EXPORTER_OTLP_CLIENT_KEY)"),
             "SHA-256 ",
-            "leads to a CA that we trust",
+            "chains to a trusted CA",
             "localhost is ",
             "connected to 127.0.0.1:",
             "TLS 1.3, TLS13_",
             "X25519MLKEM768",
             "ALPN h2",
             "CN=localhost for localhost, 127.0.0.1, ::1, issued by CN=otlp-mtls test ca, valid from ",
-            "the server wanted a certificate, of CN=otlp-mtls test ca, and took ours",
+            "the server requested a certificate, of CN=otlp-mtls test ca, and accepted ours",
             "an empty export was answered",
         ] {
             assert!(words.contains(part), "{protocol}: no {part} in\n{words}");
