@@ -1,4 +1,4 @@
-//! How a collector is configured and started.
+//! Configures and starts a collector.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -13,7 +13,7 @@ use super::state::Shared;
 use super::tls::Options;
 use super::{Collector, Identity, connection};
 
-/// Configures a [`Collector`]; made by [`Collector::builder`].
+/// Configures a [`Collector`]. Created by [`Collector::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CollectorBuilder {
@@ -33,53 +33,54 @@ impl CollectorBuilder {
         }
     }
 
-    /// Serves TLS as `identity`; the default is plaintext.
+    /// Serves TLS with `identity`. The default is plaintext.
     pub fn with_tls(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// Requires a certificate of the client that one of the CAs in `pem` has issued.
+    /// Requires a client certificate issued by one of the CAs in `pem`.
     ///
-    /// Other than most of rustls, the collector takes clients with an X.509 version 1 certificate, of
-    /// which it checks the signature and the time of validity alone: fit for tests and nothing else.
+    /// Unlike rustls, the collector also accepts X.509 version 1 client certificates, and checks only their
+    /// signature and validity. This is for tests only.
     pub fn with_client_ca(mut self, pem: &str) -> Self {
         self.client_ca = Some(pem.to_owned());
         self
     }
 
-    /// With `true`, a client without a certificate is served too. One with a certificate that does not
-    /// verify is refused still. Matters with [`with_client_ca`](Self::with_client_ca) alone.
+    /// Sets whether clients without a certificate are served. A certificate that does not verify is still
+    /// rejected. Only takes effect with [`with_client_ca`](Self::with_client_ca).
     pub fn with_optional_client_certificate(mut self, optional: bool) -> Self {
         self.tls.client_certificate_optional = optional;
         self
     }
 
-    /// The versions of TLS; the default is 1.2 and 1.3.
+    /// Sets the TLS versions. The default is 1.2 and 1.3.
     pub fn with_tls_versions(mut self, versions: &[&'static SupportedProtocolVersion]) -> Self {
         self.tls.versions = versions.to_vec();
         self
     }
 
-    /// The protocols to choose from by ALPN; the default is `h2` and then `http/1.1`, and none is no ALPN.
+    /// Sets the ALPN protocols, in order of preference. The default is `h2` and `http/1.1`; an empty list
+    /// disables ALPN.
     pub fn with_alpn(mut self, protocols: Vec<Vec<u8>>) -> Self {
         self.tls.alpn = protocols;
         self
     }
 
-    /// The address to listen on; the default is `127.0.0.1`.
+    /// Sets the address to listen on. The default is `127.0.0.1`.
     pub fn with_bind_address(mut self, address: IpAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Starts the collector on a port that the operating system chooses.
+    /// Starts the collector on a port chosen by the operating system.
     ///
     /// # Errors
     ///
-    /// Fails if the address cannot be bound or the thread not be started, and with
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if rustls refuses the certificates or there are
-    /// client CAs without TLS.
+    /// Fails if the address cannot be bound or the thread cannot be started. Fails with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if rustls rejects the certificates, or if client CAs are
+    /// set without TLS.
     pub fn start(self) -> io::Result<Collector> {
         let tls = match (&self.identity, &self.client_ca) {
             (Some(identity), client_ca) => Some(self.tls.config(identity, client_ca.as_deref())?),
@@ -99,8 +100,8 @@ impl CollectorBuilder {
         let (started, outcome) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("otlp-test-collector".to_owned()).spawn({
             let shared = shared.clone();
-            // The runtime is made and dropped over there: here may be an asynchronous context, where it
-            // must not be dropped.
+            // The runtime is created and dropped on that thread: dropping one panics in an asynchronous
+            // context, which the caller may be in.
             move || match runtime(listener) {
                 Err(error) => drop(started.send(Err(error))),
                 Ok((runtime, listener)) => {
@@ -109,7 +110,7 @@ impl CollectorBuilder {
                 }
             }
         })?;
-        // The thread sends before it ends.
+        // Fails only if the thread panicked: it sends before it ends.
         outcome.recv().map_err(io::Error::other)??;
         Ok(Collector::new(shared, addr, self.tls, thread))
     }
@@ -126,9 +127,10 @@ fn runtime(
     Ok((runtime, listener))
 }
 
-/// Everything that the collector's thread does.
+/// The collector's thread.
 fn run(runtime: tokio::runtime::Runtime, listener: tokio::net::TcpListener, shared: Arc<Shared>) {
-    // hyper, h2 and rustls tell of what they do: a test that exports that would export it for ever.
+    // hyper, h2 and rustls emit events. Without this, a test that exports events would export those too,
+    // without end.
     let _suppressed = Context::enter_telemetry_suppressed_scope();
     let _silent = tracing::dispatcher::set_default(&Dispatch::none());
     runtime.block_on(async {
@@ -137,6 +139,6 @@ fn run(runtime: tokio::runtime::Runtime, listener: tokio::net::TcpListener, shar
             () = connection::accept(listener, shared.clone()) => {}
         }
     });
-    // While the guards hold: connections have something to say when they are dropped.
+    // Dropped before the guards, because connections emit events when dropped.
     drop(runtime);
 }

@@ -1,4 +1,4 @@
-//! The collector as its users see it.
+//! The collector's public interface.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,27 +17,26 @@ use super::tls::Options;
 use super::{ClientCertificate, Identity, Reply, Request};
 use crate::{Compression, Signal};
 
-/// How long [`Collector::close_connections`] waits at most.
+/// The most that [`Collector::close_connections`] waits.
 const CLOSING: Duration = Duration::from_secs(10);
 
-/// What becomes of a new connection.
+/// What happens to a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Accept {
-    /// It is served.
+    /// Serve it.
     #[default]
     Serve,
-    /// It is accepted, and then nothing is read or written. It counts as open until it is closed from
-    /// this side.
+    /// Accept it, but never read or write. It counts as open until the collector closes it.
     Silence,
-    /// It is closed at once.
+    /// Close it at once.
     Refuse,
 }
 
-/// An OTLP collector in this process.
+/// An in-process OTLP collector.
 ///
-/// It serves OTLP/gRPC and OTLP/HTTP (protobuf and JSON) on one loopback port, from a thread of its own,
-/// and keeps what it receives. Dropping it closes everything and ends the thread.
+/// It serves OTLP/gRPC and OTLP/HTTP (protobuf and JSON) on one loopback port, from its own thread, and records
+/// what it receives. Dropping it closes all connections and ends the thread.
 pub struct Collector {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -64,12 +63,12 @@ impl Collector {
         read(&self.shared.lock())
     }
 
-    /// The address it listens on.
+    /// The address that the collector listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL to export to: over TLS with the host `localhost`, and otherwise with the address.
+    /// The URL to export to. With TLS its host is `localhost`, otherwise the address.
     pub fn endpoint(&self) -> String {
         let tls = self.state(|state| state.tls.is_some());
         match (tls, self.addr) {
@@ -79,54 +78,54 @@ impl Collector {
         }
     }
 
-    // What happened to connections
+    // Connections
 
-    /// How many TCP connections it has accepted so far.
+    /// The number of TCP connections accepted so far.
     pub fn connections(&self) -> usize {
         self.state(|state| state.connections)
     }
 
-    /// How many of them are open.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         self.state(|state| state.open.len())
     }
 
-    /// How many TLS handshakes were completed so far.
+    /// The number of completed TLS handshakes so far.
     pub fn handshakes(&self) -> usize {
         self.state(|state| state.handshakes)
     }
 
-    /// How many TLS handshakes failed so far, also because the client closed the connection.
+    /// The number of failed TLS handshakes so far, including those where the client closed the connection.
     ///
-    /// In TLS 1.3 a client's handshake is complete before it is told that its certificate is refused.
+    /// In TLS 1.3, a client completes its handshake before it learns that its certificate was rejected.
     pub fn failed_handshakes(&self) -> usize {
         self.state(|state| state.failed_handshakes)
     }
 
-    /// How many of the completed handshakes resumed a session.
+    /// The number of completed handshakes that resumed a session.
     pub fn resumptions(&self) -> usize {
         self.state(|state| state.resumptions)
     }
 
-    /// How many requests ended unanswered because the client reset the stream or went away.
+    /// The number of requests left unanswered because the client reset the stream or disconnected.
     pub fn resets(&self) -> usize {
         self.state(|state| state.resets)
     }
 
-    /// The client certificates that were presented, one for each completed handshake that had one. A
-    /// resumed session presents none; see [`Request::client_certificate`] for whose it is.
+    /// The client certificates presented, one for each completed handshake with one. A resumed session presents
+    /// none; see [`Request::client_certificate`] for its certificate.
     pub fn client_certificates(&self) -> Vec<ClientCertificate> {
         self.state(|state| state.client_certificates.clone())
     }
 
-    // What was received
+    // Requests
 
-    /// The requests that were acknowledged so far, in the order in which they came in.
+    /// The acknowledged requests so far, in order of arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.state(|state| state.acknowledged().cloned().collect())
     }
 
-    /// All requests so far: acknowledged, refused and held ones.
+    /// All requests so far: acknowledged, rejected and held ones.
     pub fn received(&self) -> Vec<Request> {
         self.state(|state| state.received.iter().map(|received| received.request.clone()).collect())
     }
@@ -163,24 +162,23 @@ impl Collector {
         })
     }
 
-    /// The resource attribute `key` of the newest of the [`requests`](Self::requests), as text.
+    /// The resource attribute `key` of the latest of the [`requests`](Self::requests), as text.
     pub fn resource_attribute(&self, key: &str) -> Option<String> {
         self.state(|state| state.acknowledged().next_back()?.export.resource_attribute(key))
     }
 
     // Waiting
 
-    /// Blocks until `holds` is true of this collector, and returns whether it became so within `timeout`.
+    /// Blocks until `holds` returns true, or until `timeout`. Returns whether it became true.
     ///
-    /// It is asked again whenever something has happened: a connection, a handshake, a request, an
-    /// acknowledgement. In an asynchronous test, what is waited for has to run on another thread than this
-    /// call: use a multi-threaded runtime.
+    /// `holds` is evaluated again after every change: a connection, a handshake, a request, an acknowledgement.
+    /// In an asynchronous test, use a multi-threaded runtime: this call blocks its thread.
     pub fn wait_until(&self, timeout: Duration, mut holds: impl FnMut(&Self) -> bool) -> bool {
         self.shared.wait_until(timeout, || holds(self))
     }
 
-    /// Blocks until at least `items` spans, log records or metric points were acknowledged, and returns
-    /// whether they were within `timeout`.
+    /// Blocks until at least `items` spans, log records or metric points are acknowledged, or until `timeout`.
+    /// Returns whether they were.
     pub fn wait_for(&self, signal: Signal, items: usize, timeout: Duration) -> bool {
         self.wait_until(timeout, |collector| {
             let acknowledged: usize = collector.state(|state| {
@@ -191,51 +189,51 @@ impl Collector {
         })
     }
 
-    // Behaving
+    // Behaviour
 
-    /// Decides the reply to each request from now on; the default is [`Reply::Accept`].
+    /// Sets the reply to each later request. The default is [`Reply::Accept`].
     ///
-    /// `reply` runs on the collector's thread: nothing is served while it blocks, and dropping the collector
-    /// waits for it. One that owns the collector keeps it from ever being dropped; hold a
-    /// [`Weak`](std::sync::Weak) instead.
+    /// `reply` runs on the collector's thread: while it blocks, nothing is served, and dropping the collector
+    /// waits for it. A `reply` that owns the collector keeps it from ever being dropped, so let it hold a
+    /// [`Weak`](std::sync::Weak).
     pub fn set_reply(&self, reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
-        // The old one is dropped outside the lock, for it may own what needs it.
+        // The previous closure is dropped outside the lock: its destructor may need the lock.
         let reply = Arc::new(reply);
         let _old = self.shared.update(|state| std::mem::replace(&mut state.reply, reply));
     }
 
-    /// Compresses the answers from now on, whether or not the client accepts that: over gRPC each message, as Go's
-    /// servers do with what they are asked in, and over HTTP the body.
+    /// Compresses later responses, whether or not the client accepts that. Over gRPC each message is
+    /// compressed, as grpc-go does if the request was; over HTTP the body.
     pub fn set_compression(&self, compression: Option<Compression>) {
         self.shared.update(|state| state.compression = compression);
     }
 
-    /// Accepts the requests that are held by [`Reply::Hold`]. Those that come later are held again.
+    /// Accepts the requests held by [`Reply::Hold`]. Later ones are held again.
     pub fn release(&self) {
         self.shared.release.send_replace(());
     }
 
-    /// Decides what becomes of the connections that are accepted from now on.
+    /// Sets what happens to later connections.
     pub fn set_accept(&self, accept: Accept) {
         self.shared.update(|state| state.accept = accept);
     }
 
-    /// Serves the connections that are accepted from now on with TLS as `identity`, and requires a client
-    /// certificate if there are CAs in PEM. Versions, ALPN and whether that certificate is optional stay as
-    /// they were built. No session from before can be resumed.
+    /// Serves later connections with TLS and `identity`, and requires a client certificate if `client_ca` has
+    /// CAs in PEM. The settings for TLS versions, ALPN and optional client certificates stay. No earlier
+    /// session can be resumed.
     ///
     /// # Errors
     ///
-    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if rustls refuses the certificates.
+    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if rustls rejects the certificates.
     pub fn set_tls(&self, identity: Identity, client_ca: Option<&str>) -> io::Result<()> {
         let config = self.tls.config(&identity, client_ca)?;
         self.shared.update(|state| state.tls = Some(config));
         Ok(())
     }
 
-    /// Drops every connection that is open now, and returns once their sockets are closed.
+    /// Closes all open connections and waits until their sockets are closed.
     ///
-    /// Called by a [`reply`](Self::set_reply), it cannot wait for that and returns at once.
+    /// When called by a [`reply`](Self::set_reply), it cannot wait and returns at once.
     pub fn close_connections(&self) {
         let open = self.state(|state| state.open.clone());
         self.shared.close.send_replace(());
@@ -246,8 +244,8 @@ impl Collector {
         }
     }
 
-    /// With `Some(n)`, a connection takes `n` requests and then shuts down gracefully, over HTTP/2 with
-    /// `GOAWAY`, as with nginx's `keepalive_requests`. The count starts with the connection.
+    /// With `Some(n)`, each connection takes `n` requests and then shuts down gracefully, over HTTP/2 with
+    /// `GOAWAY`, like nginx's `keepalive_requests`. Requests are counted from the start of each connection.
     pub fn goaway_after(&self, requests: Option<usize>) {
         self.shared.update(|state| state.goaway_after = requests);
     }
@@ -260,11 +258,11 @@ impl Collector {
 impl Drop for Collector {
     fn drop(&mut self) {
         self.shared.stop.notify_one();
-        // A reply may own the collector, and a thread cannot join itself.
+        // The collector may be dropped by its own reply, and a thread cannot join itself.
         if !self.is_own_thread()
             && let Some(thread) = self.thread.take()
         {
-            // A panic of that thread has been reported where it happened.
+            // A panic has already been reported on that thread.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Connections: accepting, TLS, and the choice of protocol.
+//! Accepts connections, terminates TLS, and selects the protocol.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,17 +20,17 @@ use tokio_rustls::TlsAcceptor;
 use super::state::Shared;
 use super::{Accept, ClientCertificate, service};
 
-/// A connection, as its requests see it.
+/// The state of a connection that its requests share.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     client_certificate: OnceLock<ClientCertificate>,
     requests: AtomicUsize,
-    /// Asks for its end.
+    /// Closes the connection.
     pub(super) close: Notify,
-    /// Asks for its end after the requests that it has.
+    /// Closes the connection after its current requests.
     goaway: Notify,
-    /// Whether its end is our doing.
+    /// Whether the collector closed it.
     pub(super) closed: AtomicBool,
 }
 
@@ -39,7 +39,7 @@ impl Connection {
         self.client_certificate.get().cloned()
     }
 
-    /// Counts a request, and says goodbye if it is the last one that this connection may have.
+    /// Counts a request. Shuts down gracefully if it is the last one allowed on this connection.
     pub(super) fn count_request(&self) {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         if self.shared.lock().goaway_after.is_some_and(|limit| requests >= limit) {
@@ -48,7 +48,7 @@ impl Connection {
     }
 }
 
-/// Takes the connection off the open ones when it ends, however it does.
+/// Removes the connection from the open ones on drop.
 struct Open(Arc<Connection>);
 
 impl Drop for Open {
@@ -57,15 +57,15 @@ impl Drop for Open {
     }
 }
 
-/// Accepts connections until it is dropped.
+/// Accepts connections until dropped.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // For instance out of file descriptors, which passes but not at once.
+            // For instance if file descriptors have run out, which needs time to recover.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        // Before the connection counts as open, so that no request to close it is missed.
+        // Subscribes before the connection counts as open, so that no request to close it is missed.
         let close_all = shared.close.subscribe();
         let (index, accept, tls) = shared.update(|state| {
             let index = state.connections;
@@ -87,7 +87,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Drives a connection until it ends or somebody wants it to.
+/// Serves a connection until it ends or is closed.
 async fn run(
     connection: Arc<Connection>,
     mut close_all: tokio::sync::watch::Receiver<()>,
@@ -100,11 +100,11 @@ async fn run(
             biased;
             _ = close_all.changed() => connection.closed.store(true, Ordering::Relaxed),
             () = connection.close.notified() => connection.closed.store(true, Ordering::Relaxed),
-            // The client sees what went wrong, and its end of the connection is the one under test.
+            // The error is ignored: tests look at the client's side.
             _ = serving.as_mut() => {}
         }
     }
-    // The socket is closed by now.
+    // The socket is closed.
     drop(open);
 }
 
@@ -140,14 +140,14 @@ async fn serve(
     let leaf = session.peer_certificates().and_then(<[_]>::first);
     let certificate = leaf.and_then(|leaf| ClientCertificate::parse(leaf, &provider));
     if let Some(certificate) = certificate.clone() {
-        // Nobody else sets it.
+        // Cannot fail: it is set only here.
         let _ = connection.client_certificate.set(certificate);
     }
     let h2 = session.alpn_protocol() == Some(b"h2");
     shared.update(|state| {
         state.handshakes += 1;
         state.resumptions += usize::from(resumed);
-        // A resumed session has the certificate of an earlier one: nobody presented it now.
+        // A resumed session did not present its certificate in this handshake.
         state.client_certificates.extend(certificate.filter(|_| !resumed));
     });
     if h2 { serve_http2(connection, stream).await } else { detect(connection, stream).await }
@@ -156,7 +156,7 @@ async fn serve(
 /// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves the protocol whose first bytes `io` has.
+/// Detects the protocol by the first bytes of `io`, and serves it.
 async fn detect<I>(connection: Arc<Connection>, mut io: I) -> io::Result<()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -207,7 +207,7 @@ where
     }
 }
 
-/// A stream whose first bytes are read once more.
+/// A stream that yields the bytes already read before the rest.
 struct Rewound<I> {
     seen: Vec<u8>,
     inner: I,

@@ -1,4 +1,4 @@
-//! Requests out of bytes.
+//! Decodes requests.
 
 use std::io::Read;
 
@@ -23,14 +23,14 @@ pub(super) enum Export {
     Traces(ExportTraceServiceRequest),
 }
 
-/// How a message is written.
+/// The encoding of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
     Json,
 }
 
-/// Why a message cannot be read.
+/// Why a message cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Undecodable {
     #[error("the message's encoding {0:?} is neither gzip nor zstd")]
@@ -39,13 +39,13 @@ pub(super) enum Undecodable {
     Decompress(#[source] std::io::Error),
     #[error("a grpc message of {announced} bytes in a body with {present}")]
     Length { announced: usize, present: usize },
-    #[error("the message is no protobuf of its signal")]
+    #[error("the message is not protobuf of its signal")]
     Protobuf(#[source] prost::DecodeError),
-    #[error("the message is no json of its signal")]
+    #[error("the message is not json of its signal")]
     Json(#[source] serde_json::Error),
 }
 
-/// The message of a unary gRPC request, and whether it is flagged as compressed.
+/// Extracts the message of a unary gRPC request, and whether its compressed flag is set.
 ///
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
 pub(super) fn unframe(mut body: Bytes) -> Result<(bool, Bytes), Undecodable> {
@@ -162,7 +162,7 @@ impl Export {
     }
 }
 
-/// How many data points `metric` has.
+/// The number of data points of `metric`.
 pub(super) fn points(metric: &Metric) -> usize {
     match &metric.data {
         None => 0,

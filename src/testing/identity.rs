@@ -5,8 +5,8 @@ use std::{fmt, fs, io};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A certificate chain with the private key of its first certificate: a [`Pki`](super::Pki)'s, or one
-/// of your own.
+/// A certificate chain with the private key of its leaf, issued by a [`Pki`](super::Pki) or provided by the
+/// test.
 #[derive(Clone)]
 pub struct Identity {
     certificates: Vec<CertificateDer<'static>>,
@@ -16,7 +16,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A chain of your own, leaf first, with the leaf's private key.
+    /// A given chain, leaf first, with the leaf's private key.
     pub fn new(certificates: Vec<CertificateDer<'static>>, key: PrivatePkcs8KeyDer<'_>) -> Self {
         let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
         let pem = |label: &str, der: &[u8]| pem::encode_config(&pem::Pem::new(label, der), config);
@@ -26,17 +26,17 @@ impl Identity {
         Self { certificates, certificate_pem, key, key_pem }
     }
 
-    /// The leaf and then the certificates that were added to its chain, in PEM.
+    /// The certificate chain in PEM, leaf first.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// The private key as PKCS#8 in PEM.
+    /// The private key in PEM (PKCS#8).
     pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 
-    /// The leaf and then the certificates that were added to its chain.
+    /// The certificate chain, leaf first.
     pub fn certificate_ders(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
@@ -46,7 +46,7 @@ impl Identity {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 
-    /// Writes `{name}.crt` and `{name}.key` into `directory`, and returns both paths in this order.
+    /// Writes `{name}.crt` and `{name}.key` into `directory`. Returns their paths in this order.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! The messages of answers, as a server writes them.
+//! The messages of responses, as a server encodes them.
 
 use prost::Message;
 
-/// `Export*ServiceResponse`: the three of them are the same on the wire.
+/// `Export*ServiceResponse`, which is encoded identically for all three signals.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ExportResponse {
     #[prost(message, optional, tag = "1")]

@@ -1,4 +1,4 @@
-//! A throw-away public key infrastructure, with one fixture for each way to be wrong.
+//! A throw-away public key infrastructure, with a fixture for each kind of defect.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,34 +13,35 @@ use time::{Duration, OffsetDateTime};
 use super::key::{Key, KeyType};
 use super::{Identity, v1};
 
-/// What is right or wrong with a certificate.
+/// The validity or defect of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fixture {
     /// Issued by the CA and valid.
     Good,
-    /// Issued by a CA that is unrelated to the first.
+    /// Issued by an unrelated CA.
     OtherCa,
-    /// Signed with its own key.
+    /// Signed by its own key.
     SelfSigned,
-    /// Valid until a day ago.
+    /// Expired a day ago.
     Expired,
-    /// Valid from tomorrow on.
+    /// Valid from tomorrow.
     NotYetValid,
     /// Issued to `other.example` instead of the expected name.
     WrongName,
-    /// Names its subject by the common name alone. No client has subject alternative names, so that a
-    /// client is as with [`Good`](Self::Good).
+    /// Has its name only in the subject's common name. Clients never have subject alternative names, so for
+    /// them this is the same as [`Good`](Self::Good).
     NoSan,
-    /// For use by the other side: a server whose extended key usage is `clientAuth`, and the reverse.
+    /// Valid only for the other side: a server's extended key usage is `clientAuth`, a client's is
+    /// `serverAuth`.
     WrongUsage,
-    /// An X.509 version 1 certificate, which has no extensions at all.
+    /// An X.509 version 1 certificate, which has no extensions.
     V1,
-    /// Issued by an intermediate that its chain includes.
+    /// Issued by an intermediate CA that is included in the chain.
     Intermediate,
-    /// Issued by an intermediate that its chain lacks.
+    /// Issued by an intermediate CA that is missing from the chain.
     MissingIntermediate,
-    /// One that is a certificate authority's itself.
+    /// A CA certificate used as an end entity's.
     CaUsedAsEndEntity,
 }
 
@@ -93,9 +94,9 @@ impl Side {
 
 type Authority = CertifiedIssuer<'static, Key>;
 
-/// Two CAs that have nothing to do with each other, and the certificates they issue.
+/// Two unrelated CAs and the certificates they issue.
 ///
-/// Every `Pki` has keys of its own, which exist in memory alone.
+/// Every `Pki` has its own keys, which exist only in memory.
 pub struct Pki {
     ca: Authority,
     ca_pem: String,
@@ -105,7 +106,7 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Makes the CAs.
+    /// Generates the CAs.
     #[allow(clippy::new_without_default, reason = "a default that generates keys would surprise")]
     pub fn new() -> Self {
         let [ca, other_ca] = ["otlp-mtls test ca", "otlp-mtls other test ca"].map(|name| {
@@ -119,7 +120,7 @@ impl Pki {
         Self { ca_pem: ca.pem(), ca, other_ca_pem: other_ca.pem(), other_ca, intermediate }
     }
 
-    /// The CA's certificate in PEM: what the peer of a good identity has to trust.
+    /// The CA's certificate in PEM. Peers of a good identity have to trust it.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
@@ -129,23 +130,23 @@ impl Pki {
         &self.other_ca_pem
     }
 
-    /// A server; a good one is `localhost`, `127.0.0.1` and `::1`.
+    /// A server identity. A good one is valid for `localhost`, `127.0.0.1` and `::1`.
     pub fn server(&self, fixture: Fixture) -> Identity {
         self.issue(Side::Server, fixture, Side::Server.common_name(), KeyType::EcdsaP256)
     }
 
-    /// A client; a good one has the common name `test-client`.
+    /// A client identity. A good one has the common name `test-client`.
     pub fn client(&self, fixture: Fixture) -> Identity {
         self.issue(Side::Client, fixture, Side::Client.common_name(), KeyType::EcdsaP256)
     }
 
-    /// A good client with the common name `common_name`.
+    /// A good client identity with the given common name.
     pub fn client_named(&self, common_name: &str) -> Identity {
         self.issue(Side::Client, Fixture::Good, common_name, KeyType::EcdsaP256)
     }
 
-    /// An X.509-SVID: a certificate for servers and clients whose names are URIs alone. A good one has one, which is a
-    /// SPIFFE ID.
+    /// An X.509-SVID: a certificate for servers and clients with only URIs as names. A valid SVID has exactly one URI,
+    /// its SPIFFE ID.
     pub fn svid(&self, uris: &[&str]) -> Identity {
         let key = Key::generate(KeyType::EcdsaP256);
         let mut params = CertificateParams::default();
@@ -161,12 +162,12 @@ impl Pki {
         Identity::new(vec![certificate.der().clone()], key.pkcs8())
     }
 
-    /// A good client with a key of the kind `key_type`.
+    /// A good client identity with a key of the given type.
     pub fn client_with_key(&self, key_type: KeyType) -> Identity {
         self.issue(Side::Client, Fixture::Good, Side::Client.common_name(), key_type)
     }
 
-    /// Writes the CA's certificate to `ca.crt` in `directory`, and returns its path.
+    /// Writes the CA's certificate to `ca.crt` in `directory`. Returns its path.
     ///
     /// # Errors
     ///
@@ -229,7 +230,7 @@ impl Pki {
             _ => params.signed_by(&key, &self.ca),
         });
         let mut chain = vec![match fixture {
-            // invariant: rcgen has just written it
+            // invariant: rcgen has just encoded it
             Fixture::V1 => v1::without_extensions(certificate.der(), self.ca.key())
                 .expect("a certificate without its extensions"),
             _ => certificate.der().clone(),
@@ -257,10 +258,10 @@ fn authority(common_name: &str, key: &Key) -> CertificateParams {
     params
 }
 
-/// Sets what rcgen derives from the key only where it has cryptography of its own.
+/// Sets the fields that rcgen derives from the key only with its own cryptography.
 fn identify(params: &mut CertificateParams, key: &Key) {
     let mut serial = key.identifier();
-    // Positive, and never zero.
+    // Positive and not zero.
     serial[0] = serial[0] & 0x3f | 0x40;
     params.serial_number = Some(serial.to_vec().into());
     params.key_identifier_method = KeyIdMethod::PreSpecified(key.identifier().to_vec());
@@ -272,18 +273,19 @@ fn distinguished_name(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// From a day ago, so that clocks may disagree, until in thirty days.
+/// From a day ago, to tolerate clock differences, to thirty days from now.
 fn validity() -> (OffsetDateTime, OffsetDateTime) {
     let seconds = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-    // invariant: a clock that is past year 9999 is not one to test by
+    // invariant: the system clock is before the year 10000
     let now =
         OffsetDateTime::from_unix_timestamp(seconds as i64).expect("a date before year 10000");
     (now - Duration::DAY, now + Duration::days(30))
 }
 
-/// What rcgen made of parameters that are constants of this file.
+/// Unwraps a result of rcgen.
 ///
-/// Invariant: rcgen fails on names that are no ASCII and on a key that does not sign, of which there are none here.
+/// Invariant: rcgen fails on names that are not ASCII and on keys that cannot sign. All parameters are
+/// constants of this file, and have neither.
 fn sound<T>(made: Result<T, rcgen::Error>) -> T {
     made.expect("rcgen signs what it is given")
 }

@@ -1,4 +1,4 @@
-//! How the collector answers.
+//! The collector's responses.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -19,54 +19,54 @@ use super::Request;
 use super::messages::{self, Any, ExportResponse, PartialSuccess, RetryInfo, Status};
 use crate::{Compression, Signal};
 
-/// The collector's answer to a request.
+/// The collector's response to a request.
 ///
-/// [`Accept`](Self::Accept) and [`PartialSuccess`](Self::PartialSuccess) acknowledge it, and so does
+/// [`Accept`](Self::Accept) and [`PartialSuccess`](Self::PartialSuccess) acknowledge the request, and so does
 /// [`Hold`](Self::Hold) once released.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Accept all of it.
+    /// Accept all items.
     Accept,
-    /// Do so after a time.
+    /// Send another reply after a delay.
     After(Duration, Box<Self>),
-    /// Do not answer until [`release`](super::Collector::release) is called, and accept it then.
+    /// Do not respond until [`release`](super::Collector::release) is called, then accept.
     Hold,
-    /// A gRPC status, in trailers alone.
+    /// Respond with a gRPC status (Trailers-Only).
     ///
-    /// An OTLP/HTTP request is answered with the status that `google/rpc/code.proto` maps the code to, a
-    /// `Retry-After` of whole seconds, and a `google.rpc.Status` as its body.
+    /// An OTLP/HTTP request gets the HTTP status that `google/rpc/code.proto` maps the code to, a `Retry-After`
+    /// in whole seconds, and a `google.rpc.Status` as body.
     Grpc {
-        /// The code, for instance 14 for `UNAVAILABLE`.
+        /// The status code, for instance 14 for `UNAVAILABLE`.
         code: i32,
-        /// The message, which may be empty.
+        /// The status message. May be empty.
         message: String,
-        /// With `Some`, the status has a `google.rpc.RetryInfo` with this delay.
+        /// With `Some`, the status includes a `google.rpc.RetryInfo` with this delay.
         retry_delay: Option<Duration>,
     },
-    /// An HTTP status with an empty body. A gRPC request gets that as well, without a `grpc-status`, as it
-    /// would from a proxy.
+    /// Respond with an HTTP status and an empty body. A gRPC request gets the same, without a `grpc-status`, as
+    /// it would from a proxy.
     Http {
         /// The status code.
         status: u16,
-        /// Headers to add; those that are no valid headers are left out.
+        /// Headers to add. Invalid ones are left out.
         headers: Vec<(String, String)>,
     },
-    /// Accept it but for some of its items. The collector counts all of them as accepted, for it cannot
-    /// know which they are.
+    /// Accept the request, but report some items as rejected. The collector still counts all of them as
+    /// accepted, because it cannot know which ones were meant.
     PartialSuccess {
-        /// How many items are rejected.
+        /// The number of rejected items.
         rejected: i64,
-        /// Why.
+        /// The reason.
         message: String,
     },
-    /// Reset the stream with `INTERNAL_ERROR`; close the connection if it is HTTP/1.1.
+    /// Reset the stream with `INTERNAL_ERROR`, or close an HTTP/1.1 connection.
     Reset,
-    /// Close the connection without a word: no response, no `GOAWAY`, no TLS `close_notify`.
+    /// Close the connection abruptly: no response, no `GOAWAY`, no TLS `close_notify`.
     Close,
 }
 
-/// A response body: at most one piece of data, and trailers.
+/// A response body: at most one data frame, and trailers.
 pub(super) struct Payload {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
@@ -100,7 +100,7 @@ impl Body for Payload {
     }
 }
 
-/// The acknowledgement of `request`, with what was rejected of it.
+/// Acknowledges a request, with its rejected items if any.
 pub(super) fn acknowledge(
     request: &Request,
     partial_success: Option<(i64, String)>,
@@ -130,7 +130,7 @@ pub(super) fn acknowledge(
     response(StatusCode::OK, "application/grpc", body)
 }
 
-/// A response that refuses a request with a gRPC status.
+/// Rejects a request with a gRPC status.
 pub(super) fn refuse(
     grpc: bool,
     code: i32,
@@ -175,7 +175,7 @@ pub(super) fn refuse(
     response
 }
 
-/// The response with its body compressed, if it has one.
+/// Compresses the body of a response, if it has one.
 pub(super) fn compress(
     mut response: Response<Payload>,
     compression: Compression,
@@ -206,21 +206,21 @@ fn compressed(plain: &[u8], compression: Compression) -> Vec<u8> {
         }
         Compression::Zstd => zstd::encode_all(plain, 0),
     };
-    // invariant: memory does not fail to be written
+    // invariant: writing to memory cannot fail
     compressed.expect("a vector takes all")
 }
 
-/// A message of gRPC, with its flag and length.
+/// Frames a gRPC message with its flag and length.
 fn frame(flag: u8, message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(5 + message.len());
     framed.put_u8(flag);
-    // invariant: the message is a few bytes and a text
+    // invariant: the message is far shorter than 4 GiB
     framed.put_u32(message.len() as u32);
     framed.extend_from_slice(message);
     framed.freeze()
 }
 
-/// A response as it is configured; `500` for what is no status code.
+/// A response with a given status and headers. An invalid status becomes `500`.
 pub(super) fn plain(status: u16, headers: &[(String, String)]) -> Response<Payload> {
     let mut response = Response::new(Payload::new(Bytes::new()));
     *response.status_mut() =

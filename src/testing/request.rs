@@ -1,4 +1,4 @@
-//! What clients sent.
+//! Requests and client certificates that the collector received.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use crate::tls::SignedCertificate;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Request {
-    /// The signal it exports.
+    /// The exported signal.
     pub signal: Signal,
-    /// Whether it came by OTLP/gRPC rather than OTLP/HTTP.
+    /// Whether it was sent over OTLP/gRPC rather than OTLP/HTTP.
     pub grpc: bool,
-    /// What it is addressed to: `:authority` over HTTP/2, `Host` over HTTP/1.1.
+    /// The server it was addressed to: `:authority` over HTTP/2, `Host` over HTTP/1.1.
     pub authority: Option<String>,
-    /// The path and query of its URI.
+    /// The path and query of the URI.
     pub path: String,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its message, decompressed and, of a gRPC request, without the prefix.
+    /// The message, decompressed and without gRPC's prefix.
     pub body: Bytes,
-    /// The compression of the message: `content-encoding`, or `grpc-encoding` if the message itself was
-    /// flagged as compressed.
+    /// The compression of the message: `content-encoding`, or `grpc-encoding` if the message has its compressed
+    /// flag set.
     pub encoding: Option<String>,
-    /// Which connection it came by, in the order in which they were accepted and from zero.
+    /// The index of its connection, counted from zero in the order of acceptance.
     pub connection: usize,
-    /// The client certificate of that connection, also of one that resumed a session.
+    /// The client certificate of that connection. A resumed session has that of the original one.
     pub client_certificate: Option<ClientCertificate>,
     pub(super) export: Arc<Export>,
 }
 
 impl Request {
-    /// How many spans, log records or metric points it has.
+    /// The number of spans, log records or metric points.
     pub fn items(&self) -> usize {
         self.export.items()
     }
@@ -48,7 +48,7 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Header values may be credentials.
+        // Without header values, which may be credentials.
         let headers: Vec<_> = self.headers.keys().collect();
         f.debug_struct("Request")
             .field("signal", &self.signal)
@@ -72,7 +72,7 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// Parses `der`; the verifier has done so before.
+    /// Parses `der`, which the verifier has already validated.
     pub(super) fn parse(der: &CertificateDer<'_>, provider: &CryptoProvider) -> Option<Self> {
         Some(Self {
             facts: CertificateFacts::parse(der, provider).ok()?,
@@ -81,17 +81,17 @@ impl ClientCertificate {
         })
     }
 
-    /// Its subject, such as `CN=test-client`.
+    /// The subject, such as `CN=test-client`.
     pub fn subject(&self) -> &str {
         &self.facts.subject
     }
 
-    /// The first common name of its subject.
+    /// The first common name of the subject.
     pub fn common_name(&self) -> Option<&str> {
         self.common_name.as_deref()
     }
 
-    /// The certificate itself.
+    /// The certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }

@@ -1,4 +1,4 @@
-//! One request: reading it, and the answer.
+//! Reads and answers one request.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ const UNIMPLEMENTED: i32 = 12;
 pub(super) enum Unanswerable {
     #[error("the client did not send all of the request")]
     Incomplete(#[source] hyper::Error),
-    /// hyper resets a stream, or closes a connection of HTTP/1.1, whose service fails.
+    /// hyper resets the stream, or closes an HTTP/1.1 connection, if the service fails.
     #[error("the stream is to be reset")]
     Reset,
 }
 
-/// Counts a request whose client goes away before it is answered.
+/// Counts a request whose client disconnects before the response.
 struct Unanswered {
     connection: Arc<Connection>,
     answered: bool,
@@ -39,7 +39,7 @@ struct Unanswered {
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        // What we close ourselves does not count.
+        // Requests on connections that the collector closed do not count.
         if !self.answered && !self.connection.closed.load(Ordering::Relaxed) {
             self.connection.shared.update(|state| state.resets += 1);
         }
@@ -67,13 +67,13 @@ pub(super) async fn answer(
     })
 }
 
-/// Asks for the reply to `request`, and carries it out.
+/// Determines and sends the reply to `request`.
 async fn reply(
     connection: &Connection,
     request: Request,
 ) -> Result<Response<Payload>, Unanswerable> {
     let shared = &connection.shared;
-    // Before anybody can see the request, so that no release of it is missed.
+    // Subscribes before the request becomes visible, so that no release of it is missed.
     let mut release = shared.release.subscribe();
     let (index, decide) = shared.update(|state| {
         state.received.push(Received { request: request.clone(), acknowledged: false });
@@ -96,7 +96,7 @@ async fn reply(
                 reply = *then;
             }
             Reply::Hold => {
-                // It fails without a sender, which the connection keeps.
+                // Cannot fail: the connection keeps the sender alive.
                 let _ = release.changed().await;
                 reply = Reply::Accept;
             }
@@ -107,14 +107,14 @@ async fn reply(
             Reply::Reset => return Err(Unanswerable::Reset),
             Reply::Close => {
                 connection.close.notify_one();
-                // Until the connection takes this request along.
+                // The connection ends and drops this request.
                 return pending().await;
             }
         }
     }
 }
 
-/// The request, or the response that refuses one which is none.
+/// Parses a request, or builds the response that rejects an invalid one.
 fn read(
     connection: &Connection,
     head: Parts,
@@ -177,7 +177,7 @@ fn read(
     })
 }
 
-/// Whether the body is OTLP/JSON.
+/// Whether the content type is OTLP/JSON's.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     text(headers, CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"))
 }
@@ -186,7 +186,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// An error with its causes: the client has nothing but this text.
+/// An error with its causes: this text is all that the client gets.
 fn describe(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |error| error.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -1,4 +1,4 @@
-//! What the collector's thread and its users share.
+//! The state shared by the collector's thread and its users.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::Compression;
 pub(super) type ReplyFn = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 
 pub(super) struct State {
-    /// Counts the changes, so that none is missed between looking and waiting.
+    /// Incremented by every change, so that none is missed between checking and waiting.
     generation: u64,
     pub(super) connections: usize,
     pub(super) open: BTreeSet<usize>,
@@ -47,9 +47,9 @@ impl State {
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// Lets go of the requests that are held.
+    /// Releases the held requests.
     pub(super) release: watch::Sender<()>,
-    /// Closes the connections that are open.
+    /// Closes the open connections.
     pub(super) close: watch::Sender<()>,
     /// Ends the thread.
     pub(super) stop: Notify,
@@ -82,11 +82,11 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // No code of a user runs under the lock, and none of ours leaves the state half changed.
+        // Poisoning is harmless: no user code runs under the lock, and no change is ever left half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and wakes those that wait for a change.
+    /// Changes the state and wakes all waiting threads.
     pub(super) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = change(&mut state);
@@ -96,9 +96,9 @@ impl Shared {
         result
     }
 
-    /// Waits until `holds`, which is asked again after every change and never under the lock.
+    /// Waits until `holds` returns true. It is evaluated after every change, never under the lock.
     pub(super) fn wait_until(&self, timeout: Duration, mut holds: impl FnMut() -> bool) -> bool {
-        // `None` is later than the clock can tell.
+        // `None` if the timeout is beyond the clock's range.
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let seen = self.lock().generation;

@@ -1,4 +1,4 @@
-//! The collector's side of TLS.
+//! The collector's TLS.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::Identity;
 use crate::Error as BuildError;
 use crate::tls::{SignedCertificate, compiled_provider};
 
-/// What stays as it is when [`set_tls`](super::Collector::set_tls) changes the certificates.
+/// The settings that [`set_tls`](super::Collector::set_tls) does not change.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) versions: Vec<&'static SupportedProtocolVersion>,
@@ -47,13 +47,13 @@ impl Options {
         identity: &Identity,
         client_ca: Option<&str>,
     ) -> io::Result<Arc<ServerConfig>> {
-        // The process default comes last: it is the application's, and may be what a test is about.
+        // The process default is the last resort: it belongs to the application, and a test may be about it.
         let provider = compiled_provider()
             .or_else(|| CryptoProvider::get_default().cloned())
             .ok_or(BuildError::NoCryptoProvider)
             .map_err(invalid)?;
         let key = provider.key_provider.load_private_key(identity.key_der()).map_err(invalid)?;
-        // `with_single_cert` would refuse a certificate of version 1.
+        // `with_single_cert` would reject a version 1 certificate.
         let certified = CertifiedKey::new(identity.certificate_ders().to_vec(), key);
 
         let verifier: Arc<dyn ClientCertVerifier> = match client_ca {
@@ -93,11 +93,10 @@ fn invalid(source: impl std::error::Error + Send + Sync + 'static) -> io::Error 
     io::Error::new(io::ErrorKind::InvalidInput, source)
 }
 
-/// webpki's verifier, and beside it one for leafs of X.509 version 1, which webpki refuses and OpenSSL
-/// (hence most collectors) accepts.
+/// webpki's verifier, extended by X.509 version 1 leaf certificates. webpki rejects these, but OpenSSL, and
+/// hence most collectors, accept them.
 ///
-/// For tests only: of a version 1 leaf it checks that a CA has signed it and that it has not expired,
-/// and nothing else.
+/// For tests only: of a version 1 leaf, it checks the CA's signature and the validity period, and nothing else.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<dyn ClientCertVerifier>,
@@ -132,7 +131,7 @@ impl Verifier {
         }
     }
 
-    /// Whether the owner of the version 1 certificate `leaf` made the signature.
+    /// Whether the signature was made with the key of the version 1 certificate `leaf`.
     fn verify_v1_signature(
         &self,
         message: &[u8],
@@ -206,13 +205,13 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-/// The certificate if its version is 1.
+/// The parsed certificate if its version is 1.
 fn v1<'a>(certificate: &'a CertificateDer<'_>) -> Option<SignedCertificate<'a>> {
     SignedCertificate::parse(certificate).ok().filter(|it| it.content.version() == 1)
 }
 
-/// Whether `signature` is the signer's over `message`, by any of `algorithms`: one for another kind of
-/// key fails as a wrong signature does.
+/// Whether `signature` over `message` verifies by any of `algorithms`. An algorithm for another key type fails
+/// like a wrong signature.
 fn verifies(
     algorithms: &[&dyn SignatureVerificationAlgorithm],
     signer: &SignedCertificate<'_>,
