@@ -1,9 +1,9 @@
-//! Which process something belongs to: threads do not survive a `fork()`, and what waits for one in the
-//! child waits for ever.
+//! Identifies the process that owns something. Threads do not survive a `fork()`: in the child, waiting for one
+//! would never end.
 
 use std::process;
 
-/// The process that made something.
+/// The process that created something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process(u32);
 
@@ -12,7 +12,7 @@ impl Process {
         Self(process::id())
     }
 
-    /// False in a child that was forked since.
+    /// False in a child process that was forked after the creation.
     pub(crate) fn is_current(self) -> bool {
         self == Self::current()
     }

@@ -1,4 +1,4 @@
-//! What may be a secret in a value that somebody set: no message shows it.
+//! Recognises configured values that may be secrets, so that no message shows them.
 
 use std::path::Path;
 
@@ -15,30 +15,30 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What a PEM block begins with.
+/// The start of a PEM block.
 pub(crate) const BEGIN: &str = "-----BEGIN ";
 
-/// The longest path and the longest name in one that Linux, macOS and Windows have in common.
+/// The maximum lengths of a path and of a file name that Linux, macOS and Windows have in common.
 const PATH_MAX: usize = 4096;
 const NAME_MAX: usize = 255;
 
-/// Whether a value cannot be a path: it is the text of a certificate or key, or something else that may
-/// be a secret.
+/// Whether a value cannot be a path: it is the text of a certificate or key, or something else that may be a
+/// secret.
 pub(crate) fn is_no_path(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let is_too_long =
         text.len() > PATH_MAX || text.split(['/', '\\']).any(|name| name.len() > NAME_MAX);
     is_too_long
         || text.contains(['\n', '\r', '\0'])
-        // JSON, of which JWK is a part.
+        // JSON, which includes JWK.
         || text.starts_with('{')
-        // A URL, which may have a password in it.
+        // A URL, which may contain a password.
         || text.contains("://") && !text.starts_with("file:")
         || is_key_text(&text)
 }
 
-/// Whether a value where a path is due may be a token, or nothing: a JWT, a header's value, or a word that is longer than the names
-/// of files usually are.
+/// Whether a value set as a path may be a token instead: a JWT, a header's value, or a word longer than most
+/// file names.
 pub(crate) fn may_be_token(path: &Path) -> bool {
     const LONG: usize = 16;
     let text = path.to_string_lossy();
@@ -49,8 +49,8 @@ pub(crate) fn may_be_token(path: &Path) -> bool {
         || text.len() > LONG && !text.contains(['/', '\\'])
 }
 
-/// Whether a value has a certificate or key in it: PEM, or base64 of PEM or DER, with line ends lost,
-/// escaped or as they should be.
+/// Whether a value contains a certificate or key: PEM, or base64 of PEM or DER. Its line ends may be intact,
+/// escaped or missing.
 pub(crate) fn is_key_text(text: &str) -> bool {
     let packed: String = text
         .replace("\\n", "")
@@ -58,13 +58,13 @@ pub(crate) fn is_key_text(text: &str) -> bool {
         .chars()
         .filter(|character| !character.is_whitespace() && !"\"'".contains(*character))
         .collect();
-    // The label has no white space any more.
+    // White space was removed, also in the label.
     packed.contains("-----BEGIN") || is_base64_of_key(&packed)
 }
 
-/// Base64 without white space, of PEM or of DER.
+/// Whether this is base64, without white space, of PEM or DER.
 fn is_base64_of_key(packed: &str) -> bool {
-    /// The shortest key, Ed25519 in PKCS#8, has 64.
+    /// The shortest key, Ed25519 in PKCS#8, has 64 characters.
     const SHORTEST: usize = 48;
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
     if packed.len() < SHORTEST || !packed.bytes().all(is_base64) {
@@ -75,8 +75,8 @@ fn is_base64_of_key(packed: &str) -> bool {
     start.starts_with(b"-----BEGIN") || is_der(&start)
 }
 
-/// Whether bytes begin as certificates, keys and PKCS#12 archives do: a SEQUENCE whose first element
-/// is a number, a SEQUENCE or an object identifier.
+/// Whether bytes start like a certificate, key or PKCS#12 archive: a SEQUENCE whose first element is a number,
+/// a SEQUENCE or an object identifier.
 pub(crate) fn is_der(bytes: &[u8]) -> bool {
     match bytes {
         [0x30, 0x80, first, ..]
@@ -88,10 +88,10 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
     }
 }
 
-/// A value of which one of a few words was expected, or a number.
+/// A value for a message, where a keyword or a number was expected.
 ///
-/// It is shown where it is short, all letters or all digits: a misspelling is to be seen. Anything else may be a
-/// secret that got into the wrong variable.
+/// It is shown only if it is short and consists of letters or of digits, so that a misspelling is visible.
+/// Anything else may be a secret in the wrong variable.
 pub(crate) fn shown(value: &str) -> String {
     const SHORT: usize = 16;
     const LONG: usize = 48;
@@ -105,8 +105,7 @@ pub(crate) fn shown(value: &str) -> String {
     }
 }
 
-/// Whether a value is in quotes, which a shell takes away and an env file, a unit file or a manifest
-/// may not.
+/// Whether a value is in quotes. A shell removes them, but an env file, a unit file or a manifest may not.
 pub(crate) fn is_quoted(value: &str) -> bool {
     let value = value.as_bytes();
     matches!(value, [first @ (b'"' | b'\''), .., last] if first == last)

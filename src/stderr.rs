@@ -1,4 +1,4 @@
-//! Standard error, for what those who run a service have to know, where nobody subscribes to events.
+//! Writes to standard error what operators must know, if no `tracing` subscriber receives it.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,29 +10,29 @@ use tracing::{Level, dispatcher, enabled};
 
 use crate::lock::lock;
 
-/// The most verbose level that is written, of the whole process: `OTEL_LOG_LEVEL`.
+/// The process's most verbose level that is written (`OTEL_LOG_LEVEL`).
 static LEVEL: Mutex<LevelFilter> = Mutex::new(LevelFilter::INFO);
 
 pub(crate) fn set_level(level: LevelFilter) {
     *lock(&LEVEL) = level;
 }
 
-/// Writes what an event of ours says, unless somebody subscribes to our errors.
+/// Writes the text of an event, unless a subscriber has our errors enabled.
 pub(crate) fn write_unless_heard(level: Level, words: impl Display) {
     if !is_heard(|| enabled!(target: "otlp_mtls", Level::ERROR)) {
         write(level, words);
     }
 }
 
-/// Not by `eprintln!`, which panics where nobody reads any more.
+/// Writes a line. `eprintln!` would panic if standard error is closed.
 pub(crate) fn write(level: Level, words: impl Display) {
     if level <= *lock(&LEVEL) {
         drop(writeln!(io::stderr(), "otlp-mtls: {words}"));
     }
 }
 
-/// Asks on a thread of its own: a filter of one layer takes the thread's next event or span, whosever
-/// it is, for the one that was asked about.
+/// Asks on a separate thread. `enabled!` makes a per-layer filter record its answer for the thread's next event
+/// or span; on this thread, it would wrongly drop or pass one of the application's.
 pub(crate) fn is_heard(ask: fn() -> bool) -> bool {
     if LevelFilter::current() == LevelFilter::OFF {
         return false;

@@ -1,4 +1,4 @@
-//! How things are written for people, and for machines.
+//! Formats text for people and for programs.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,11 +6,11 @@ use der::DateTime;
 #[cfg(feature = "serde")]
 use serde::ser::{Serialize, Serializer};
 
-/// `der` knows no year before 1970, and in 2000 years the calendar is the same again.
+/// `der` supports no year before 1970, and the calendar repeats every 2000 years.
 pub(crate) const CYCLE_YEARS: u16 = 2_000;
 pub(crate) const CYCLE_SECONDS: i64 = 730_485 * 86_400;
 
-/// An instant as people write it who have to be understood everywhere (RFC 3339, UTC).
+/// Formats an instant in UTC by RFC 3339.
 pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -33,12 +33,12 @@ pub(crate) fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Whether a text is in a page, whatever its case.
+/// Whether `page` contains `text`, ignoring ASCII case.
 pub(crate) fn contains(page: &[u8], text: &[u8]) -> bool {
     page.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text))
 }
 
-/// An instant by RFC 3339.
+/// Serialises an instant by RFC 3339.
 #[cfg(feature = "serde")]
 pub(crate) fn serialize_utc<S: Serializer>(
     time: &SystemTime,
@@ -55,15 +55,15 @@ pub(crate) fn serialize_maybe_utc<S: Serializer>(
     time.map(utc).serialize(serializer)
 }
 
-/// A distinguished name, which may be empty.
+/// A distinguished name, or a placeholder if it is empty.
 pub(crate) fn named(name: &str) -> &str {
     if name.is_empty() { "(no subject)" } else { name }
 }
 
-/// How many are shown one by one: a certificate may have a hundred names, and a file as many CAs.
+/// The most items listed one by one: a certificate may have a hundred names, and a file as many CAs.
 pub(crate) const FEW: usize = 4;
 
-/// The first few of a list.
+/// The first few items of a list.
 pub(crate) fn list(items: &[String]) -> String {
     let shown = items[..items.len().min(FEW)].join(", ");
     match items.len().saturating_sub(FEW) {
@@ -72,8 +72,8 @@ pub(crate) fn list(items: &[String]) -> String {
     }
 }
 
-/// Text that somebody else wrote, for instance in a certificate: it stays in its line of a log, and
-/// reads there as it is.
+/// Makes text from elsewhere, such as a certificate, safe to log: it stays on one line, reads in the order in
+/// which it is written, and is truncated.
 pub(crate) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::new();
@@ -89,9 +89,8 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// Whether a character ends a line, or changes the direction of what follows it (`Bidi_Control` in
-/// [Unicode's PropList](https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt)), without being a
-/// control character.
+/// Whether a character breaks a line or changes the direction of text (`Bidi_Control` in [Unicode's
+/// PropList](https://www.unicode.org/Public/UCD/latest/ucd/PropList.txt)) without being a control character.
 fn rearranges(character: char) -> bool {
     matches!(
         character,
@@ -110,7 +109,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// Also of a certificate that is refused, names are shown.
+    /// Names are shown even from a rejected certificate.
     #[test]
     fn a_name_stays_in_its_line() {
         assert_eq!(printable("CN=ü, O=a\nERROR: b\x1b[31m"), "CN=ü, O=a\\nERROR: b\\u{1b}[31m");

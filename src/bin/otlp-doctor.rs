@@ -1,6 +1,6 @@
-//! Says whether telemetry would be delivered, and if not, why.
+//! Checks whether telemetry would be delivered, and if not, why.
 //!
-//! It reads the environment as a service does, so it answers for the place and the user that it runs as.
+//! It reads the environment like a service, so run it where the service runs, as the same user.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -34,12 +34,12 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 struct Options {
     json: bool,
     watch: Option<Duration>,
-    /// `None` for what suits standard output.
+    /// `None` if it depends on standard output.
     color: Option<bool>,
 }
 
 impl Options {
-    /// `Err` has what is to be printed in place of a report.
+    /// `Err` has the text to print instead of a report.
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self::default();
         for argument in arguments {
@@ -109,7 +109,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// As a service has them, but that nothing is written to standard error: it is in the report.
+/// Built as in a service, but without output on standard error: the report has everything.
 fn exporters() -> Result<Exporters, Error> {
     Exporters::builder()
         .with_env(|name| match name {
@@ -133,11 +133,11 @@ fn show(report: &Report, options: &Options) -> io::Result<String> {
     Ok(text + "\n")
 }
 
-/// Checks until it is interrupted, or nobody reads any more.
+/// Checks until interrupted, or until standard output is closed.
 fn watch(exporters: &Exporters, options: &Options, interval: Duration) -> ExitCode {
     let mut before: Option<Report> = None;
     loop {
-        // The report has what is new, and why it is not used if it cannot be.
+        // The report shows new credentials, or why they were rejected.
         let _ = exporters.reload();
         let report = exporters.check_blocking();
         let text = match (&before, options.json) {
@@ -153,7 +153,7 @@ fn watch(exporters: &Exporters, options: &Options, interval: Duration) -> ExitCo
     }
 }
 
-/// The signals for which something is different now, with the time.
+/// The signals that have changed, with the time.
 fn changes(before: &Report, now: &Report, options: &Options) -> String {
     let mut text = String::new();
     for signal in &now.signals {
@@ -170,7 +170,7 @@ fn changes(before: &Report, now: &Report, options: &Options) -> String {
     text
 }
 
-/// Not which of a collector's addresses was taken.
+/// The findings to compare, without the address: the collector may have several.
 fn essence(signal: &SignalReport) -> impl Iterator<Item = &Finding> {
     signal.findings.iter().filter(|finding| {
         finding.outcome != Outcome::Good || !matches!(finding.topic, Topic::Dns | Topic::Tcp)
@@ -183,7 +183,7 @@ fn print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Nobody has to read all of it.
+/// A closed standard output is not an error.
 fn end(printed: io::Result<()>, status: u8) -> ExitCode {
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
