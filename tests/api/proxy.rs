@@ -1,4 +1,4 @@
-//! A TCP proxy that can swallow what passes, as a firewall does that forgot a connection.
+//! A TCP proxy that can drop all traffic silently, like a firewall that has lost a connection's state.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Passes bytes between clients and one server.
+/// Forwards bytes between clients and one server.
 pub(crate) struct Proxy {
     addr: SocketAddr,
     state: Arc<State>,
@@ -16,9 +16,9 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct State {
     connections: Mutex<Vec<Link>>,
-    /// Whether nothing passes for the time being.
+    /// Whether forwarding is paused.
     held: Mutex<bool>,
-    /// Whether all connections but the first are closed at once.
+    /// Whether all connections but the first are closed immediately.
     only_first: AtomicBool,
     changed: Condvar,
     released: Condvar,
@@ -37,7 +37,7 @@ impl Proxy {
         let state = Arc::<State>::default();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
-            // Ends with the test's process: nobody waits for it.
+            // Never joined: it ends with the test's process.
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
                 let link = {
@@ -62,7 +62,7 @@ impl Proxy {
         format!("{scheme}://localhost:{}", self.addr.port())
     }
 
-    /// Holds everything back until it is released.
+    /// Pauses or resumes forwarding.
     pub(crate) fn hold(&self, hold: bool) {
         *self.state.held.lock().unwrap() = hold;
         self.state.released.notify_all();
@@ -73,12 +73,12 @@ impl Proxy {
         self.state.only_first.store(true, Ordering::Relaxed);
     }
 
-    /// How many connections there were so far.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.lock().unwrap().len()
     }
 
-    /// Lets nothing more pass on the connections that are there; new ones are unharmed.
+    /// Silently drops all further bytes of the existing connections. New ones are not affected.
     pub(crate) fn swallow(&self) {
         for link in self.state.connections.lock().unwrap().iter_mut() {
             link.swallows = true;
@@ -108,7 +108,7 @@ impl State {
                 Ok(0) | Err(_) => {
                     connections[link].closed_by_client |= is_client;
                     self.changed.notify_all();
-                    // A reset of a connection that is closed already says nothing new.
+                    // Fails if the connection was already reset, which does not matter here.
                     let _: io::Result<()> = to.shutdown(Shutdown::Write);
                     return;
                 }

@@ -1,5 +1,5 @@
-//! Servers that misbehave on purpose: what they send is written down as bytes or as frames. `tests/process` uses this
-//! file as well.
+//! Servers that misbehave in specified ways: a script gives the bytes or frames of each response.
+//! `tests/process` uses this file too.
 //!
 //! ```ignore
 //! let server = Scripted::http1(|_| vec![Step::Send(b"HTTP/1.1 403 \r\ncontent-length: 9\r\n\r\n".to_vec()), Step::Close]);
@@ -19,42 +19,42 @@ use otlp_mtls::testing::Identity;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A part of an answer.
+/// A step of a script.
 pub(crate) enum Step {
     Send(Vec<u8>),
-    /// The same, so many times.
+    /// Sends the same bytes this many times.
     Repeat(usize, Vec<u8>),
     /// Closes the connection.
     Close,
-    /// Neither says nor reads anything more.
+    /// Stops reading and writing, but keeps the connection open.
     Hold,
 }
 
-/// What a script answers.
+/// The request that a script responds to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    /// Counted from zero, over all connections.
+    /// Counted from zero over all connections.
     pub(crate) index: usize,
     /// Zero over HTTP/1.1.
     pub(crate) stream: u32,
 }
 
-/// When a script is run.
+/// When the script of a request runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
-    /// After the request.
+    /// After the whole request.
     Read,
-    /// After its headers. Over HTTP/2, no more than the first 65,535 bytes of bodies are taken.
+    /// After the request's headers. Over HTTP/2, the flow-control window limits bodies to 65,535 bytes.
     Early,
 }
 
-/// A server that answers each request by a script.
+/// A server that responds to each request with a script.
 pub(crate) struct Scripted {
     pub(crate) addr: SocketAddr,
     seen: Arc<Seen>,
 }
 
-/// What has come so far.
+/// Counts what the server has received.
 #[derive(Default)]
 struct Seen {
     requests: AtomicUsize,
@@ -65,31 +65,31 @@ struct Seen {
 type Script = dyn Fn(Request) -> Vec<Step> + Send + Sync;
 
 impl Scripted {
-    /// Over HTTP/1.1.
+    /// Serves HTTP/1.1.
     pub(crate) fn http1(script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::start(move |stream, seen| http1(stream, seen, When::Read, &script))
     }
 
-    /// Over HTTP/1.1, before the request's body is read.
+    /// Serves HTTP/1.1, and responds before reading the request's body.
     pub(crate) fn early_http1(
         script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
         Self::start(move |stream, seen| http1(stream, seen, When::Early, &script))
     }
 
-    /// Over plaintext HTTP/2, as gRPC has it.
+    /// Serves HTTP/2 in plaintext with prior knowledge, like gRPC.
     pub(crate) fn http2(script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::start(move |stream, seen| http2(stream, seen, When::Read, &script))
     }
 
-    /// Over plaintext HTTP/2, before the request's body is read.
+    /// Serves HTTP/2 in plaintext, and responds before reading the request's body.
     pub(crate) fn early_http2(
         script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
         Self::start(move |stream, seen| http2(stream, seen, When::Early, &script))
     }
 
-    /// Over HTTP/2 by ALPN.
+    /// Serves HTTP/2 over TLS, negotiated by ALPN.
     pub(crate) fn tls_http2(
         identity: &Identity,
         script: impl Fn(Request) -> Vec<Step> + Send + Sync + 'static,
@@ -114,7 +114,7 @@ impl Scripted {
         let seen = Arc::<Seen>::default();
         let shared = Arc::clone(&seen);
         let serve = Arc::new(serve);
-        // Ends with the test's process: nobody waits for it.
+        // Never joined: it ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, serve) = (stream.unwrap(), Arc::clone(&serve));
@@ -122,7 +122,7 @@ impl Scripted {
                 seen.connections.fetch_add(1, Ordering::SeqCst);
                 thread::spawn(move || {
                     let socket = stream.try_clone().unwrap();
-                    // A client that goes away in the middle is one of the things that happen.
+                    // Ignored: some tests make the client disconnect early.
                     drop(serve(stream, &seen));
                     drop(socket.shutdown(Shutdown::Both));
                 });
@@ -139,7 +139,7 @@ impl Scripted {
         format!("https://localhost:{}", self.addr.port())
     }
 
-    /// How many requests have come.
+    /// The number of requests received.
     pub(crate) fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::SeqCst)
     }
@@ -148,13 +148,13 @@ impl Scripted {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// How many PINGs were to be answered.
+    /// The number of PINGs received, without acknowledgements.
     pub(crate) fn pings(&self) -> usize {
         self.seen.pings.load(Ordering::SeqCst)
     }
 }
 
-/// Runs a script for the next request. False if the connection is to be closed.
+/// Runs the script of the next request. Returns false if it closes the connection.
 fn play(to: &mut impl Write, seen: &Seen, stream: u32, script: &Script) -> io::Result<bool> {
     for step in script(Request { index: seen.requests.fetch_add(1, Ordering::SeqCst), stream }) {
         match step {
@@ -207,7 +207,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
-/// END_STREAM, and of SETTINGS and PING also ACK.
+/// END_STREAM; in SETTINGS and PING frames, ACK.
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -219,7 +219,7 @@ fn http2(
 ) -> io::Result<()> {
     stream.read_exact(&mut [0; 24])?;
     if when == When::Read {
-        // The largest window for streams, and a large one for the connection.
+        // The maximum window for each stream, and a large one for the connection.
         stream.write_all(&frame(SETTINGS, 0, 0, b"\0\x04\x7f\xff\xff\xff"))?;
         stream.write_all(&frame(WINDOW_UPDATE, 0, 0, b"\x3f\xff\0\0"))?;
     } else {
@@ -251,13 +251,13 @@ fn http2(
     }
 }
 
-/// A frame of HTTP/2 ([RFC 9113, section 4.1](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
+/// An HTTP/2 frame ([RFC 9113, section 4.1](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Headers or trailers, as literals that enter no table ([RFC 7541, section
+/// Headers or trailers, encoded as literals without indexing ([RFC 7541, section
 /// 6.2.2](https://www.rfc-editor.org/rfc/rfc7541#section-6.2.2)).
 pub(crate) fn headers(stream: u32, fields: &[(&str, &str)], is_end: bool) -> Vec<u8> {
     fn string(text: &str) -> Vec<u8> {
@@ -290,20 +290,20 @@ pub(crate) fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
 }
 
-/// A gRPC answer of headers alone.
+/// A gRPC response of trailers only.
 pub(crate) fn grpc_status(stream: u32, fields: &[(&str, &str)]) -> Step {
     let head = [(":status", "200"), ("content-type", "application/grpc")];
     Step::Send(headers(stream, &[&head, fields].concat(), true))
 }
 
-/// A gRPC answer that accepts.
+/// A successful gRPC response.
 pub(crate) fn grpc_accept(stream: u32) -> Step {
     let head = headers(stream, &[(":status", "200"), ("content-type", "application/grpc")], false);
     let message = data(stream, &[0; 5], false);
     Step::Send([head, message, headers(stream, &[("grpc-status", "0")], true)].concat())
 }
 
-/// An answer of HTTP/1.1.
+/// An HTTP/1.1 response.
 pub(crate) fn response(status: u16, fields: &[(&str, &str)], body: &[u8]) -> Step {
     let mut head = format!("HTTP/1.1 {status} \r\ncontent-length: {}\r\n", body.len());
     for (name, value) in fields {

@@ -1,5 +1,4 @@
-//! What the tests have in common: one batch of each signal, and environments that are not the
-//! process's.
+//! Shared by the tests: a batch of each signal, and builders with their own environment.
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +17,20 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 pub(crate) use crate::exporter::{Exporter, span};
 
-/// Longer than anything here takes; a test that waits it out has failed.
+/// A generous limit: a test that waits this long has failed.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// A port at which nobody listens. One that was bound and dropped may be the next test's.
+/// A port without a listener. A port that was bound and released could be reused by another test.
 pub(crate) const NOBODY: u16 = 1;
 
-/// Every way that OTLP travels.
+/// All protocols.
 pub(crate) const PROTOCOLS: [Protocol; 3] =
     [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson];
 
 /// One protocol of each family.
 pub(crate) const TRANSPORTS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
 
-/// A builder that sees these variables, and none of the process's.
+/// A builder that sees only these variables, not the process's.
 pub(crate) fn with_vars<V: Into<OsString> + Clone>(
     vars: Vec<(&'static str, V)>,
 ) -> ExportersBuilder {
@@ -42,19 +41,19 @@ pub(crate) fn with_vars<V: Into<OsString> + Clone>(
     })
 }
 
-/// A builder that sees no environment at all.
+/// A builder with an empty environment.
 pub(crate) fn builder() -> ExportersBuilder {
     Exporters::builder().with_env(|_| None)
 }
 
-/// For a test that has a `Telemetry`: there is one at a time, and `cargo test` runs all tests in one
+/// Serializes the tests that create a `Telemetry`: only one may exist, and `cargo test` runs all tests in one
 /// process.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A PKI, and a collector that demands a client certificate of it.
+/// A PKI, and a collector that requires one of its client certificates.
 pub(crate) fn mtls_collector() -> (Pki, Collector) {
     let pki = Pki::new();
     let collector = Collector::builder()
@@ -69,7 +68,7 @@ pub(crate) fn plaintext_collector() -> Collector {
     Collector::builder().start().unwrap()
 }
 
-/// A client's configuration that is none of ours.
+/// A client's TLS configuration that does not use this crate.
 pub(crate) fn tls_client(
     ca: &str,
     identity: Option<&Identity>,
@@ -94,7 +93,7 @@ pub(crate) fn tls_client(
     config.into()
 }
 
-/// A builder for that collector, with the good client's identity.
+/// A builder for that collector, with a good client identity.
 pub(crate) fn mtls_builder(
     pki: &Pki,
     collector: &Collector,
@@ -112,21 +111,21 @@ pub(crate) fn plaintext_builder(collector: &Collector, protocol: Protocol) -> Ex
     builder().with_endpoint(collector.endpoint()).with_protocol(protocol)
 }
 
-/// Without this, a failing export is tried again until its timeout.
+/// Disables retries: a failing export would be retried until its timeout.
 pub(crate) fn once(builder: ExportersBuilder) -> ExportersBuilder {
     builder.with_retry(RetryPolicy::disabled())
 }
 
-/// Exports one item of a signal and waits for the result, on the caller's thread.
+/// Exports one item of a signal on the caller's thread and waits for the result.
 pub(crate) fn export(exporters: &Exporters, signal: Signal) -> OTelSdkResult {
     futures_executor::block_on(Exporter::new(exporters, signal).export())
 }
 
-/// How many items of a signal a collector has accepted.
+/// The number of a signal's items that a collector has accepted.
 pub(crate) fn items(collector: &Collector, signal: Signal) -> usize {
     match signal {
         Signal::Traces => collector.spans().len(),
-        // Each has one point.
+        // Each metric has one point.
         Signal::Metrics => {
             collector.metrics().iter().filter(|metric| !is_own(&metric.name)).count()
         }
@@ -134,7 +133,7 @@ pub(crate) fn items(collector: &Collector, signal: Signal) -> usize {
     }
 }
 
-/// Why a signal's last export failed.
+/// The cause of a signal's last failed export.
 pub(crate) fn last_failure(exporters: &Exporters, signal: Signal) -> Failure {
     let status = exporters.status();
     let export = status.exports.into_iter().find(|export| export.signal == signal).unwrap();
@@ -146,7 +145,7 @@ pub(crate) fn is_own(name: &str) -> bool {
     name.starts_with("otlp_mtls.") || name.starts_with("otel.sdk.")
 }
 
-/// The items that each signal has lost.
+/// The number of items that each signal lost.
 pub(crate) fn lost_items(lost: &[ShutdownLoss]) -> Vec<(Signal, u64)> {
     lost.iter().map(|lost| (lost.signal, lost.items)).collect()
 }

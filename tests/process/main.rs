@@ -1,5 +1,5 @@
-//! What depends on, or changes, the state of a whole process: its environment, OpenTelemetry's and
-//! rustls' globals, `tracing`'s subscriber, its threads. Each test runs in a process of its own.
+//! Tests that depend on or change the state of a whole process: its environment, the globals of OpenTelemetry
+//! and rustls, `tracing`'s subscriber, its threads. Each test runs in a separate process.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(target_os = "linux")]
@@ -7,7 +7,7 @@ mod access;
 mod config_file;
 mod events;
 #[path = "../api/exporter.rs"]
-#[allow(dead_code, reason = "of its exporters, only the batches are used here")]
+#[allow(dead_code, reason = "only its batches are used here")]
 mod exporter;
 #[cfg(target_os = "linux")]
 mod floods;
@@ -25,7 +25,7 @@ mod roots;
 mod rotation;
 #[cfg(target_os = "linux")]
 #[path = "../api/scripted.rs"]
-#[allow(dead_code, reason = "of its servers, a few are used here")]
+#[allow(dead_code, reason = "only some of its servers are used here")]
 mod scripted;
 mod sdk;
 mod secrets;
@@ -41,10 +41,10 @@ use std::time::Duration;
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{Exporters, ExportersBuilder, Pem, Protocol};
 
-/// Longer than anything here takes; a test that waits it out has failed.
+/// A generous limit: a test that waits this long has failed.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A builder for a collector that demands mutual TLS, with the good client's identity.
+/// A builder for a collector that requires mutual TLS, with a good client identity.
 fn mtls_builder(pki: &Pki, collector: &Collector, protocol: Protocol) -> ExportersBuilder {
     let client = pki.client(Fixture::Good);
     Exporters::builder()
@@ -54,7 +54,7 @@ fn mtls_builder(pki: &Pki, collector: &Collector, protocol: Protocol) -> Exporte
         .with_client_identity(Pem::bytes(client.certificate_pem()), Pem::bytes(client.key_pem()))
 }
 
-/// A collector that demands mutual TLS.
+/// A collector that requires mutual TLS.
 fn mtls_collector(pki: &Pki) -> Collector {
     let collector = Collector::builder().with_tls(pki.server(Fixture::Good));
     collector.with_client_ca(pki.ca_pem()).start().unwrap()
@@ -79,28 +79,27 @@ fn mtls_vars(
     ]
 }
 
-/// Names the test that a child process is to run.
+/// The variable with the name of the test that a child process runs.
 const CHILD: &str = "OTLP_MTLS_TEST_CHILD";
 
-/// Whether this is the process that runs a test's body.
+/// Whether this is the child process, which runs the test's body.
 fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs a test's body in a process of its own that has these variables, and no other `OTEL_*` or
-/// `RUST_LOG`.
+/// Runs a test's body in a child process with these variables, and no other `OTEL_*` or `RUST_LOG`.
 ///
-/// `name` is the test's own, with its module. What the child prints is shown if it fails.
+/// `name` is the test's path with its module. The child's output is shown if it fails.
 fn in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) {
     print_in_a_process(name, vars, body);
 }
 
-/// The same, and says what the child printed to standard output; `None` in the child.
+/// Like [`in_a_process`], but returns the child's standard output. `None` in the child.
 fn print_in_a_process(name: &str, vars: &[(&str, &str)], body: impl FnOnce()) -> Option<String> {
     output_of_a_process(name, vars, body).map(|[stdout, _]| stdout)
 }
 
-/// The same, with what it printed to standard error.
+/// Like [`print_in_a_process`], but also returns the child's standard error.
 fn output_of_a_process(
     name: &str,
     vars: &[(&str, &str)],
@@ -109,7 +108,7 @@ fn output_of_a_process(
     output_of_a_child(Command::new(std::env::current_exe().unwrap()), name, vars, body)
 }
 
-/// The same, by a command that runs this binary.
+/// Like [`output_of_a_process`], with a given command that runs this binary.
 fn output_of_a_child(
     mut child: Command,
     name: &str,
