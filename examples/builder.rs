@@ -1,6 +1,6 @@
-//! The builder: what is set in code beats the environment.
+//! The builder: settings in code override the environment.
 //!
-//! `cargo run --example builder` starts a collector that demands mutual TLS and exports to it.
+//! `cargo run --example builder` starts a collector that requires mutual TLS, and exports to it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     global::tracer("builder").start("work").end();
     global::meter("builder").u64_counter("work").build().add(1, &[]);
-    // Like the guard's drop, but with a time limit of one's own, and a result.
+    // Like dropping the guard, but with a chosen timeout and a result.
     telemetry.shutdown(Duration::from_secs(3))?;
 
     for request in collector.requests() {

@@ -1,4 +1,4 @@
-//! The one line, with a configuration file in place of variables: see config-file/README.md beside it.
+//! `init()` with a configuration file instead of variables: see config-file/README.md beside this file.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! Credentials from elsewhere than files: a service issues them, a hardware module keeps the key.
+//! Credentials that do not come from files: a service issues certificates, and a hardware module keeps the key.
 //!
-//! `cargo run --example credential_source` starts a collector that demands mutual TLS, and exports
-//! to it while certificates run out and are replaced. The service and the module are in memory
-//! here; Vault, a SPIFFE agent or PKCS#11 would be asked at the same places.
+//! `cargo run --example credential_source` starts a collector that requires mutual TLS, and exports to it while
+//! certificates expire and are replaced. The service and the module are simulated in memory. A real
+//! implementation calls Vault, a SPIFFE agent or PKCS#11 in the same places.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,17 +20,17 @@ use otlp_mtls::rustls::{self, SignatureAlgorithm, SignatureScheme};
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use otlp_mtls::{CredentialSource, Credentials, Exporters};
 
-/// For how long a certificate is used; in earnest some two thirds of its lifetime, which is hours.
+/// How long a certificate is used. In production this is about two thirds of its lifetime of hours.
 const LEASE: Duration = Duration::from_millis(300);
 
-/// How many signatures the module has made.
+/// The number of signatures that the module has made.
 static SIGNATURES: AtomicUsize = AtomicUsize::new(0);
 
-/// Issues a client certificate whenever it is asked.
+/// Issues a new client certificate for each request.
 #[derive(Debug)]
 struct Vault {
     pki: Arc<Pki>,
-    /// When the last certificate was issued, and how many there are.
+    /// The time and number of the last certificate.
     issued: Mutex<Option<(Instant, usize)>>,
 }
 
@@ -41,21 +41,21 @@ impl CredentialSource for Vault {
         let identity = self.pki.client_named(&format!("checkout, issue {number}"));
         let key = HsmKey(any_supported_type(&identity.key_der())?);
         let ca = CertificateDer::from_pem_slice(self.pki.ca_pem().as_bytes())?;
-        // After all that can fail: what did is tried again.
+        // Set only after everything that can fail, so that a failure is retried.
         *issued = Some((Instant::now(), number));
         Ok(Credentials::new()
             .with_trust_anchors([ca])
             .with_signing_key(identity.certificate_ders().to_vec(), Arc::new(key)))
     }
 
-    /// Without this, each look would have a certificate issued.
+    /// Prevents a new certificate from being issued at every check.
     fn may_have_changed(&self) -> bool {
         let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         issued.is_none_or(|(at, _)| at.elapsed() >= LEASE)
     }
 }
 
-/// A key that signs and does not show itself. In a real one there is a session with the module.
+/// A key that can sign but cannot be exported. A real one holds a session with the module.
 #[derive(Debug)]
 struct HsmKey(Arc<dyn SigningKey>);
 
@@ -64,7 +64,7 @@ impl SigningKey for HsmKey {
         Some(Box::new(HsmSigner(self.0.choose_scheme(offered)?)))
     }
 
-    /// With it, a certificate for another key is refused when it is loaded, not in a handshake.
+    /// Lets a mismatch of certificate and key be rejected on loading, before any handshake.
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
         self.0.public_key()
     }
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let exporters = Exporters::builder()
         .with_endpoint(collector.endpoint())
         .with_credential_source(Vault { pki, issued: Mutex::default() })
-        // The source is asked with every export whether it has something new.
+        // Ask the source before every export.
         .with_reload_interval(Duration::ZERO)
         .build()?;
     let provider =
@@ -106,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while exporters.status().credentials[0].generation < 2 {
         provider.tracer("credential_source").start("work").end();
         provider.force_flush()?;
-        thread::sleep(LEASE / 10); // a quiet service
+        thread::sleep(LEASE / 10); // an almost idle service
     }
 
     for (connection, client) in collector.client_certificates().iter().enumerate() {

@@ -1,7 +1,8 @@
-//! Tokens of an identity provider, by OAuth2's client credentials (RFC 6749, section 4.4).
+//! Bearer tokens from an identity provider, by OAuth 2.0 client credentials (RFC 6749, section 4.4).
 //!
-//! `cargo run --example oauth2` starts an identity provider and a collector that takes its tokens, and exports by them, also
-//! after the identity provider has revoked one before it expired.
+//! `cargo run --example oauth2` starts an identity provider and a collector that accepts its tokens, and
+//! exports with them. Then the provider revokes a token before it expires, and the export continues with a new
+//! one.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -26,14 +27,14 @@ use tokio::time::timeout;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How long before it expires a token is replaced.
+/// A token is replaced this long before it expires.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Asks for tokens, and keeps the newest.
+/// Requests tokens and caches the latest one.
 struct OAuth2 {
-    /// In earnest an `https://` URL, asked by the service's own client.
+    /// In production an `https://` URL, requested by the service's own HTTP client.
     token_url: String,
-    /// The client's ID and secret, for HTTP's Basic authentication.
+    /// The client's id and secret, for HTTP Basic authentication.
     client: HeaderValue,
     kept: Mutex<Option<Token>>,
 }
@@ -44,7 +45,8 @@ struct Token {
 }
 
 impl OAuth2 {
-    /// The headers of an attempt. It is called on a thread that may block, and awaits by the exporters' runtime.
+    /// The headers of an export attempt. Called on a thread that may block; asynchronous code runs on the
+    /// exporters' runtime.
     fn headers(&self) -> Result<HeaderMap, BoxError> {
         let mut kept = self.kept();
         if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
@@ -75,7 +77,7 @@ impl OAuth2 {
         })
     }
 
-    /// Forgets a token that the collector has refused, unless there is another one already.
+    /// Forgets a token that the collector rejected, unless a newer one is cached.
     fn forget(&self, refused: &HeaderMap) {
         self.kept().take_if(|token| token.headers == *refused);
     }
@@ -116,7 +118,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tracer = provider.tracer("oauth2");
     for work in ["by the first token", "by the first token again", "by the second token"] {
         if work.contains("second") {
-            // The first is revoked.
+            // Revokes the first token.
             valid_from.store(2, Ordering::Relaxed);
         }
         tracer.start(work).end();
@@ -131,7 +133,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An identity provider that issues `token-1`, `token-2` and so on, each for an hour.
+/// An identity provider that issues `token-1`, `token-2` and so on, each valid for an hour.
 fn identity_provider(issued: Arc<AtomicUsize>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
@@ -151,7 +153,7 @@ fn identity_provider(issued: Arc<AtomicUsize>) -> io::Result<SocketAddr> {
             );
             let length = body.len();
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-            // Whoever asked may have gone.
+            // The client may have disconnected.
             let _ = write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}");
         }
     });

@@ -1,7 +1,7 @@
-//! The pieces: exporters for providers that a service builds itself.
+//! Exporters for providers that a service builds itself.
 //!
-//! With `OTEL_EXPORTER_OTLP_ENDPOINT` set, it exports to the collector there, for instance to that
-//! of `examples/collector`; without, to one of its own.
+//! If `OTEL_EXPORTER_OTLP_ENDPOINT` is set, it exports to that collector, for instance that of
+//! `examples/collector`; otherwise to one in this process.
 
 use std::error::Error;
 use std::time::Duration;
@@ -50,13 +50,14 @@ fn work(exporters: &Exporters) -> Result<(), Box<dyn Error>> {
         .with_resource(resource)
         .with_periodic_exporter(exporters.metric_exporter()?)
         .build();
-    // When certificates expire, for instance.
+    // Such as certificate expiry.
     exporters.register_metrics(&metrics);
 
     traces.tracer("own_providers").start("work").end();
     metrics.meter("own_providers").u64_counter("work").build().add(1, &[]);
 
-    // Side by side and by one instant. The SDK's own shutdown reports success after a lost batch.
+    // Concurrently and within one timeout. The SDK's own shutdown reports success even if the last batch was
+    // lost.
     let providers = Providers::new().with_tracer_provider(&traces).with_meter_provider(&metrics);
     exporters.shutdown(providers, Duration::from_secs(5))?;
     Ok(())

@@ -1,7 +1,7 @@
-//! The one line, against a collector that demands mutual TLS: over gRPC, then over HTTP.
+//! `init()` against a collector that requires mutual TLS: over gRPC, then over HTTP.
 //!
-//! `cargo run --example quickstart` needs nothing else: it makes its own certificates, starts its
-//! own collector, and runs the service (itself again) with the variables that an operator sets.
+//! `cargo run --example quickstart` is self-contained: it issues certificates, starts a collector, and runs the
+//! service (itself again) with the variables that an operator sets.
 
 use std::error::Error;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "service") { Ok(service()?) } else { operator() }
 }
 
-/// What a service does.
+/// The service.
 fn service() -> Result<(), otlp_mtls::Error> {
     let telemetry = otlp_mtls::init()?;
 
@@ -30,10 +30,10 @@ fn service() -> Result<(), otlp_mtls::Error> {
         record.set_body(AnyValue::from("order placed"));
         logger.emit(record);
     }
-    Ok(()) // The guard flushes here.
+    Ok(()) // The guard is dropped here and flushes.
 }
 
-/// What its operator does: certificates, a collector, and six variables.
+/// The operator: certificates, a collector, and six variables.
 fn operator() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let pki = Pki::new();
@@ -73,7 +73,7 @@ fn report(protocol: &str, collector: &Collector) {
         "{protocol}: {} span, {} metric point, {} log record on {} connection with {} handshake; \
          client certificate: {}",
         collector.spans().len(),
-        // Without those about the exporters themselves.
+        // Without the exporters' own metrics.
         collector.metrics().iter().filter(|metric| metric.name == "orders").count(),
         collector.log_records().len(),
         collector.connections(),

@@ -1,8 +1,8 @@
-//! The exporters of `opentelemetry-otlp` on this crate's TLS, through a rotation.
+//! The exporters of `opentelemetry-otlp` with this crate's TLS, during a rotation.
 //!
-//! `cargo run --example upstream` starts a collector that demands mutual TLS, and exports all three signals
-//! to it without a pause: over gRPC, then over HTTP. Meanwhile the client's certificate and key are replaced
-//! and the collector ends its connections, as one does that limits their age.
+//! `cargo run --example upstream` starts a collector that requires mutual TLS, and exports all three signals to
+//! it continuously: over gRPC, then over HTTP. Meanwhile the client's certificate and key are replaced, and the
+//! collector closes its connections, like one that limits their age.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,10 +22,10 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use otlp_mtls::testing::{Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, Signal, upstream};
 
-/// Longer than anything here takes.
+/// A generous limit.
 const SOON: Duration = Duration::from_secs(20);
 
-/// So many exports have to arrive under each identity.
+/// The number of exports that must arrive under each identity.
 const EXPORTS: usize = 20;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Exports through a rotation, and returns what was wrong.
+/// Exports during a rotation. Returns the problems found.
 pub(crate) fn rotate(protocol: Protocol) -> Result<Vec<String>, Box<dyn Error>> {
     let pki = Pki::new();
     let collector = Collector::builder()
@@ -93,7 +93,7 @@ pub(crate) fn rotate(protocol: Protocol) -> Result<Vec<String>, Box<dyn Error>> 
         }
         let rotated = pki.client_named("new").write_to(directory.path(), "client");
         problems.extend(rotated.err().map(|error| error.to_string()));
-        // Every connection ends with its next request; the new one shows the new certificate.
+        // Every connection closes after its next request; the new one presents the new certificate.
         collector.goaway_after(Some(1));
         if !wait_for("new") {
             problems.push("nothing arrives under the new certificate".to_owned());
@@ -117,7 +117,7 @@ pub(crate) fn rotate(protocol: Protocol) -> Result<Vec<String>, Box<dyn Error>> 
     Ok(problems)
 }
 
-/// Exports one item of this name.
+/// Exports one item with this name.
 type Export = dyn Fn(String) -> OTelSdkResult + Send + Sync;
 
 fn item(number: usize) -> String {
