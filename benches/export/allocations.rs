@@ -1,12 +1,12 @@
-//! Allocations of an export, on the thread that encodes: the SDK's, which calls `export`.
+//! Allocations of an export on the thread that encodes, which is the SDK's thread that calls `export`.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench allocations
 //! ```
 //!
-//! What grows with the number of items is allocated per item; the rest is allocated per export. The bytes show that the
-//! request is made on this thread: if they were fewer than the request has, another thread would make it. Not counted is
-//! what the I/O thread allocates, and what tonic does on the runtime's threads.
+//! Allocations that grow with the number of items are per item; the others are per export. The allocated bytes
+//! show that the request is encoded on this thread: otherwise they would be fewer than the request has.
+//! Allocations of the I/O thread, and of tonic on the runtime's threads, are not counted.
 
 mod batch;
 mod exporters;
@@ -32,16 +32,16 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::sink_process::Sink;
 
-/// Of one export.
+/// Items per export.
 const ITEMS: [u64; 4] = [1, 64, 512, 8_192];
 
-/// The first one connects, and the second one knows how large a request is.
+/// The first export connects, and from the second on the buffer's size is known.
 const EXPORTS: u64 = 3;
 
 fn main() {
     let sink = Sink::start();
     let runtime = Runtime::new().expect("a runtime");
-    // tonic's channel and reqwest's client look for the runtime when they are made.
+    // tonic's channel and reqwest's client require a runtime context when created.
     let _context = runtime.enter();
     let runtime = runtime.handle();
 
@@ -66,11 +66,11 @@ fn main() {
     });
 }
 
-/// One line of the table.
+/// One row of the table.
 fn print(name: &str, measure: impl Fn(u64) -> AllocationInfo) {
     let infos = ITEMS.map(measure);
     let counts = infos.map(|info| format!("{:>9}", info.count_total)).concat();
-    // From the smallest export to the largest
+    // The slope between the smallest and the largest export.
     let per_item = |of: fn(&AllocationInfo) -> u64| {
         let [first, .., last] = &infos;
         (of(last) as f64 - of(first) as f64) / (ITEMS[ITEMS.len() - 1] - ITEMS[0]) as f64
@@ -91,7 +91,7 @@ fn spans(runtime: &Handle, exporter: impl SpanExporter, items: u64) -> Allocatio
 
 fn logs(runtime: &Handle, exporter: impl LogExporter + 'static, items: u64) -> AllocationInfo {
     let (exporter, last) = Measured::new(runtime, exporter);
-    // So that a flush is all that starts an export
+    // Large enough that only a flush starts an export.
     let size = 2 * items as usize;
     let config = BatchConfigBuilder::default()
         .with_max_queue_size(size)
@@ -130,7 +130,7 @@ fn metrics(runtime: &Handle, exporter: impl PushMetricExporter, items: u64) -> A
     last()
 }
 
-/// An exporter whose last export is measured.
+/// An exporter that measures its last export.
 #[derive(Debug)]
 struct Measured<E> {
     runtime: Handle,
@@ -139,14 +139,14 @@ struct Measured<E> {
 }
 
 impl<E> Measured<E> {
-    /// The exporter, and what reads the measurement.
+    /// Returns the exporter, and a function that reads the measurement.
     fn new(runtime: &Handle, exporter: E) -> (Self, impl FnOnce() -> AllocationInfo) {
         let last = Arc::default();
         let measured = Self { runtime: runtime.clone(), exporter, last: Arc::clone(&last) };
         (measured, move || *last.lock().expect("no panic"))
     }
 
-    /// On this thread, where a future that is only polled might not stay.
+    /// Runs the export on this thread: a future that is only polled could move to another.
     fn measure(&self, export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
         let mut result = Ok(());
         let info = allocation_counter::measure(|| result = self.runtime.block_on(export));

@@ -1,4 +1,4 @@
-//! What is exported.
+//! The exported data.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use opentelemetry::trace::{
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-/// Spans of an HTTP server, with eight attributes each.
+/// Spans of an HTTP server with eight attributes each.
 pub(crate) fn spans(count: u64) -> Vec<SpanData> {
     let scope = InstrumentationScope::builder("checkout").with_version("1.4.2").build();
     (1..=count).map(|number| span(number, &scope)).collect()
@@ -31,7 +31,8 @@ fn span(number: u64, scope: &InstrumentationScope) -> SpanData {
         name: "GET /orders/{order_id}".into(),
         start_time: start,
         end_time: start + Duration::from_micros(random % 50_000),
-        // As instrumentation records them: constants, numbers, and strings made for the request.
+        // Attributes as instrumentation records them: constants, numbers, and strings allocated for the
+        // request.
         attributes: vec![
             KeyValue::new("http.request.method", "GET"),
             KeyValue::new("http.route", "/orders/{order_id}"),

@@ -1,5 +1,5 @@
-//! Encoding alone: ours beside the tree of messages that opentelemetry-proto builds. For each size of a batch, what a
-//! span costs in nanoseconds, the best of many rounds, and in allocations.
+//! Encoding alone: our encoder, and the message tree that opentelemetry-proto builds. Prints, for each batch
+//! size, nanoseconds (the minimum of many rounds) and allocations per span.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench encode
@@ -42,14 +42,14 @@ fn main() {
     }
 }
 
-/// As the exporter encodes, with the capacity that the last batch took.
+/// Encodes like the exporter, with the capacity that the last batch needed.
 fn ours(resource: &Resource, spans: &[SpanData], capacity: usize) -> Vec<u8> {
     let items = Spans { resource, spans };
     black_box(items.encode(0..spans.len(), Vec::with_capacity(capacity)))
 }
 
-/// The shortest time of many rounds, and the fewest allocations. Spans that are left are dropped afterwards: upstream's
-/// conversion consumes them.
+/// The minimum time and allocations of many rounds. Spans left by `encode` are dropped outside the measurement,
+/// because upstream's conversion consumes them.
 fn measure(spans: &[SpanData], encode: impl Fn(Vec<SpanData>) -> Vec<SpanData>) -> (Duration, u64) {
     let rounds = 200.max(20_000 / spans.len());
     let all = (0..rounds).map(|_| {

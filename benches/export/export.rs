@@ -1,4 +1,4 @@
-//! Export of one batch of 512 spans, ours beside hand-wired opentelemetry-otlp.
+//! Exports one batch of 512 spans, with our exporter and with hand-wired opentelemetry-otlp.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench export               # criterion, then the ratios
@@ -8,7 +8,7 @@
 //! cargo bench --manifest-path benches/export/Cargo.toml --bench export -- --lane grpc/mtls/ours 1000   # to profile
 //! ```
 //!
-//! The collector is a sink in a process of its own, so that the CPU figures are the exporter's alone.
+//! The collector is a sink in a separate process, so that CPU figures are those of the exporter alone.
 
 mod batch;
 mod exporters;
@@ -29,7 +29,7 @@ fn main() {
     let arguments = arguments.iter().skip(1).map(String::as_str).filter(|word| *word != "--bench");
 
     let sink = Sink::start();
-    // As a service has it.
+    // The default runtime, as in a service.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let lanes = lanes::all(&sink, runtime.handle());
 
@@ -51,7 +51,7 @@ fn wall(lanes: &[Lane]) {
     let mut criterion = Criterion::default().configure_from_args();
     for lane in lanes {
         let mut group = criterion.benchmark_group(lane.case);
-        // All samples of the same length: an export is long enough.
+        // Exports take long enough for all samples to have the same number of iterations.
         group.sampling_mode(SamplingMode::Flat);
         group.bench_function(lane.side.name(), |bencher| {
             bencher.iter_batched(

@@ -1,4 +1,4 @@
-//! Ours, and those of hand-wired opentelemetry-otlp.
+//! Our exporters, and those of hand-wired opentelemetry-otlp.
 
 use std::fs;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub(crate) fn reqwest(sink: &Sink, mtls: bool, http1: bool) -> impl SpanExporter
     opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-        // Taken as it stands, unlike the variable of the same meaning.
+        // Used as it is, unlike the endpoint variable.
         .with_endpoint(format!("{}/v1/traces", sink.endpoint(mtls)))
         .with_http_client(client.build().expect("a client"))
         .build()

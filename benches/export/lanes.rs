@@ -1,4 +1,4 @@
-//! The exporters that run against each other.
+//! The exporters that are compared.
 
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use otlp_mtls::Protocol;
@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use crate::exporters;
 use crate::sink_process::Sink;
 
-/// Of one export: the SDK's default for `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
+/// Spans per export: the SDK's default for `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`.
 pub(crate) const SPANS: u64 = 512;
 
 pub(crate) struct Lane {
@@ -20,13 +20,13 @@ pub(crate) struct Lane {
 pub(crate) enum Side {
     Ours,
     HandWired,
-    /// Without reqwest's HTTP/2, which opentelemetry-otlp's own features leave out.
+    /// Without reqwest's HTTP/2, which opentelemetry-otlp's own features do not enable.
     HandWiredHttp1,
-    /// With a rustls configuration: no files to read.
+    /// With a rustls configuration instead of files.
     NoFiles,
     /// With files, at the default reload interval.
     Files,
-    /// With files that are read with each export.
+    /// With files that are read before each export.
     FilesEachExport,
 }
 
@@ -61,9 +61,9 @@ impl Lane {
     }
 }
 
-/// Every lane, those of one case side by side.
+/// Every lane; those of the same case are adjacent.
 pub(crate) fn all(sink: &Sink, runtime: &Handle) -> Vec<Lane> {
-    // tonic's channel and reqwest's client look for the runtime when they are made.
+    // tonic's channel and reqwest's client require a runtime context when created.
     let _context = runtime.enter();
     let mut lanes = Vec::new();
     for (grpc, http, mtls) in

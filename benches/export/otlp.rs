@@ -1,4 +1,4 @@
-//! The encoder itself, which the crate keeps to itself.
+//! The encoder, which is private to the crate.
 #![allow(dead_code, unexpected_cfgs, unreachable_pub)]
 
 #[path = "../../src/otlp/common.rs"]

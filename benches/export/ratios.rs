@@ -1,4 +1,4 @@
-//! Wall time and CPU, in interleaved runs and as ratios.
+//! Wall time and CPU time, measured in interleaved runs and compared as ratios.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ const ROUNDS: usize = 21;
 /// Exports per lane and round.
 const EXPORTS: u32 = 40;
 
-/// Of one export.
+/// The cost of one export.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
     wall: f64,
     cpu: f64,
 }
 
-/// Runs the lanes in turn, and prints each one's medians and their ratios.
+/// Runs the lanes in turn, and prints their medians and ratios.
 ///
-/// A ratio is the median of the rounds' ratios: what else the machine does changes from round to
-/// round, and less within one.
+/// A ratio is the median of the ratios of all rounds: the machine's other load varies between rounds, but less
+/// within one.
 pub(crate) fn print(lanes: &[Lane]) {
     let costs = interleaved(lanes, ROUNDS);
     let of = |case: &str, side| {
@@ -45,7 +45,7 @@ pub(crate) fn print(lanes: &[Lane]) {
     }
 }
 
-/// The costs of each lane, round by round.
+/// The costs of each lane, per round.
 pub(crate) fn interleaved(lanes: &[Lane], rounds: usize) -> Vec<Vec<Cost>> {
     for lane in lanes {
         run(lane);
@@ -53,7 +53,7 @@ pub(crate) fn interleaved(lanes: &[Lane], rounds: usize) -> Vec<Vec<Cost>> {
     let mut costs = vec![Vec::new(); lanes.len()];
     for round in 0..rounds {
         let mut turns: Vec<_> = lanes.iter().zip(&mut costs).collect();
-        // Nobody is always the one who comes after the same other.
+        // Alternates the order, so that no lane always follows the same one.
         if round % 2 == 1 {
             turns.reverse();
         }
@@ -64,7 +64,7 @@ pub(crate) fn interleaved(lanes: &[Lane], rounds: usize) -> Vec<Vec<Cost>> {
     costs
 }
 
-/// The batches are made before, and so cost nothing here; an export consumes and frees its own.
+/// Batches are created outside the measurement. Each export consumes and frees its batch.
 fn run(lane: &Lane) -> Cost {
     let batches: Vec<_> = (0..EXPORTS).map(|_| batch::spans(SPANS)).collect();
     let (began, used) = (Instant::now(), cpu());
@@ -76,7 +76,7 @@ fn run(lane: &Lane) -> Cost {
     Cost { wall: per_export(wall), cpu: per_export(cpu) }
 }
 
-/// What this process has used, in user mode and in the kernel, on all threads.
+/// The user and system CPU time of this process so far, on all threads.
 fn cpu() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage has no way to fail here");
     let used = usage.user_time() + usage.system_time();

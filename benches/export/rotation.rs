@@ -1,4 +1,4 @@
-//! What it costs that credentials may rotate, and how long it takes until they have.
+//! The cost of watching credentials for changes, and the delay of a rotation.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::lanes::{Lane, Side};
 use crate::ratios::{interleaved, median, print_medians, print_ratio, print_ratio_heading};
 use crate::sink_process::Sink;
 
-/// More than elsewhere, for the difference is small.
+/// More rounds than elsewhere, because the difference is small.
 const ROUNDS: usize = 61;
 
 const ROTATIONS: usize = 31;
@@ -62,7 +62,7 @@ fn cost(sink: &Sink, runtime: &Handle) {
     }
 }
 
-/// From a file's change to the first acknowledged export under the new identity.
+/// The delay from a file's change to the first acknowledged export under the new identity.
 fn delay(runtime: &Handle) {
     println!("\nms from a file's change to the end of the first export under the new identity,");
     println!("and of the export after it: medians of {ROTATIONS} rotations");
@@ -106,7 +106,7 @@ fn builder(endpoint: &str, protocol: Protocol) -> ExportersBuilder {
     Exporters::builder().with_env(|_| None).with_endpoint(endpoint).with_protocol(protocol)
 }
 
-/// CA, certificate and key, as an operator sets them.
+/// CA, certificate and key files, as an operator sets them.
 struct Files {
     directory: TempDir,
     ca: PathBuf,

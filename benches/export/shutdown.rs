@@ -1,4 +1,4 @@
-//! How long `Telemetry::shutdown(2 s)` takes where nothing can be delivered.
+//! The duration of `Telemetry::shutdown(2 s)` if nothing can be delivered.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const TIME: Duration = Duration::from_secs(2);
 pub(crate) fn print() {
     println!("\nshutdown({TIME:?}), in s, and the signals that it reports as lost");
     for (name, protocol) in [("grpc", Protocol::Grpc), ("http", Protocol::HttpProtobuf)] {
-        // Bound and dropped: nobody listens there.
+        // A port without a listener.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let refusing = format!("http://{}", port.expect("a free port"));
         let silent = Collector::builder().start().expect("a collector");

@@ -1,4 +1,4 @@
-//! The process of the sink.
+//! Starts the sink's process.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ pub(crate) struct Sink {
     plaintext_port: u16,
     mtls_port: u16,
     directory: TempDir,
-    /// It ends when its stdin is closed, so that it ends with this process, however that ends.
+    /// It ends when its stdin is closed, and therefore with this process, even if that crashes.
     process: Child,
 }
 
@@ -39,12 +39,12 @@ impl Sink {
         }
     }
 
-    /// The CA that issued its certificate.
+    /// The CA of the sink's certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.file("ca.crt")
     }
 
-    /// Certificate and key of a client.
+    /// The certificate and key of a client.
     pub(crate) fn client(&self) -> (PathBuf, PathBuf) {
         (self.file("client.crt"), self.file("client.key"))
     }
@@ -57,7 +57,7 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
-        // It has nothing to lose, and may be gone already.
+        // An error does not matter: it keeps no data and may have ended already.
         let _ = self.process.wait();
     }
 }

@@ -1,10 +1,10 @@
-//! A collector that counts what it acknowledges and keeps nothing, in a process of its own, so that the CPU and memory
-//! of an exporter's process are the exporter's alone. (`otlp_mtls::testing::Collector` keeps what it receives, and would
-//! fill the memory.)
+//! A collector that counts what it acknowledges and keeps nothing. It runs in a separate process, so that the
+//! exporter's process shows the exporter's CPU time and memory alone. (`otlp_mtls::testing::Collector` records
+//! what it receives, and would fill the memory.)
 //!
-//! It writes a client's certificates into the directory that it is given, prints its two ports, for
-//! mutual TLS and for plaintext, and then answers each line on stdin with what it has counted since
-//! the line before. It ends when stdin is closed.
+//! It writes a client's certificates into the given directory and prints two ports, for mutual TLS and for
+//! plaintext. Then it answers each line on stdin with the counts since the previous one. It ends when stdin is
+//! closed.
 
 use std::convert::Infallible;
 use std::fs;
@@ -33,7 +33,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// What all three requests of OTLP have in common.
+/// The part that the requests of all three signals have in common.
 #[derive(Message)]
 struct Export {
     #[prost(message, repeated, tag = 1)]
@@ -48,7 +48,7 @@ struct ResourceItems {
 
 #[derive(Message)]
 struct ScopeItems {
-    /// Spans, metrics or log records: slices of the request, not decoded.
+    /// Spans, metrics or log records as slices of the request, without decoding.
     #[prost(bytes = "bytes", repeated, tag = 2)]
     items: Vec<Bytes>,
 }
@@ -76,7 +76,7 @@ struct Counts {
     requests: u64,
     /// Spans, log records or data points.
     items: u64,
-    /// Of requests' bodies, as they arrived.
+    /// The size of the requests' bodies as received.
     bytes: u64,
     first: Option<SystemTime>,
     last: Option<SystemTime>,
@@ -84,7 +84,7 @@ struct Counts {
 
 static COUNTS: Mutex<Option<Counts>> = Mutex::new(None);
 
-/// A panic leaves valid numbers there.
+/// Poisoning is harmless: the counts are always valid.
 fn locked() -> MutexGuard<'static, Option<Counts>> {
     COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -169,7 +169,7 @@ fn tls(pki: &Pki) -> Arc<ServerConfig> {
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let connection = auto::Builder::new(TokioExecutor::new());
-    // A client that goes away in the middle shows in the counts.
+    // A client that disconnects early is visible in the counts.
     let _ = connection.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }
 
@@ -183,7 +183,7 @@ async fn answer(
     let body = body.collect().await?.to_bytes();
     let received = body.len() as u64;
     let (encoding, message) = if is_grpc {
-        // A flag, which says whether the message is compressed, and the length
+        // The prefix: a flag that tells whether the message is compressed, and the length.
         let encoding = head.headers.get("grpc-encoding").filter(|_| body[0] == 1);
         (encoding, body.slice(5..))
     } else {
@@ -194,7 +194,7 @@ async fn answer(
     let mut response = Response::new(if is_grpc {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        // One message, not compressed, of no bytes
+        // One empty, uncompressed message.
         let message = Full::new(Bytes::from_static(&[0; 5]));
         message.with_trailers(async { Some(Ok(trailers)) }).boxed()
     } else {
