@@ -118,7 +118,7 @@ mod tests {
     const KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
 
     #[test]
-    fn what_is_no_path() {
+    fn values_that_cannot_be_paths() {
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n");
         let long = format!("/{}", "a/".repeat(2500));
         for (rule, value) in [
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_token() {
+    fn values_that_may_be_tokens() {
         for token in ["", "eyJhbGciOi/J9", "Bearer x/y", "bearer x", "hunter2hunter2hunter2"] {
             assert!(may_be_token(Path::new(token)), "{token}");
         }

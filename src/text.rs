@@ -111,7 +111,7 @@ mod tests {
 
     /// Names are shown even from a rejected certificate.
     #[test]
-    fn a_name_stays_in_its_line() {
+    fn names_stay_on_one_line() {
         assert_eq!(printable("CN=ü, O=a\nERROR: b\x1b[31m"), "CN=ü, O=a\\nERROR: b\\u{1b}[31m");
         assert_eq!(
             printable("CN=a\u{2028}ERROR: b\u{2029}\u{202e}moc.elpmaxe\u{2066}\u{61c}"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_calendar_has() {
+    fn dates_outside_the_calendar() {
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
         assert_eq!(utc(far), "253402300800 s after 1970");
         let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(1 + 62_167_219_200);

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn up_to_the_limit_and_no_further() {
+    fn the_limit_is_exact() {
         for (name, body) in [("GZIP", gzip(&[7; 100])), ("zstd", zstd(&[7; 100]))] {
             assert_eq!(decompress(name, &body, 100), Ok(vec![7; 100]), "{name}");
             assert_eq!(decompress(name, &body, 99), Err(Problem::TooLong), "{name}");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_read_as_far_as_the_limit() {
+    fn decompression_stops_at_the_limit() {
         let zeros = vec![0; 64 << 20];
         for (name, body) in [("x-gzip", gzip(&zeros)), ("zstd", zstd(&zeros))] {
             assert_eq!(decompress(name, &body, 1000), Err(Problem::TooLong), "{name}");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_or_unknown() {
+    fn malformed_bodies_and_unknown_encodings() {
         for (name, mut body) in [("gzip", gzip(&[7; 100])), ("zstd", zstd(&[7; 100]))] {
             body.truncate(body.len() - 1);
             assert_eq!(decompress(name, &body, 100), Err(Problem::Malformed), "{name}");

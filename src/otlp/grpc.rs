@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_and_details_in_whatever_form() {
+    fn encodings_of_messages_and_details() {
         for (message, expected) in
             [("a%20b", "a b"), ("%C3%A9", "é"), ("100%", "100%"), ("%ff", "\u{fffd}")]
         {

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends() {
+    fn nesting_is_limited() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(is_read(nested(99).as_bytes()));
         assert!(!is_read(nested(100).as_bytes()));
@@ -377,7 +377,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_serde_json_reads_and_nothing_else(text in text()) {
+        fn accepts_exactly_what_serde_json_accepts(text in text()) {
             let text = format!("{{\"a\":{text}}}");
             // `IgnoredAny`, because serde_json's `Value` rejects a lone surrogate, which the grammar allows.
             let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
@@ -385,7 +385,7 @@ mod tests {
         }
 
         #[test]
-        fn what_serde_json_writes(tree in tree(), text: String) {
+        fn reads_what_serde_json_writes(tree in tree(), text: String) {
             let written = serde_json::json!({ "a": text, "b": tree });
             for written in [written.to_string(), format!("{written:#}")] {
                 let mut read = String::new();

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_is_ignored() {
+    fn invalid_trace_headers_are_ignored() {
         let zero = "0".repeat(32);
         for headers in [
             &[("b3", "0")][..],

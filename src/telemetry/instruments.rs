@@ -358,7 +358,7 @@ mod tests {
 
     /// A handle may be installed repeatedly.
     #[test]
-    fn what_observes_exports_ends_with_its_provider() {
+    fn observers_end_with_their_provider() {
         let exporters = Exporters::builder()
             .with_env(|_| None)
             .with_endpoint("http://127.0.0.1:1")

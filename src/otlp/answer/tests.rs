@@ -149,7 +149,7 @@ fn a_success_is_read_by_its_own_content_type() {
 }
 
 #[test]
-fn the_status_outlives_the_body() {
+fn a_truncated_body_keeps_its_status() {
     let cut = &partial(3, "why")[..6];
     for (status, pairs, body, expected) in [
         (200, &[PROTOBUF][..], &b""[..], "accepted"),

@@ -64,7 +64,7 @@ fn an_unsigned_value_over_the_largest_signed_is_a_double() {
 }
 
 #[test]
-fn a_record_that_nobody_observed_has_no_observed_time() {
+fn a_record_without_an_observed_time_is_encoded_without_one() {
     let records = [(logger().create_log_record(), InstrumentationScope::default())];
     let request = whole::logs(&no_resource(), &records);
     let request = ExportLogsServiceRequest::decode(&*request).unwrap();

@@ -142,7 +142,7 @@ fn prost_takes(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn what_is_cut_off_is_malformed() {
+fn truncated_messages_are_malformed() {
     let message = written(|writer| {
         writer.bytes(1, b"four");
     });
@@ -153,7 +153,7 @@ fn what_is_cut_off_is_malformed() {
 }
 
 #[test]
-fn what_is_no_message_is_malformed() {
+fn invalid_messages_are_malformed() {
     for (name, bytes) in [
         ("a number of 65 bits", &[8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2][..]),
         ("a number without an end", &[8, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0]),
