@@ -5,64 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::LOCATION;
-use http::{HeaderMap, StatusCode, Uri};
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
+use super::certificates::{Chain, Fault, is_acceptable};
 use super::evidence::{Evidence, PeerProtocol, is_page_of_tls};
-use super::fault::{Chain, Fault};
 use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, RejectedVia, ServerCertificate,
     ServerCertificateProblem, Side,
 };
-use crate::config::shown_path;
-use crate::text::{contains, printable};
+use crate::text::contains;
 use crate::tls::{CertificateDetails, CertificateFacts, Generation, Handshake, RefusedIssuer};
-
-impl FailureKind {
-    /// A task of ours that did not come to its end.
-    pub(crate) fn lost(task: &tokio::task::JoinError) -> Self {
-        if task.is_panic() { Self::Panicked } else { Self::Runtime }
-    }
-
-    /// A TCP connection that was not made.
-    pub(crate) fn connect(source: io::Error) -> Self {
-        let kind = source.kind();
-        let source = Arc::new(source);
-        match kind {
-            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused { source },
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                Self::Unreachable { source }
-            }
-            _ => Self::Connect { source },
-        }
-    }
-}
-
-impl FailureKind {
-    /// What an answer is that sends us elsewhere ([RFC 9110, section
-    /// 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)); `None` for another one.
-    pub(crate) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        let status = status.as_u16();
-        is_redirect.then(|| Self::Redirect { status, location: location.and_then(place) })
-    }
-}
-
-/// Where a `Location` leads to. A server may repeat in it what we sent, so nothing is shown that may be
-/// a secret: no user information, no query, and of the path what OTLP gives it.
-fn place(location: &str) -> Option<String> {
-    let uri: Uri = location.parse().ok()?;
-    let path = shown_path(uri.path());
-    Some(match (uri.scheme(), uri.authority()) {
-        (Some(scheme), Some(authority)) => {
-            let port = authority.port().map(|port| format!(":{port}")).unwrap_or_default();
-            printable(&format!("{scheme}://{}{port}{path}", authority.host()))
-        }
-        _ => path,
-    })
-}
 
 impl Evidence {
     /// A handshake that failed.
@@ -362,13 +314,6 @@ impl Own {
     }
 }
 
-/// Whether a server that accepts certificates of these issuers may accept this chain. Many servers name
-/// none, and of a chain that is not known nothing can be said.
-pub(super) fn is_acceptable(chain: &[CertificateFacts], issuers: &[String]) -> bool {
-    let is_one = |certificate: &CertificateFacts| issuers.contains(&certificate.issuer);
-    chain.is_empty() || issuers.is_empty() || chain.iter().any(is_one)
-}
-
 fn server_problem(
     error: &CertificateError,
     chain: &[CertificateFacts],
@@ -448,48 +393,6 @@ fn tls_error(error: &io::Error) -> Option<rustls::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What loopback does not do.
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn what_the_system_says_of_tcp() {
-        for (code, expected) in [
-            (111, "connection_refused"), // ECONNREFUSED
-            (101, "unreachable"),        // ENETUNREACH
-            (113, "unreachable"),        // EHOSTUNREACH
-            (99, "connect"),             // EADDRNOTAVAIL
-        ] {
-            let kind = FailureKind::connect(io::Error::from_raw_os_error(code));
-            assert_eq!(kind.name(), expected, "{code}");
-            assert!(!kind.is_permanent(), "{code}");
-        }
-    }
-
-    #[test]
-    fn where_a_redirect_leads_to() {
-        for (location, expected) in [
-            ("https://new.example/v1/traces", Some("https://new.example/v1/traces")),
-            (
-                "https://u:secret@new.example:4318/v1/logs?k=secret",
-                Some("https://new.example:4318/v1/logs"),
-            ),
-            ("https://new.example/secret/v1/traces", Some("https://new.example/…/v1/traces")),
-            ("https://[::1]:4318/secret#secret", Some("https://[::1]:4318/…")),
-            ("/login?next=secret", Some("/…")),
-            ("https://bad host/", None),
-        ] {
-            let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
-            for (status, is_redirect) in [(308, true), (302, true), (304, false), (200, false)] {
-                let status = StatusCode::from_u16(status).unwrap();
-                match FailureKind::redirect(status, &headers) {
-                    Some(FailureKind::Redirect { location: found, .. }) => {
-                        assert_eq!((is_redirect, found.as_deref()), (true, expected), "{location}");
-                    }
-                    other => assert!(!is_redirect && other.is_none(), "{status}: {other:?}"),
-                }
-            }
-        }
-    }
 
     /// Of TLS too the first byte may come alone, and the handshake fail of something later.
     #[test]

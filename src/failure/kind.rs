@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rustls::AlertDescription;
 
-use super::fault::Fault;
-use crate::failure::PeerProtocol;
+use super::certificates::Fault;
+use super::describe::{Description, Group};
+use super::{PeerProtocol, answers, certificates, exchange, handshake, reach};
 use crate::tls::CertificateFacts;
 
 /// What kind of failure it was.
@@ -398,233 +399,74 @@ pub enum ClientCertificateProblem {
 }
 
 impl FailureKind {
+    /// All there is to say of a kind: each has its function in the file of its phase.
+    pub(super) fn describe(&self) -> Description<'_> {
+        match self {
+            Self::Resolve { source } => reach::resolve(source),
+            Self::ConnectionRefused { source } => reach::connection_refused(source),
+            Self::Unreachable { source } => reach::unreachable(source),
+            Self::Connect { source } => reach::connect(source),
+            Self::ConnectTimeout { after } => reach::connect_timeout(*after),
+            Self::ProxyUnreachable { proxy, source } => reach::proxy_unreachable(proxy, source),
+            Self::ProxyTimeout { proxy, after } => reach::proxy_timeout(proxy, *after),
+            Self::ProxyRefused { proxy, status } => reach::proxy_refused(proxy, *status),
+            Self::HandshakeTimeout { after } => handshake::handshake_timeout(*after),
+            Self::Http2Timeout { after } => handshake::http2_timeout(*after),
+            Self::NotTls { found } => handshake::not_tls(*found),
+            Self::NeedsTls => handshake::needs_tls(),
+            Self::Incompatible { refused_by, lacking, source } => {
+                handshake::incompatible(*refused_by, *lacking, source)
+            }
+            Self::ServerCertificate(refused) => certificates::server(refused),
+            Self::ClientCertificate { problem, said, acceptable_issuers } => {
+                certificates::client(*problem, *said, acceptable_issuers)
+            }
+            Self::Tls { source } => handshake::tls(source),
+            Self::NoHttp2 { refused_by, by_alpn } => handshake::no_http2(*refused_by, *by_alpn),
+            Self::NotGrpc { status } => answers::not_grpc(*status),
+            Self::ServerSpeaksGrpc => answers::server_speaks_grpc(),
+            Self::Closed { source } => exchange::closed(source),
+            Self::Connection { was_silent, source } => exchange::connection(*was_silent, source),
+            Self::Silent { after } => exchange::silent(*after),
+            Self::Http2 { error, code, is_connection } => {
+                exchange::http2(error, *code, *is_connection)
+            }
+            Self::Deadline { after } => exchange::deadline(*after),
+            Self::Shutdown => exchange::shutdown(),
+            Self::TooLarge { bytes, uncompressed } => answers::too_large(*bytes, *uncompressed),
+            Self::OverRequestLimit { bytes, limit } => exchange::over_request_limit(*bytes, *limit),
+            Self::Grpc { code, number, message } => answers::grpc(code, *number, message),
+            Self::Redirect { status, location } => answers::redirect(*status, location.as_deref()),
+            Self::Http { status, message } => answers::http(*status, message),
+            Self::Rejected { items, message } => answers::rejected(*items, message),
+            Self::Warning { message } => answers::warning(message),
+            Self::UnreadAnswer { reason } => answers::unread_answer(reason),
+            Self::InvalidResponse { reason } => answers::invalid_response(reason),
+            Self::HeaderProvider { source } => exchange::header_provider(source),
+            Self::Runtime => exchange::runtime(),
+            Self::Panicked => exchange::panicked(),
+            Self::Forked => exchange::forked(),
+        }
+    }
+
     /// A name for machines, which does not change: an `error.type`.
     pub fn name(&self) -> &'static str {
-        use ClientCertificateProblem as Client;
-        use ServerCertificateProblem as Server;
-        match self {
-            Self::Resolve { .. } => "resolve",
-            Self::ConnectionRefused { .. } => "connection_refused",
-            Self::Unreachable { .. } => "unreachable",
-            Self::Connect { .. } => "connect",
-            Self::ConnectTimeout { .. } => "connect_timeout",
-            Self::ProxyUnreachable { .. } => "proxy_unreachable",
-            Self::ProxyTimeout { .. } => "proxy_timeout",
-            Self::ProxyRefused { .. } => "proxy_refused",
-            Self::HandshakeTimeout { .. } => "handshake_timeout",
-            Self::Http2Timeout { .. } => "http2_timeout",
-            Self::NotTls { .. } => "not_tls",
-            Self::NeedsTls => "needs_tls",
-            Self::Incompatible { lacking: Incompatibility::Version, .. } => "tls_version",
-            Self::Incompatible { lacking: Incompatibility::Cipher, .. } => "tls_cipher",
-            Self::ServerCertificate(refused) => match refused.problem {
-                Server::UnknownIssuer => "server_certificate_unknown_issuer",
-                Server::SelfSigned => "server_certificate_self_signed",
-                Server::CaUsedAsEndEntity => "server_certificate_is_a_ca",
-                Server::WrongName => "server_certificate_wrong_name",
-                Server::WrongSpiffeId => "server_certificate_wrong_spiffe_id",
-                Server::NoName => "server_certificate_without_name",
-                Server::NoIpAddress => "server_certificate_without_ip_address",
-                Server::Expired => "server_certificate_expired",
-                Server::NotYetValid => "server_certificate_not_yet_valid",
-                Server::Version1 => "server_certificate_version_1",
-                Server::WrongUsage => "server_certificate_wrong_usage",
-                Server::BadSignature => "server_certificate_bad_signature",
-                Server::KeySize => "server_certificate_key_size",
-                Server::Algorithm => "server_certificate_algorithm",
-                Server::KeyMismatch => "server_certificate_key_mismatch",
-                Server::NameConstraint => "server_certificate_name_constraint",
-                Server::PathLength => "server_certificate_path_length",
-                Server::CriticalExtension => "server_certificate_critical_extension",
-                Server::TooLong => "server_certificate_chain_too_long",
-                Server::IssuerIsNoCa => "server_certificate_issuer_is_no_ca",
-                Server::ExpiredCa => "server_certificate_ca_expired",
-                Server::NotYetValidCa => "server_certificate_ca_not_yet_valid",
-                Server::UnfitCa => "server_certificate_ca_unfit",
-                Server::Revoked => "server_certificate_revoked",
-                Server::Other => "server_certificate",
-            },
-            Self::ClientCertificate { problem, .. } => match problem {
-                Client::Required => "client_certificate_required",
-                Client::UnknownIssuer => "client_certificate_unknown_issuer",
-                Client::Expired => "client_certificate_expired",
-                Client::NotYetValid => "client_certificate_not_yet_valid",
-                Client::Revoked => "client_certificate_revoked",
-                Client::WrongUsage => "client_certificate_wrong_usage",
-                Client::Unsupported => "client_certificate_unsupported",
-                Client::Unexplained => "client_certificate_refused",
-            },
-            Self::Tls { .. } => "tls",
-            Self::NoHttp2 { .. } => "no_http2",
-            Self::NotGrpc { .. } => "not_grpc",
-            Self::ServerSpeaksGrpc => "only_grpc",
-            Self::Closed { .. } => "closed",
-            Self::Connection { .. } => "connection",
-            Self::Silent { .. } => "silent",
-            Self::Http2 { .. } => "http2_error",
-            Self::Deadline { .. } => "deadline",
-            Self::Shutdown => "shutdown",
-            Self::TooLarge { .. } => "too_large",
-            Self::OverRequestLimit { .. } => "over_request_limit",
-            Self::Grpc { code, .. } => code,
-            Self::Redirect { .. } => "redirect",
-            Self::Http { status: 401, .. } => "http_401",
-            Self::Http { status: 403, .. } => "http_403",
-            Self::Http { status: 404, .. } => "http_404",
-            Self::Http { status: 429, .. } => "http_429",
-            Self::Http { status: 400..500, .. } => "http_4xx",
-            Self::Http { status: 500..600, .. } => "http_5xx",
-            Self::Http { .. } => "http",
-            Self::Rejected { .. } => "rejected",
-            Self::Warning { .. } => "warning",
-            Self::UnreadAnswer { .. } => "unread_answer",
-            Self::InvalidResponse { .. } => "answer",
-            Self::HeaderProvider { .. } => "header_provider",
-            Self::Runtime => "runtime",
-            Self::Panicked => "panicked",
-            Self::Forked => "forked",
-        }
+        self.describe().name
     }
 
     /// Who refused whom; `None` where nobody did.
     pub fn refused_by(&self) -> Option<Side> {
-        match self {
-            Self::Incompatible { refused_by, .. } | Self::NoHttp2 { refused_by, .. } => {
-                Some(*refused_by)
-            }
-            Self::ServerCertificate(_)
-            | Self::NotTls { found: Some(_) }
-            | Self::ServerSpeaksGrpc
-            | Self::InvalidResponse { .. } => Some(Side::Us),
-            Self::Tls { source: rustls::Error::AlertReceived(_) } => Some(Side::Server),
-            Self::Tls { .. } => Some(Side::Us),
-            Self::ConnectionRefused { .. }
-            | Self::ProxyRefused { .. }
-            | Self::NeedsTls
-            | Self::ClientCertificate { .. }
-            | Self::NotGrpc { .. }
-            | Self::Http2 { .. }
-            | Self::TooLarge { .. }
-            | Self::Grpc { .. }
-            | Self::Redirect { .. }
-            | Self::Http { .. }
-            | Self::Rejected { .. } => Some(Side::Server),
-            Self::Resolve { .. }
-            | Self::Unreachable { .. }
-            | Self::Connect { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::ProxyUnreachable { .. }
-            | Self::ProxyTimeout { .. }
-            | Self::HandshakeTimeout { .. }
-            | Self::Http2Timeout { .. }
-            | Self::NotTls { .. }
-            | Self::Closed { .. }
-            | Self::Connection { .. }
-            | Self::Silent { .. }
-            | Self::Deadline { .. }
-            | Self::Shutdown
-            | Self::OverRequestLimit { .. }
-            | Self::Warning { .. }
-            | Self::UnreadAnswer { .. }
-            | Self::HeaderProvider { .. }
-            | Self::Runtime
-            | Self::Panicked
-            | Self::Forked => None,
-        }
-    }
-
-    /// Whether it was the time that ran out: of a step of connecting, of the answer, or of the export.
-    pub(super) fn is_timeout(&self) -> bool {
-        matches!(
-            self,
-            Self::ConnectTimeout { .. }
-                | Self::ProxyTimeout { .. }
-                | Self::HandshakeTimeout { .. }
-                | Self::Http2Timeout { .. }
-                | Self::Silent { .. }
-                | Self::Deadline { .. }
-        )
-    }
-
-    /// Whether there was no connection: no name, no address, no TCP, or no way through the proxy.
-    pub(super) fn is_connect(&self) -> bool {
-        matches!(
-            self,
-            Self::Resolve { .. }
-                | Self::ConnectionRefused { .. }
-                | Self::Unreachable { .. }
-                | Self::Connect { .. }
-                | Self::ConnectTimeout { .. }
-                | Self::ProxyUnreachable { .. }
-                | Self::ProxyTimeout { .. }
-                | Self::ProxyRefused { .. }
-        )
-    }
-
-    /// Whether it was TLS: that one side has none, the handshake, or a certificate.
-    pub(super) fn is_tls(&self) -> bool {
-        matches!(
-            self,
-            Self::HandshakeTimeout { .. }
-                | Self::NotTls { .. }
-                | Self::NeedsTls
-                | Self::Incompatible { .. }
-                | Self::ServerCertificate(_)
-                | Self::ClientCertificate { .. }
-                | Self::Tls { .. }
-        )
+        self.describe().refused_by
     }
 
     /// Whether the collector accepted the export nonetheless.
     pub(crate) fn is_accepted(&self) -> bool {
-        matches!(self, Self::Rejected { .. } | Self::Warning { .. } | Self::UnreadAnswer { .. })
+        self.describe().group == Group::Accepted
     }
 
-    /// Which change of our credentials makes another dial worth while at once. Not every server says
-    /// with an alert that it refuses us: some just close the connection.
+    /// Which change of our credentials makes another dial worth while at once.
     pub(crate) fn cure(&self) -> Cure {
-        match self {
-            Self::ServerCertificate(_) => Cure::TrustAnchors,
-            Self::Tls { source: rustls::Error::AlertReceived(_) }
-            | Self::ClientCertificate { .. }
-            | Self::Incompatible { refused_by: Side::Server, .. }
-            | Self::Connection { .. } => Cure::Identity,
-            Self::Tls { .. } => Cure::TrustAnchors,
-            Self::Resolve { .. }
-            | Self::ConnectionRefused { .. }
-            | Self::Unreachable { .. }
-            | Self::Connect { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::ProxyUnreachable { .. }
-            | Self::ProxyTimeout { .. }
-            | Self::ProxyRefused { .. }
-            | Self::HandshakeTimeout { .. }
-            | Self::Http2Timeout { .. }
-            | Self::NotTls { .. }
-            | Self::NeedsTls
-            | Self::Incompatible { .. }
-            | Self::NoHttp2 { .. }
-            | Self::NotGrpc { .. }
-            | Self::ServerSpeaksGrpc
-            | Self::Closed { .. }
-            | Self::Silent { .. }
-            | Self::Http2 { .. }
-            | Self::Deadline { .. }
-            | Self::Shutdown
-            | Self::TooLarge { .. }
-            | Self::OverRequestLimit { .. }
-            | Self::Grpc { .. }
-            | Self::Http { .. }
-            | Self::Redirect { .. }
-            | Self::Rejected { .. }
-            | Self::Warning { .. }
-            | Self::UnreadAnswer { .. }
-            | Self::InvalidResponse { .. }
-            | Self::HeaderProvider { .. }
-            | Self::Runtime
-            | Self::Panicked
-            | Self::Forked => Cure::Nothing,
-        }
+        self.describe().cure
     }
 
     /// Whether the server said by a TLS alert that it refuses us.
@@ -644,96 +486,6 @@ impl FailureKind {
     /// Whether trying again within the export is of no use, for nothing but a change of
     /// configuration would help.
     pub(crate) fn is_permanent(&self) -> bool {
-        use AlertDescription::{CloseNotify, InternalError, UserCanceled};
-        match self {
-            Self::Tls { source } => !matches!(
-                source,
-                rustls::Error::AlertReceived(CloseNotify | InternalError | UserCanceled)
-            ),
-            // A server that is about to end closes connections as well.
-            Self::ClientCertificate { said, .. } => *said != RejectedVia::Nothing,
-            // Proxies answer so while they cannot reach the collector.
-            Self::ProxyRefused { status, .. } => !matches!(status, None | Some(500..600)),
-            Self::NotTls { found } => found.is_some(),
-            Self::Http2 { code, .. } => {
-                [h2::Reason::HTTP_1_1_REQUIRED, h2::Reason::INADEQUATE_SECURITY]
-                    .contains(&(*code).into())
-            }
-            Self::Resolve { .. }
-            | Self::ConnectionRefused { .. }
-            | Self::Unreachable { .. }
-            | Self::Connect { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::HandshakeTimeout { .. }
-            | Self::Http2Timeout { .. }
-            | Self::ProxyUnreachable { .. }
-            | Self::ProxyTimeout { .. }
-            | Self::Connection { .. }
-            | Self::Silent { .. }
-            | Self::HeaderProvider { .. } => false,
-            Self::NeedsTls
-            | Self::Incompatible { .. }
-            | Self::ServerCertificate(_)
-            | Self::NoHttp2 { .. }
-            | Self::NotGrpc { .. }
-            | Self::ServerSpeaksGrpc
-            | Self::Closed { .. }
-            | Self::Deadline { .. }
-            | Self::Shutdown
-            | Self::TooLarge { .. }
-            | Self::OverRequestLimit { .. }
-            | Self::Grpc { .. }
-            | Self::Http { .. }
-            | Self::Redirect { .. }
-            | Self::Rejected { .. }
-            | Self::Warning { .. }
-            | Self::UnreadAnswer { .. }
-            | Self::InvalidResponse { .. }
-            | Self::Runtime
-            | Self::Panicked
-            | Self::Forked => true,
-        }
-    }
-
-    pub(super) fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Resolve { source }
-            | Self::ConnectionRefused { source }
-            | Self::Unreachable { source }
-            | Self::Connect { source }
-            | Self::ProxyUnreachable { source, .. } => Some(source),
-            Self::Tls { source } | Self::Incompatible { source, .. } => Some(source),
-            Self::ServerCertificate(refused) => Some(&refused.source),
-            Self::Closed { source }
-            | Self::Connection { source, .. }
-            | Self::HeaderProvider { source } => Some(source),
-            Self::ConnectTimeout { .. }
-            | Self::ProxyTimeout { .. }
-            | Self::ProxyRefused { .. }
-            | Self::HandshakeTimeout { .. }
-            | Self::Http2Timeout { .. }
-            | Self::NotTls { .. }
-            | Self::NeedsTls
-            | Self::ClientCertificate { .. }
-            | Self::NoHttp2 { .. }
-            | Self::NotGrpc { .. }
-            | Self::ServerSpeaksGrpc
-            | Self::Silent { .. }
-            | Self::Http2 { .. }
-            | Self::Deadline { .. }
-            | Self::Shutdown
-            | Self::TooLarge { .. }
-            | Self::OverRequestLimit { .. }
-            | Self::Grpc { .. }
-            | Self::Http { .. }
-            | Self::Redirect { .. }
-            | Self::Rejected { .. }
-            | Self::Warning { .. }
-            | Self::UnreadAnswer { .. }
-            | Self::InvalidResponse { .. }
-            | Self::Runtime
-            | Self::Panicked
-            | Self::Forked => None,
-        }
+        self.describe().is_permanent
     }
 }

@@ -1,10 +1,15 @@
 //! What went wrong with one export: in kind, for programs, and in words, for people.
 
+mod answers;
+mod certificates;
 mod classify;
+mod context;
+mod describe;
 mod evidence;
-mod fault;
+mod exchange;
+mod handshake;
 mod kind;
-mod words;
+mod reach;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +17,9 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::signal::Signal;
+
+use context::Context;
+use describe::Group;
 
 pub(crate) use evidence::{Evidence, Greeting, Peer, Session, Stage};
 pub(crate) use kind::Cure;
@@ -45,9 +53,8 @@ struct Inner {
 impl Failure {
     /// Words what happened to a signal that has these settings, and what was seen meanwhile.
     pub(crate) fn new(kind: FailureKind, settings: &Settings, evidence: Option<&Evidence>) -> Self {
-        let words = words::Context::new(settings, evidence).words(&kind);
+        let (cause, facts, remedy) = kind.describe().words(&Context::new(settings, evidence));
         let (signal, endpoint) = (settings.signal, settings.endpoint.to_string());
-        let words::Words { cause, facts, remedy } = words;
         Self(Arc::new(Inner { signal, endpoint, kind, cause, facts, remedy }))
     }
 
@@ -77,17 +84,17 @@ impl Failure {
 
     /// Whether time ran out: while connecting, for the answer, or for the export as a whole.
     pub fn is_timeout(&self) -> bool {
-        self.kind().is_timeout()
+        self.kind().describe().is_timeout
     }
 
     /// Whether there was no connection to speak TLS on: no name, no address, no TCP, or no way through the proxy.
     pub fn is_connect(&self) -> bool {
-        self.kind().is_connect()
+        self.kind().describe().group == Group::Connect
     }
 
     /// Whether TLS failed: one side has none, the handshake, or a certificate, whichever side refused it.
     pub fn is_tls(&self) -> bool {
-        self.kind().is_tls()
+        self.kind().describe().group == Group::Tls
     }
 
     /// The first line: signal, endpoint and cause.
@@ -126,7 +133,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.kind().source()
+        self.kind().describe().source
     }
 }
 

@@ -4,111 +4,23 @@
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, OtherError};
 
-use super::kind::ServerCertificateProblem as Problem;
-use crate::tls::{
-    CertificateDetails, CertificateFacts, GeneralName, IssuerPlace, IssuerProblem, OtherSpiffeId,
-    algorithm_name,
-};
+use super::fault::{Fault, Holder, Rule};
+use crate::tls::{CertificateDetails, GeneralName, OtherSpiffeId, algorithm_name};
 
 /// The sizes of RSA keys that the providers of rustls verify signatures with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The chain that a server presents, and the CAs that it may lead to.
-pub(super) struct Chain {
+pub(in crate::failure) struct Chain {
     presented: Vec<CertificateDetails>,
     trusted: Vec<CertificateDetails>,
     /// Whether the chain was accepted, so that the error is about the server's own signature.
     is_verified: bool,
 }
 
-/// What is wrong with a server's chain, and with which certificate of it.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// An RSA key is too short, or too long.
-    KeySize { of: Holder, bits: usize },
-    /// A certificate is signed by an algorithm that is not accepted.
-    Signature { of: Option<Holder>, algorithm: String },
-    /// The issuer of a certificate has a key that is not accepted.
-    Key { of: Option<Holder>, algorithm: String },
-    /// The server does not have the private key of its certificate.
-    NotItsKey,
-    /// The CA that issued the server's certificate is trusted by a name that is encoded otherwise.
-    NameEncoding { issuer: String },
-    /// The IP address that was dialled is in the certificate as if it were a DNS name.
-    AddressAsDnsName,
-    /// The certificate has names, but none of a host.
-    NoHostName { names: Vec<GeneralName> },
-    /// A CA must not issue for this name.
-    NameConstraint { ca: Holder, name: String, rule: Rule },
-    /// More CAs follow a CA than it permits.
-    PathLength { ca: Holder, permitted: u8, following: usize },
-    /// An intermediate is not of X.509 version 3.
-    Version { of: Holder, version: u32 },
-    /// A certificate has a critical extension that is not read.
-    CriticalExtension { of: Holder, extension: String },
-    /// There are more intermediates than webpki follows.
-    TooLong { intermediates: usize, last: Holder },
-    /// What issued a certificate is not a CA.
-    NotACa { issuer: Holder },
-    /// A certificate to which the chain leads cannot issue it.
-    Issuer { certificate: Box<CertificateFacts>, problem: IssuerProblem, place: IssuerPlace },
-    /// The server's certificate is not that of its SPIFFE ID.
-    SpiffeId(OtherSpiffeId),
-}
-
-/// Whose certificate it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
-    pub(crate) subject: String,
-    /// Whether it is the server's own.
-    pub(crate) is_leaf: bool,
-}
-
-/// What a name constraint says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
-    /// One of these, and the name is none of them.
-    Permits(Vec<String>),
-    /// None of these, and the name is.
-    Excludes(String),
-    /// It is about names of this form, which webpki does not compare: it refuses all of them.
-    Unread(&'static str),
-}
-
-impl Fault {
-    pub(super) fn problem(&self) -> Problem {
-        match self {
-            Self::KeySize { .. } => Problem::KeySize,
-            Self::Signature { .. } | Self::Key { .. } => Problem::Algorithm,
-            Self::NotItsKey => Problem::KeyMismatch,
-            Self::NameEncoding { .. } => Problem::UnknownIssuer,
-            Self::AddressAsDnsName => Problem::NoIpAddress,
-            Self::NoHostName { .. } => Problem::NoName,
-            Self::NameConstraint { .. } => Problem::NameConstraint,
-            Self::PathLength { .. } => Problem::PathLength,
-            Self::Version { .. } => Problem::Version1,
-            Self::CriticalExtension { .. } => Problem::CriticalExtension,
-            Self::TooLong { .. } => Problem::TooLong,
-            Self::NotACa { .. } => Problem::IssuerIsNoCa,
-            Self::SpiffeId(_) => Problem::WrongSpiffeId,
-            Self::Issuer { problem, .. } => match problem {
-                IssuerProblem::Expired => Problem::ExpiredCa,
-                IssuerProblem::NotYetValid => Problem::NotYetValidCa,
-                IssuerProblem::NotCa | IssuerProblem::NoCaExtension => Problem::IssuerIsNoCa,
-                IssuerProblem::PathTooLong { .. } => Problem::PathLength,
-                IssuerProblem::UnknownExtension { .. } => Problem::CriticalExtension,
-                IssuerProblem::NoCertSign
-                | IssuerProblem::WrongUsage
-                | IssuerProblem::RepeatedExtension { .. }
-                | IssuerProblem::Undecodable { .. } => Problem::UnfitCa,
-            },
-        }
-    }
-}
-
 impl Chain {
     /// `presented` with the leaf first; the others may be in any order.
-    pub(super) fn new(
+    pub(in crate::failure) fn new(
         presented: Vec<CertificateDetails>,
         trusted: Vec<CertificateDetails>,
         is_verified: bool,
@@ -117,7 +29,7 @@ impl Chain {
     }
 
     /// `None` where the error says all that there is to say.
-    pub(super) fn fault(&self, error: &CertificateError) -> Option<Fault> {
+    pub(in crate::failure) fn fault(&self, error: &CertificateError) -> Option<Fault> {
         match error {
             CertificateError::BadSignature => self.bad_signature(),
             CertificateError::UnknownIssuer => self.unknown_issuer(),

@@ -1,0 +1,184 @@
+//! On the way to a TCP connection, through a proxy where there is one.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::{Context, PORTS};
+use super::describe::{Description, Group, TRANSIENT};
+use super::kind::{FailureKind, Side};
+
+impl FailureKind {
+    /// A TCP connection that was not made.
+    pub(crate) fn connect(source: io::Error) -> Self {
+        let kind = source.kind();
+        let source = Arc::new(source);
+        match kind {
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused { source },
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::Unreachable { source }
+            }
+            _ => Self::Connect { source },
+        }
+    }
+}
+
+pub(super) fn resolve(source: &Arc<io::Error>) -> Description<'_> {
+    Description::new("resolve", Group::Connect, TRANSIENT, move |Context { host, .. }| {
+        format!("the host name `{host}` cannot be resolved: {source}")
+    })
+    .source(source)
+    .remedy(or_descriptors(source, |Context { endpoint, .. }| {
+        format!(
+            "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the name \
+             servers"
+        )
+    }))
+}
+
+pub(super) fn connection_refused(source: &Arc<io::Error>) -> Description<'_> {
+    Description::new("connection_refused", Group::Connect, TRANSIENT, |_| {
+        "nothing listens there: connection refused".into()
+    })
+    .refused_by(Side::Server)
+    .source(source)
+    .remedy(|context| match (context.is_socket(), &context.endpoint) {
+        (true, endpoint) => format!(
+            "start the collector, which has left its socket behind, or correct the path in \
+             {endpoint}"
+        ),
+        (false, endpoint) => {
+            format!("start the collector, or correct host and port in {endpoint} ({PORTS})")
+        }
+    })
+}
+
+pub(super) fn unreachable(source: &Arc<io::Error>) -> Description<'_> {
+    Description::new("unreachable", Group::Connect, TRANSIENT, move |_| {
+        format!("there is no route to the host: {source}")
+    })
+    .source(source)
+    .remedy(see_the_way)
+}
+
+pub(super) fn connect(source: &Arc<io::Error>) -> Description<'_> {
+    Description::new("connect", Group::Connect, TRANSIENT, move |context| {
+        match (context.is_socket(), source.kind()) {
+            (true, io::ErrorKind::NotFound) => "there is no socket of that path".to_owned(),
+            (true, io::ErrorKind::PermissionDenied) => {
+                format!("this process is not permitted to connect to the socket: {source}")
+            }
+            _ => format!("no connection: {source}"),
+        }
+    })
+    .source(source)
+    .remedy(or_descriptors(source, |context| {
+        match (context.is_socket(), source.kind(), &context.endpoint) {
+            (true, io::ErrorKind::PermissionDenied, _) => "let this process's user write to the \
+                 socket, and search the directories that lead to it"
+                .to_owned(),
+            (true, io::ErrorKind::InvalidInput, endpoint) => {
+                format!("correct the path in {endpoint}")
+            }
+            (true, _, endpoint) => format!(
+                "start the collector, or correct the path in {endpoint}; a container sees it in a \
+                 volume that both share"
+            ),
+            (false, ..) => see_the_way(context),
+        }
+    }))
+}
+
+pub(super) fn connect_timeout<'a>(after: Duration) -> Description<'a> {
+    Description::new("connect_timeout", Group::Connect, TRANSIENT, move |context| {
+        let whose = context.whose(after, ": nothing answers");
+        format!("no TCP connection within {after:?}{whose}")
+    })
+    .timeout()
+    .remedy(move |context| context.or_longer(after, see_the_way(context)))
+}
+
+pub(super) fn proxy_unreachable<'a>(proxy: &'a str, source: &'a Arc<io::Error>) -> Description<'a> {
+    Description::new("proxy_unreachable", Group::Connect, TRANSIENT, move |_| {
+        format!("the proxy {proxy} cannot be reached: {source}")
+    })
+    .source(source)
+    .remedy(or_descriptors(source, correct_the_proxy))
+}
+
+pub(super) fn proxy_timeout(proxy: &str, after: Duration) -> Description<'_> {
+    Description::new("proxy_timeout", Group::Connect, TRANSIENT, move |context| {
+        let whose = context.whose(after, "");
+        format!("the proxy {proxy} did not connect us within {after:?}{whose}")
+    })
+    .timeout()
+    .remedy(move |context| context.or_longer(after, correct_the_proxy(context)))
+}
+
+pub(super) fn proxy_refused(proxy: &str, status: Option<u16>) -> Description<'_> {
+    // Proxies answer so while they cannot reach the collector.
+    let is_permanent = !matches!(status, None | Some(500..600));
+    Description::new("proxy_refused", Group::Connect, is_permanent, move |_| match status {
+        Some(status) => {
+            format!("the proxy {proxy} refused to connect us, with HTTP status {status}")
+        }
+        None => format!("the proxy {proxy} did not connect us: it gave no HTTP answer"),
+    })
+    .refused_by(Side::Server)
+    .remedy(move |context| match (status, context.proxy()) {
+        (Some(407), variable) => format!(
+            "put user and password into the proxy's URL, percent-encoded: \
+             {variable}=http://user:password@host"
+        ),
+        (_, variable) => format!(
+            "let the proxy that {variable} names CONNECT to that port, or add the host `{}` to \
+             NO_PROXY",
+            context.host
+        ),
+    })
+}
+
+fn or_descriptors<'a>(
+    source: &'a io::Error,
+    otherwise: impl Fn(&Context<'_>) -> String + 'a,
+) -> impl Fn(&Context<'_>) -> String + 'a {
+    // EMFILE and ENFILE, which the standard library has no kind for.
+    move |context| match cfg!(unix) && matches!(source.raw_os_error(), Some(23 | 24)) {
+        true => "this process has no file descriptors left, or the whole system: see who leaks \
+                 them, or raise the limit (`ulimit -n`)"
+            .to_owned(),
+        false => otherwise(context),
+    }
+}
+
+fn see_the_way(Context { endpoint, .. }: &Context<'_>) -> String {
+    format!(
+        "look at network policies and firewalls on the way, or correct host and port in {endpoint}"
+    )
+}
+
+fn correct_the_proxy(context: &Context<'_>) -> String {
+    let (variable, host) = (context.proxy(), context.host);
+    format!("correct the proxy in {variable}, or add the host `{host}` to NO_PROXY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What loopback does not do.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_system_says_of_tcp() {
+        for (code, expected) in [
+            (111, "connection_refused"), // ECONNREFUSED
+            (101, "unreachable"),        // ENETUNREACH
+            (113, "unreachable"),        // EHOSTUNREACH
+            (99, "connect"),             // EADDRNOTAVAIL
+        ] {
+            let kind = FailureKind::connect(io::Error::from_raw_os_error(code));
+            assert_eq!(kind.name(), expected, "{code}");
+            assert!(!kind.is_permanent(), "{code}");
+        }
+    }
+}
