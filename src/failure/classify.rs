@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible, ProtocolVersion};
 
 use super::certificates::{Chain, Fault, is_acceptable};
-use super::evidence::{Evidence, PeerProtocol, is_page_of_tls};
+use super::evidence::{Evidence, PeerProtocol, Stage, is_page_of_tls};
 use super::kind::{
     ClientCertificateProblem, FailureKind, Incompatibility, RejectedVia, ServerCertificate,
     ServerCertificateProblem, Side,
@@ -17,46 +17,29 @@ use crate::text::contains;
 use crate::tls::{CertificateDetails, CertificateFacts, Generation, Handshake, RefusedIssuer};
 
 impl Evidence {
-    /// A handshake that failed.
-    pub(crate) fn handshake_failed(&self, error: io::Error) -> FailureKind {
-        if let Some(found) = self.greeting.plaintext() {
-            return FailureKind::NotTls { found: Some(found) };
-        }
-        match tls_error(&error) {
-            Some(error) => self.tls(error),
-            None if self.greeting.is_empty() => FailureKind::NotTls { found: None },
-            None => self.asked_and_gone().unwrap_or_else(|| FailureKind::Connection {
-                source: Arc::new(error),
-                was_silent: false,
-            }),
-        }
-    }
-
-    /// A connection that failed while HTTP was spoken on it.
-    pub(crate) fn exchange(
-        &self,
-        error: &io::Error,
-        was_silent: bool,
-        over_http2: bool,
-    ) -> FailureKind {
-        match tls_error(error) {
-            Some(error) => self.tls(error),
-            None => self.closed(error, was_silent, over_http2),
-        }
-    }
-
-    /// A connection that ended, for any reason: with an error of HTTP's, for one.
-    pub(crate) fn closed(
+    /// What it means that a connection ended, by an error of TLS, HTTP or the system, and by all that
+    /// was seen of it.
+    pub(crate) fn classify(
         &self,
         error: &(dyn StdError + 'static),
         was_silent: bool,
         over_http2: bool,
     ) -> FailureKind {
-        let asked = was_silent.then(|| self.asked_and_gone()).flatten();
-        asked.unwrap_or_else(|| match was_silent && over_http2 && self.may_expect_tls(error) {
-            true => FailureKind::Closed { source: ours(error) },
-            false => FailureKind::Connection { source: ours(error), was_silent },
-        })
+        let is_handshake = self.stage == Stage::Handshaking;
+        if let Some(found) = self.greeting.plaintext().filter(|_| is_handshake) {
+            return FailureKind::NotTls { found: Some(found) };
+        }
+        match error.downcast_ref().and_then(tls_error) {
+            Some(error) => self.tls(error),
+            None if is_handshake && self.greeting.is_empty() => FailureKind::NotTls { found: None },
+            None if (is_handshake || was_silent) && self.has_refused_in_silence() => {
+                self.unsaid(RejectedVia::Nothing)
+            }
+            None if was_silent && over_http2 && self.may_expect_tls(error) => {
+                FailureKind::Closed { source: ours(error) }
+            }
+            None => FailureKind::Connection { source: ours(error), was_silent },
+        }
     }
 
     /// Whether a server that said nothing over HTTP/2 may have taken plaintext for a broken TLS
@@ -82,11 +65,11 @@ impl Evidence {
     ///
     /// Not where the server has accepted these credentials: over TLS 1.2 by completing the handshake,
     /// otherwise by answering a request before.
-    fn asked_and_gone(&self) -> Option<FailureKind> {
+    fn has_refused_in_silence(&self) -> bool {
         let version = self.session.as_ref().and_then(|session| session.version);
         let has_accepted = version == Some(ProtocolVersion::TLSv1_2)
             || self.credentials.as_deref().is_some_and(Generation::is_accepted);
-        (self.requested() && !has_accepted).then(|| self.unsaid(RejectedVia::Nothing))
+        self.requested() && !has_accepted
     }
 
     /// HTTP that could not be read, or was not said, over plaintext.

@@ -104,13 +104,13 @@ impl Connection {
         let (open, closing) = oneshot::channel();
         let (sender, driver) = if is_http2 {
             let (http2, connection) = Http2::begin(stream).await.map_err(|error| {
-                progress.read(|evidence| evidence.closed(&error, true, is_http2))
+                progress.read(|evidence| evidence.classify(&error, true, is_http2))
             })?;
             let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
             (Sender::Http2(http2), driver)
         } else {
             let (http1, connection) = Http1::begin(stream).await.map_err(|error| {
-                progress.read(|evidence| evidence.closed(&error, true, is_http2))
+                progress.read(|evidence| evidence.classify(&error, true, is_http2))
             })?;
             let driver = spawn(drive(connection, closing, Arc::clone(&tap), alive));
             (Sender::Http1(http1), driver)
@@ -146,7 +146,7 @@ impl Connection {
             None if self.tap.received() > 0 => Ok(()),
             None => {
                 let end = io::Error::from(ErrorKind::UnexpectedEof);
-                Err(self.evidence.closed(&end, true, true))
+                Err(self.evidence.classify(&end, true, true))
             }
         }
     }

@@ -123,8 +123,8 @@ impl Target {
         let connector = TlsConnector::from(Arc::new(config));
         let shaken = connector.connect(server_name.clone(), stream).await;
         progress.note(|seen| seen.handshake = Some(notes.read()));
-        let stream =
-            shaken.map_err(|error| progress.read(|evidence| evidence.handshake_failed(error)))?;
+        let stream = shaken
+            .map_err(|error| progress.read(|evidence| evidence.classify(&error, false, false)))?;
         let (_, session) = stream.get_ref();
         let alpn = match session.alpn_protocol() {
             Some(b"h2") => Alpn::H2,

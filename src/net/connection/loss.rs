@@ -99,7 +99,7 @@ impl Connection {
     /// Why HTTP failed: the stream's reason, if it has one.
     pub(super) fn failure(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
         let closed =
-            || self.evidence.closed(error, self.tap.received() == 0, self.is_multiplexed());
+            || self.evidence.classify(error, self.tap.received() == 0, self.is_multiplexed());
         self.last_word().unwrap_or_else(closed)
     }
 
@@ -114,7 +114,7 @@ impl Connection {
         misunderstood.or_else(|| {
             self.tap.failure(|error| match error.kind() {
                 ErrorKind::TimedOut => FailureKind::Silent { after: self.user_timeout },
-                _ => self.evidence.exchange(error, was_silent, self.is_multiplexed()),
+                _ => self.evidence.classify(error, was_silent, self.is_multiplexed()),
             })
         })
     }
