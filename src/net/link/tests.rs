@@ -10,7 +10,7 @@ const SEEDS: u64 = 20_000;
 const EVENTS: usize = 80;
 
 #[derive(Debug)]
-struct Wire {
+struct TestConnection {
     generation: u64,
     is_multiplexed: bool,
     is_closed: Cell<bool>,
@@ -19,7 +19,7 @@ struct Wire {
     carries: Cell<usize>,
 }
 
-type Connection = Rc<Wire>;
+type Connection = Rc<TestConnection>;
 
 impl Connected for Connection {
     fn generation(&self) -> u64 {
@@ -238,7 +238,7 @@ impl World {
         };
         let (jitter, before) = (self.random.jitter(), self.connections.len());
         if self.random.coin() {
-            let connection = Rc::new(Wire {
+            let connection = Rc::new(TestConnection {
                 generation,
                 is_multiplexed: self.random.coin(),
                 is_closed: Cell::new(false),
@@ -423,7 +423,7 @@ fn next(
     let mut link = Link::new(0);
     let now = Instant::now();
     let connection = |_| {
-        Rc::new(Wire {
+        Rc::new(TestConnection {
             generation: 0,
             is_multiplexed: true,
             is_closed: Cell::new(false),

@@ -4,7 +4,7 @@ use otlp_mtls::testing::{Collector, Identity};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose, date_time_ymd};
 
 use super::cases::{CA, CA_FILE, collecting, server};
-use super::{Case, Ground, Scene};
+use super::{Case, Ground, Setup};
 use crate::trust::authority::Authority;
 use crate::trust::pem;
 
@@ -52,15 +52,15 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// A server whose certificate is by this CA, which is trusted, and good but for what `change` does.
-fn under(ground: &Ground, change: impl FnOnce(&mut CertificateParams)) -> Scene {
+fn under(ground: &Ground, change: impl FnOnce(&mut CertificateParams)) -> Setup {
     let root = Authority::new(change);
     trusting(ground, &root, root.server(&[]))
 }
 
 /// A server with this certificate, where this CA is trusted.
-fn trusting(ground: &Ground, root: &Authority, server: Identity) -> Scene {
+fn trusting(ground: &Ground, root: &Authority, server: Identity) -> Setup {
     let collector = Collector::builder().with_tls(server).start().unwrap();
-    let scene = collecting(ground, collector);
-    let endpoint = format!("https://localhost:{}", scene.port);
-    Scene { builder: ground.exporters(endpoint, &pem(root.as_slice()), None), ..scene }
+    let setup = collecting(ground, collector);
+    let endpoint = format!("https://localhost:{}", setup.port);
+    Setup { builder: ground.exporters(endpoint, &pem(root.as_slice()), None), ..setup }
 }

@@ -22,7 +22,7 @@ use otlp_mtls::{Compression, CredentialSource, Credentials, TlsVersion};
 use http::HeaderMap;
 
 use super::peer::{Deaf, Peer};
-use super::{Case, Ground, Scene, Server};
+use super::{Case, Ground, Server, Setup};
 use crate::support::{NOBODY, tls_client};
 
 const BOTH: &[Protocol] = &[Grpc, HttpProtobuf];
@@ -45,7 +45,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "collector.invalid"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| nobody(ground, "https://collector.invalid:4317".to_owned(), 4317),
+        setup: |ground| nobody(ground, "https://collector.invalid:4317".to_owned(), 4317),
     },
     Case {
         name: "Nothing listens",
@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT],
         protocols: BOTH,
         connections: None,
-        scene: |ground| nobody(ground, format!("https://localhost:{NOBODY}"), NOBODY),
+        setup: |ground| nobody(ground, format!("https://localhost:{NOBODY}"), NOBODY),
     },
     Case {
         name: "TCP takes too long",
@@ -63,14 +63,14 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
+        setup: |ground| {
             let deaf = Deaf::start();
-            let scene = nobody(ground, format!("https://{}", deaf.addr), deaf.addr.port());
-            let builder = scene
+            let setup = nobody(ground, format!("https://{}", deaf.addr), deaf.addr.port());
+            let builder = setup
                 .builder
                 .with_connect_timeout(Duration::from_millis(300))
                 .with_retry(otlp_mtls::RetryPolicy::disabled());
-            Scene { server: Server::Deaf(deaf), builder, ..scene }
+            Setup { server: Server::Deaf(deaf), builder, ..setup }
         },
     },
     Case {
@@ -80,7 +80,7 @@ pub(super) const CASES: &[Case] = &[
         names: &["HTTPS_PROXY", "407"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             proxied(
                 ground,
                 b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
@@ -94,7 +94,7 @@ pub(super) const CASES: &[Case] = &[
         names: &["NO_PROXY", "403"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| proxied(ground, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
+        setup: |ground| proxied(ground, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
     },
     Case {
         name: "A proxy is not there",
@@ -103,7 +103,7 @@ pub(super) const CASES: &[Case] = &[
         names: &["HTTPS_PROXY", "NO_PROXY"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| Scene { server: Server::Nobody, ..through_proxy(ground, NOBODY) },
+        setup: |ground| Setup { server: Server::Nobody, ..through_proxy(ground, NOBODY) },
     },
     // The two ends do not speak the same.
     Case {
@@ -113,10 +113,10 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "with_connect_timeout()"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let scene = silent(ground);
-            let builder = scene.builder.with_connect_timeout(Duration::from_millis(300));
-            Scene { builder: builder.with_retry(otlp_mtls::RetryPolicy::disabled()), ..scene }
+        setup: |ground| {
+            let setup = silent(ground);
+            let builder = setup.builder.with_connect_timeout(Duration::from_millis(300));
+            Setup { builder: builder.with_retry(otlp_mtls::RetryPolicy::disabled()), ..setup }
         },
     },
     Case {
@@ -126,12 +126,12 @@ pub(super) const CASES: &[Case] = &[
         names: &["OTEL_EXPORTER_OTLP_TIMEOUT (in milliseconds)", "300ms"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let scene = silent(ground);
+        setup: |ground| {
+            let setup = silent(ground);
             let timeout = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300".to_owned())];
-            let endpoint = format!("https://localhost:{}", scene.port);
+            let endpoint = format!("https://localhost:{}", setup.port);
             let builder = ground.exporters_with(endpoint, ground.pki.ca_pem(), None, &timeout);
-            Scene { builder, ..scene }
+            Setup { builder, ..setup }
         },
     },
     Case {
@@ -141,10 +141,10 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "1.2s", "with_timeout()"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let scene = silent(ground);
-            let builder = scene.builder.with_timeout(Duration::from_millis(1200));
-            Scene { builder, ..scene }
+        setup: |ground| {
+            let setup = silent(ground);
+            let builder = setup.builder.with_timeout(Duration::from_millis(1200));
+            Setup { builder, ..setup }
         },
     },
     Case {
@@ -154,11 +154,11 @@ pub(super) const CASES: &[Case] = &[
         names: &["with_timeout()", "300ms"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
+        setup: |ground| {
             let deaf = Deaf::start();
-            let scene = nobody(ground, format!("https://{}", deaf.addr), deaf.addr.port());
-            let builder = scene.builder.with_timeout(Duration::from_millis(300));
-            Scene { server: Server::Deaf(deaf), builder, ..scene }
+            let setup = nobody(ground, format!("https://{}", deaf.addr), deaf.addr.port());
+            let builder = setup.builder.with_timeout(Duration::from_millis(300));
+            Setup { server: Server::Deaf(deaf), builder, ..setup }
         },
     },
     Case {
@@ -168,7 +168,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT],
         protocols: BOTH,
         connections: None,
-        scene: |ground| peer(ground, "https", Peer::resetting()),
+        setup: |ground| peer(ground, "https", Peer::resetting()),
     },
     Case {
         name: "TLS to a port of plaintext HTTP",
@@ -177,7 +177,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "http://"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
             peer(ground, "https", Peer::saying(answer))
         },
@@ -189,7 +189,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "http://"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             // SETTINGS, with MAX_FRAME_SIZE.
             let settings = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00";
             peer(ground, "https", Peer::greeting(settings))
@@ -202,7 +202,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "4317", "4318"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| peer(ground, "https", Peer::greeting(b"SSH-2.0-OpenSSH_9.6\r\n")),
+        setup: |ground| peer(ground, "https", Peer::greeting(b"SSH-2.0-OpenSSH_9.6\r\n")),
     },
     Case {
         name: "Plaintext to a port of TLS, which answers with an alert",
@@ -211,11 +211,11 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "https://"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
-            let scene = good(ground);
-            let endpoint = format!("http://localhost:{}", scene.port);
+        setup: |ground| {
+            let setup = good(ground);
+            let endpoint = format!("http://localhost:{}", setup.port);
             let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
-            Scene { builder, ..scene }
+            Setup { builder, ..setup }
         },
     },
     Case {
@@ -225,7 +225,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "https://"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             // As Go does, and nginx with more words.
             let page = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
             peer(ground, "http", Peer::saying(page))
@@ -238,12 +238,12 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "https://"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| {
-            let scene = good(ground);
+        setup: |ground| {
+            let setup = good(ground);
             let insecure = [("OTEL_EXPORTER_OTLP_INSECURE", "true".to_owned())];
-            let endpoint = format!("localhost:{}", scene.port);
+            let endpoint = format!("localhost:{}", setup.port);
             let builder = ground.exporters_with(endpoint, ground.pki.ca_pem(), None, &insecure);
-            Scene { builder, ..scene }
+            Setup { builder, ..setup }
         },
     },
     Case {
@@ -253,7 +253,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "with_assume_http2()"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| with_alpn(ground, vec![b"http/1.1".to_vec()]),
+        setup: |ground| with_alpn(ground, vec![b"http/1.1".to_vec()]),
     },
     Case {
         name: "gRPC to a server that knows no ALPN",
@@ -262,7 +262,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "with_assume_http2()"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| with_alpn(ground, Vec::new()),
+        setup: |ground| with_alpn(ground, Vec::new()),
     },
     Case {
         name: "gRPC to a port of plaintext HTTP/1.1",
@@ -271,7 +271,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "4317", "4318"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
             peer(ground, "http", Peer::saying(answer))
         },
@@ -283,7 +283,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL", "404"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| replying(ground, || Reply::Http { status: 404, headers: Vec::new() }),
+        setup: |ground| replying(ground, || Reply::Http { status: 404, headers: Vec::new() }),
     },
     Case {
         name: "OTLP/HTTP to a server of gRPC",
@@ -292,7 +292,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL"],
         protocols: &[HttpProtobuf],
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             replying(ground, || Reply::Http {
                 status: 200,
                 headers: vec![
@@ -309,7 +309,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL"],
         protocols: &[HttpProtobuf],
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             let settings = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00";
             peer(ground, "http", Peer::greeting(settings))
         },
@@ -321,9 +321,9 @@ pub(super) const CASES: &[Case] = &[
         names: &["with_min_tls_version()"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
-            let scene = demanding(ground, &TLS12, Fixture::Good, |pki| pki.ca_pem().to_owned());
-            Scene { builder: scene.builder.with_min_tls_version(TlsVersion::Tls13), ..scene }
+        setup: |ground| {
+            let setup = demanding(ground, &TLS12, Fixture::Good, |pki| pki.ca_pem().to_owned());
+            Setup { builder: setup.builder.with_min_tls_version(TlsVersion::Tls13), ..setup }
         },
     },
     Case {
@@ -333,10 +333,10 @@ pub(super) const CASES: &[Case] = &[
         names: &[CONFIG],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
-            let scene = demanding(ground, &TLS12, Fixture::Good, own_ca);
+        setup: |ground| {
+            let setup = demanding(ground, &TLS12, Fixture::Good, own_ca);
             let config = tls_client(ground.pki.ca_pem(), None, &[&TLS13]);
-            Scene { builder: scene.builder.with_rustls_config(config), ..scene }
+            Setup { builder: setup.builder.with_rustls_config(config), ..setup }
         },
     },
     Case {
@@ -346,7 +346,7 @@ pub(super) const CASES: &[Case] = &[
         names: &["with_crypto_provider()", "TLS13_AES_256_GCM_SHA384"],
         protocols: BOTH,
         connections: Some(1),
-        scene: |ground| {
+        setup: |ground| {
             let mut provider = aws_lc_rs::default_provider();
             provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
             let mut other = aws_lc_rs::default_provider();
@@ -361,7 +361,7 @@ pub(super) const CASES: &[Case] = &[
             let builder = ground
                 .exporters(format!("https://localhost:{port}"), ground.pki.ca_pem(), None)
                 .with_crypto_provider(Arc::new(provider));
-            Scene { server: Server::Peer(peer), builder, port }
+            Setup { server: Server::Peer(peer), builder, port }
         },
     },
     Case {
@@ -371,7 +371,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "https://", "check()"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| peer(ground, "http", Peer::resetting()),
+        setup: |ground| peer(ground, "http", Peer::resetting()),
     },
     Case {
         name: "gRPC in plaintext to a port that closes at once, as many a port of TLS does",
@@ -380,7 +380,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "https://"],
         protocols: &[Grpc],
         connections: Some(1),
-        scene: |ground| peer(ground, "http", Peer::saying(b"")),
+        setup: |ground| peer(ground, "http", Peer::saying(b"")),
     },
     Case {
         name: "HTTP in plaintext to a port that closes at once, as many a port of TLS does",
@@ -389,7 +389,7 @@ pub(super) const CASES: &[Case] = &[
         names: &[ENDPOINT, "https://"],
         protocols: &[HttpProtobuf],
         connections: None,
-        scene: |ground| peer(ground, "http", Peer::saying(b"")),
+        setup: |ground| peer(ground, "http", Peer::saying(b"")),
     },
     // We refuse the server.
     server(
@@ -409,8 +409,8 @@ pub(super) const CASES: &[Case] = &[
         "server_certificate_unknown_issuer",
         &[CA, CA_FILE, "CN=otlp-mtls test ca", "and the platform's roots"],
         |ground| {
-            let scene = serving(ground, Fixture::OtherCa);
-            Scene { builder: scene.builder.with_system_roots(true), ..scene }
+            let setup = serving(ground, Fixture::OtherCa);
+            Setup { builder: setup.builder.with_system_roots(true), ..setup }
         },
     ),
     server(
@@ -418,9 +418,9 @@ pub(super) const CASES: &[Case] = &[
         "server_certificate_unknown_issuer",
         &[SOURCE, "CN=otlp-mtls test ca"],
         |ground| {
-            let scene = serving(ground, Fixture::OtherCa);
+            let setup = serving(ground, Fixture::OtherCa);
             let source = Source(Credentials::new().with_trust_anchors([ca(ground)]));
-            Scene { builder: scene.builder.with_credential_source(source), ..scene }
+            Setup { builder: setup.builder.with_credential_source(source), ..setup }
         },
     ),
     server(
@@ -428,9 +428,9 @@ pub(super) const CASES: &[Case] = &[
         "server_certificate_unknown_issuer",
         &[CONFIG],
         |ground| {
-            let scene = serving(ground, Fixture::OtherCa);
+            let setup = serving(ground, Fixture::OtherCa);
             let config = tls_client(ground.pki.ca_pem(), None, rustls::DEFAULT_VERSIONS);
-            Scene { builder: scene.builder.with_rustls_config(config), ..scene }
+            Setup { builder: setup.builder.with_rustls_config(config), ..setup }
         },
     ),
     server(
@@ -474,10 +474,10 @@ pub(super) const CASES: &[Case] = &[
         "server_certificate_without_ip_address",
         &[ENDPOINT, "127.0.0.1", "other.example", "subjectAltName=IP:127.0.0.1"],
         |ground| {
-            let scene = serving(ground, Fixture::WrongName);
-            let endpoint = format!("https://127.0.0.1:{}", scene.port);
+            let setup = serving(ground, Fixture::WrongName);
+            let endpoint = format!("https://127.0.0.1:{}", setup.port);
             let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
-            Scene { builder, ..scene }
+            Setup { builder, ..setup }
         },
     ),
     server(
@@ -509,13 +509,13 @@ pub(super) const CASES: &[Case] = &[
         "server_certificate_bad_signature",
         &[CA, CA_FILE],
         |ground| {
-            let scene = serving(ground, Fixture::Good);
+            let setup = serving(ground, Fixture::Good);
             let builder = ground.exporters(
-                format!("https://localhost:{}", scene.port),
+                format!("https://localhost:{}", setup.port),
                 Pki::new().ca_pem(),
                 None,
             );
-            Scene { builder, ..scene }
+            Setup { builder, ..setup }
         },
     ),
     // The server refuses us.
@@ -536,9 +536,9 @@ pub(super) const CASES: &[Case] = &[
         "client_certificate_required",
         &[CONFIG, "116"],
         |ground| {
-            let scene = without(ground, &TLS13);
+            let setup = without(ground, &TLS13);
             let config = tls_client(ground.pki.ca_pem(), None, rustls::DEFAULT_VERSIONS);
-            Scene { builder: scene.builder.with_rustls_config(config), ..scene }
+            Setup { builder: setup.builder.with_rustls_config(config), ..setup }
         },
     ),
     client(
@@ -546,9 +546,9 @@ pub(super) const CASES: &[Case] = &[
         "client_certificate_required",
         &[SOURCE, "116"],
         |ground| {
-            let scene = without(ground, &TLS13);
+            let setup = without(ground, &TLS13);
             let source = Source(Credentials::new().with_trust_anchors([ca(ground)]));
-            Scene { builder: scene.builder.with_credential_source(source), ..scene }
+            Setup { builder: setup.builder.with_credential_source(source), ..setup }
         },
     ),
     closing(
@@ -677,9 +677,9 @@ pub(super) const CASES: &[Case] = &[
         names: &["log"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let scene = replying(ground, || Reply::Close);
-            Scene { builder: scene.builder.with_retry(otlp_mtls::RetryPolicy::disabled()), ..scene }
+        setup: |ground| {
+            let setup = replying(ground, || Reply::Close);
+            Setup { builder: setup.builder.with_retry(otlp_mtls::RetryPolicy::disabled()), ..setup }
         },
     },
     Case {
@@ -689,9 +689,9 @@ pub(super) const CASES: &[Case] = &[
         names: &["with_timeout()", "300ms"],
         protocols: BOTH,
         connections: None,
-        scene: |ground| {
-            let scene = replying(ground, || Reply::Hold);
-            Scene { builder: scene.builder.with_timeout(Duration::from_millis(300)), ..scene }
+        setup: |ground| {
+            let setup = replying(ground, || Reply::Hold);
+            Setup { builder: setup.builder.with_timeout(Duration::from_millis(300)), ..setup }
         },
     },
     answer(
@@ -842,9 +842,9 @@ pub(super) const CASES: &[Case] = &[
         &["with_header_provider()"],
         &[Grpc],
         |ground| {
-            let scene = identified(ground, || grpc(7, ""));
-            let builder = scene.builder.with_header_provider(|_| Ok(HeaderMap::new()));
-            Scene { builder, ..scene }
+            let setup = identified(ground, || grpc(7, ""));
+            let builder = setup.builder.with_header_provider(|_| Ok(HeaderMap::new()));
+            Setup { builder, ..setup }
         },
     ),
     answer(
@@ -887,29 +887,29 @@ pub(super) const fn server(
     name: &'static str,
     kind: &'static str,
     names: &'static [&'static str],
-    scene: fn(&Ground) -> Scene,
+    setup: fn(&Ground) -> Setup,
 ) -> Case {
     let refused_by = Some(Side::Us);
-    Case { name, kind, refused_by, names, protocols: BOTH, connections: Some(1), scene }
+    Case { name, kind, refused_by, names, protocols: BOTH, connections: Some(1), setup }
 }
 
 const fn client(
     name: &'static str,
     kind: &'static str,
     names: &'static [&'static str],
-    scene: fn(&Ground) -> Scene,
+    setup: fn(&Ground) -> Setup,
 ) -> Case {
-    Case { refused_by: Some(Side::Server), ..server(name, kind, names, scene) }
+    Case { refused_by: Some(Side::Server), ..server(name, kind, names, setup) }
 }
 
 const fn closing(
     name: &'static str,
     kind: &'static str,
     names: &'static [&'static str],
-    scene: fn(&Ground) -> Scene,
+    setup: fn(&Ground) -> Setup,
 ) -> Case {
     // It may have another reason, and so it is tried again.
-    Case { connections: Some(2), ..client(name, kind, names, scene) }
+    Case { connections: Some(2), ..client(name, kind, names, setup) }
 }
 
 const fn answer(
@@ -917,9 +917,9 @@ const fn answer(
     kind: &'static str,
     names: &'static [&'static str],
     protocols: &'static [Protocol],
-    scene: fn(&Ground) -> Scene,
+    setup: fn(&Ground) -> Setup,
 ) -> Case {
-    Case { protocols, ..client(name, kind, names, scene) }
+    Case { protocols, ..client(name, kind, names, setup) }
 }
 
 fn grpc(code: i32, message: &str) -> Reply {
@@ -948,78 +948,78 @@ impl CredentialSource for Source {
     }
 }
 
-fn nobody(ground: &Ground, endpoint: String, port: u16) -> Scene {
+fn nobody(ground: &Ground, endpoint: String, port: u16) -> Setup {
     let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
-    Scene { server: Server::Nobody, builder, port }
+    Setup { server: Server::Nobody, builder, port }
 }
 
 /// All is well.
-fn good(ground: &Ground) -> Scene {
+fn good(ground: &Ground) -> Setup {
     serving(ground, Fixture::Good)
 }
 
 /// A server that accepts connections, and then neither reads nor writes.
-fn silent(ground: &Ground) -> Scene {
-    let scene = good(ground);
-    if let Server::Collector(collector) = &scene.server {
+fn silent(ground: &Ground) -> Setup {
+    let setup = good(ground);
+    if let Server::Collector(collector) = &setup.server {
         collector.set_accept(Accept::Silence);
     }
-    scene
+    setup
 }
 
-fn with_spiffe_id(ground: &Ground, id: &str) -> Scene {
+fn with_spiffe_id(ground: &Ground, id: &str) -> Setup {
     let server = ground.pki.svid(&["spiffe://corp.example/collector"]);
     let collector = Collector::builder().with_tls(server).start().unwrap();
-    let scene = collecting(ground, collector);
-    Scene { builder: scene.builder.with_server_spiffe_id(id), ..scene }
+    let setup = collecting(ground, collector);
+    Setup { builder: setup.builder.with_server_spiffe_id(id), ..setup }
 }
 
 /// A server with this certificate.
-fn serving(ground: &Ground, fixture: Fixture) -> Scene {
+fn serving(ground: &Ground, fixture: Fixture) -> Setup {
     let collector = Collector::builder().with_tls(ground.pki.server(fixture)).start().unwrap();
     collecting(ground, collector)
 }
 
-pub(super) fn collecting(ground: &Ground, collector: Collector) -> Scene {
+pub(super) fn collecting(ground: &Ground, collector: Collector) -> Setup {
     let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), None);
     let port = collector.addr().port();
-    Scene { server: Server::Collector(collector), builder, port }
+    Setup { server: Server::Collector(collector), builder, port }
 }
 
-fn with_alpn(ground: &Ground, alpn: Vec<Vec<u8>>) -> Scene {
+fn with_alpn(ground: &Ground, alpn: Vec<Vec<u8>>) -> Setup {
     let server = ground.pki.server(Fixture::Good);
     collecting(ground, Collector::builder().with_tls(server).with_alpn(alpn).start().unwrap())
 }
 
-fn replying(ground: &Ground, reply: fn() -> Reply) -> Scene {
-    let scene = good(ground);
-    if let Server::Collector(collector) = &scene.server {
+fn replying(ground: &Ground, reply: fn() -> Reply) -> Setup {
+    let setup = good(ground);
+    if let Server::Collector(collector) = &setup.server {
         collector.set_reply(move |_| reply());
     }
-    scene
+    setup
 }
 
 /// A server that asks for a client certificate, accepts it, and answers so.
-fn identified(ground: &Ground, reply: fn() -> Reply) -> Scene {
-    let scene = demanding(ground, &TLS13, Fixture::Good, own_ca);
-    if let Server::Collector(collector) = &scene.server {
+fn identified(ground: &Ground, reply: fn() -> Reply) -> Setup {
+    let setup = demanding(ground, &TLS13, Fixture::Good, own_ca);
+    if let Server::Collector(collector) = &setup.server {
         collector.set_reply(move |_| reply());
     }
-    scene
+    setup
 }
 
 /// The same to a client that has a bearer token, too.
-fn with_token(ground: &Ground, reply: fn() -> Reply) -> Scene {
-    let scene = identified(ground, reply);
+fn with_token(ground: &Ground, reply: fn() -> Reply) -> Setup {
+    let setup = identified(ground, reply);
     let path = ground.path("token");
     std::fs::write(&path, "a-token").unwrap();
-    Scene { builder: scene.builder.with_bearer_token_file(path), ..scene }
+    Setup { builder: setup.builder.with_bearer_token_file(path), ..setup }
 }
 
 /// The same to a batch that is compressed.
-fn compressed(ground: &Ground, reply: fn() -> Reply) -> Scene {
-    let scene = replying(ground, reply);
-    Scene { builder: scene.builder.with_compression(Compression::Zstd), ..scene }
+fn compressed(ground: &Ground, reply: fn() -> Reply) -> Setup {
+    let setup = replying(ground, reply);
+    Setup { builder: setup.builder.with_compression(Compression::Zstd), ..setup }
 }
 
 /// A server that demands a client certificate of one CA, and a client that has one of the other.
@@ -1028,7 +1028,7 @@ fn demanding(
     version: &'static SupportedProtocolVersion,
     client: Fixture,
     client_ca: fn(&Pki) -> String,
-) -> Scene {
+) -> Setup {
     let collector = Collector::builder()
         .with_tls(ground.pki.server(Fixture::Good))
         .with_client_ca(&client_ca(&ground.pki))
@@ -1038,41 +1038,41 @@ fn demanding(
     let client = ground.pki.client(client);
     let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), Some(&client));
     let port = collector.addr().port();
-    Scene { server: Server::Collector(collector), builder, port }
+    Setup { server: Server::Collector(collector), builder, port }
 }
 
 /// The same without a client certificate.
-fn without(ground: &Ground, version: &'static SupportedProtocolVersion) -> Scene {
-    let scene = demanding(ground, version, Fixture::Good, own_ca);
-    let endpoint = format!("https://localhost:{}", scene.port);
-    Scene { builder: ground.exporters(endpoint, ground.pki.ca_pem(), None), ..scene }
+fn without(ground: &Ground, version: &'static SupportedProtocolVersion) -> Setup {
+    let setup = demanding(ground, version, Fixture::Good, own_ca);
+    let endpoint = format!("https://localhost:{}", setup.port);
+    Setup { builder: ground.exporters(endpoint, ground.pki.ca_pem(), None), ..setup }
 }
 
 /// A server that asks for a client certificate, takes any or none, and closes the connection.
-fn closing_after_tls(ground: &Ground, client: Option<&Identity>) -> Scene {
+fn closing_after_tls(ground: &Ground, client: Option<&Identity>) -> Setup {
     let provider = aws_lc_rs::default_provider();
     let config = tls(ground, provider, &[&TLS13], Arc::new(Says::nothing()));
     let (peer, port) = listening(Peer::closing_after_tls(config));
     let endpoint = format!("https://localhost:{port}");
     let builder = ground.exporters(endpoint, ground.pki.ca_pem(), client);
-    Scene { server: Server::Peer(peer), builder, port }
+    Setup { server: Server::Peer(peer), builder, port }
 }
 
 /// A server that says this of every client certificate.
-fn saying(ground: &Ground, error: CertificateError) -> Scene {
+fn saying(ground: &Ground, error: CertificateError) -> Setup {
     refusing(ground, Says { hints: Vec::new(), error: Some(error) }, &ground.good_client())
 }
 
-fn refusing(ground: &Ground, verifier: Says, client: &Identity) -> Scene {
+fn refusing(ground: &Ground, verifier: Says, client: &Identity) -> Setup {
     let config = tls(ground, aws_lc_rs::default_provider(), &[&TLS13], Arc::new(verifier));
     to_peer(ground, Peer::tls(config), client)
 }
 
-fn to_peer(ground: &Ground, peer: Peer, client: &Identity) -> Scene {
+fn to_peer(ground: &Ground, peer: Peer, client: &Identity) -> Setup {
     let (peer, port) = listening(peer);
     let endpoint = format!("https://localhost:{port}");
     let builder = ground.exporters(endpoint, ground.pki.ca_pem(), Some(client));
-    Scene { server: Server::Peer(peer), builder, port }
+    Setup { server: Server::Peer(peer), builder, port }
 }
 
 /// The names that a server sends whose client CA is not ours.
@@ -1083,26 +1083,26 @@ fn other_subjects(ground: &Ground) -> Vec<DistinguishedName> {
     roots.subjects()
 }
 
-fn peer(ground: &Ground, scheme: &str, peer: Peer) -> Scene {
+fn peer(ground: &Ground, scheme: &str, peer: Peer) -> Setup {
     let (peer, port) = listening(peer);
     let endpoint = format!("{scheme}://localhost:{port}");
     let builder = ground.exporters(endpoint, ground.pki.ca_pem(), None);
-    Scene { server: Server::Peer(peer), builder, port }
+    Setup { server: Server::Peer(peer), builder, port }
 }
 
-fn proxied(ground: &Ground, answer: &'static [u8]) -> Scene {
+fn proxied(ground: &Ground, answer: &'static [u8]) -> Setup {
     let (peer, port) = listening(Peer::saying(answer));
-    Scene { server: Server::Peer(peer), ..through_proxy(ground, port) }
+    Setup { server: Server::Peer(peer), ..through_proxy(ground, port) }
 }
 
-fn through_proxy(ground: &Ground, port: u16) -> Scene {
+fn through_proxy(ground: &Ground, port: u16) -> Setup {
     let builder = ground.exporters_with(
         "https://collector.example:4317".to_owned(),
         ground.pki.ca_pem(),
         None,
         &[("HTTPS_PROXY", format!("http://localhost:{port}"))],
     );
-    Scene { server: Server::Nobody, builder, port }
+    Setup { server: Server::Nobody, builder, port }
 }
 
 fn listening(peer: Peer) -> (Peer, u16) {

@@ -14,7 +14,7 @@ use rcgen::{
 
 use super::cases::{CA, CA_FILE, ENDPOINT, server};
 use super::peer::Peer;
-use super::{Case, Ground, Scene, Server};
+use super::{Case, Ground, Server, Setup};
 
 pub(super) const CASES: &[Case] = &[
     server(
@@ -203,10 +203,10 @@ pub(super) const CASES: &[Case] = &[
         |ground| {
             let names = vec![SanType::DnsName("127.0.0.1".try_into().unwrap())];
             let root = Ca::root(authority("root"));
-            let scene = Site::of(leaf(names), &root).serve(ground, &root);
-            let endpoint = format!("https://127.0.0.1:{}", scene.port);
+            let setup = Site::of(leaf(names), &root).serve(ground, &root);
+            let endpoint = format!("https://127.0.0.1:{}", setup.port);
             let builder = ground.exporters(endpoint, &root.certified.pem(), None);
-            Scene { builder, ..scene }
+            Setup { builder, ..setup }
         },
     ),
     server(
@@ -287,12 +287,12 @@ impl Site {
         Self::new([&[leaf.der().clone()][..], &ca.chain].concat(), &key)
     }
 
-    fn serve<K: rcgen::SigningKey>(self, ground: &Ground, root: &Ca<K>) -> Scene {
+    fn serve<K: rcgen::SigningKey>(self, ground: &Ground, root: &Ca<K>) -> Setup {
         self.serve_for(ground, &root.certified.pem())
     }
 
     /// To a client that trusts this.
-    fn serve_for(self, ground: &Ground, ca_pem: &str) -> Scene {
+    fn serve_for(self, ground: &Ground, ca_pem: &str) -> Setup {
         // `with_single_cert` refuses what it cannot parse.
         let certified = CertifiedKey::new(self.chain, self.key);
         let mut config =
@@ -305,7 +305,7 @@ impl Site {
         let peer = Peer::tls(config);
         let port = peer.addr.port();
         let builder = ground.exporters(format!("https://localhost:{port}"), ca_pem, None);
-        Scene { server: Server::Peer(peer), builder, port }
+        Setup { server: Server::Peer(peer), builder, port }
     }
 
     /// With other bytes in a certificate of the chain. Its signature is wrong then, but is verified
@@ -358,7 +358,7 @@ fn critical(id: &[u64], content: &[u8]) -> CustomExtension {
 }
 
 /// A server whose certificate has this name alone, and no subject.
-fn named_only(ground: &Ground, name: SanType) -> Scene {
+fn named_only(ground: &Ground, name: SanType) -> Setup {
     let mut params = leaf(vec![name]);
     params.distinguished_name = DistinguishedName::new();
     let root = Ca::root(authority("root"));
@@ -367,7 +367,7 @@ fn named_only(ground: &Ground, name: SanType) -> Scene {
 
 /// A server whose certificate is signed by RSA with SHA-256 and says that it was another hash:
 /// 1.2.840.113549.1.1.11 to one that ends otherwise.
-fn signed_by_rsa_with(ground: &Ground, hash: u8) -> Scene {
+fn signed_by_rsa_with(ground: &Ground, hash: u8) -> Setup {
     let root = Ca::root_with(authority("root"), KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap());
     let id = |last| [&b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"[..], &[last]].concat();
     Site::below(&root).patched(0, &id(0x0b), &id(hash)).serve(ground, &root)

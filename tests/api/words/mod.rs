@@ -38,7 +38,7 @@ struct Case {
     protocols: &'static [Protocol],
     /// How many TCP connections one export makes with retries on; `None` where nobody can count.
     connections: Option<usize>,
-    scene: fn(&Ground) -> Scene,
+    setup: fn(&Ground) -> Setup,
 }
 
 /// What cases are made of.
@@ -49,7 +49,7 @@ struct Ground {
 }
 
 /// A server, and exporters that fail with it.
-struct Scene {
+struct Setup {
     server: Server,
     builder: ExportersBuilder,
     port: u16,
@@ -133,7 +133,7 @@ fn classes(kind: &str) -> (bool, bool, bool) {
 /// Runs a case, and returns its words without what is different each time.
 fn run(case: &Case, protocol: Protocol) -> String {
     let ground = Ground::new(protocol);
-    let Scene { server, builder, port } = (case.scene)(&ground);
+    let Setup { server, builder, port } = (case.setup)(&ground);
     let exporters = builder.build().unwrap();
     let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
     let name = format!("{}, {protocol}", case.name);
