@@ -115,6 +115,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("connection {connection}: {spans} spans from {}", client.subject());
     }
     let (handshakes, signatures) = (collector.handshakes(), SIGNATURES.load(Ordering::Relaxed));
-    println!("{handshakes} handshakes, for which the key has signed {signatures} times");
+    println!("{handshakes} handshakes, {signatures} signatures");
     Ok(())
 }

@@ -125,7 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         provider.force_flush()?;
     }
     println!(
-        "{} spans, {} tokens, {} requests of which one was refused",
+        "{} spans, {} tokens, {} requests, one of them rejected",
         collector.spans().len(),
         issued.load(Ordering::Relaxed),
         collector.received().len()

@@ -11,14 +11,14 @@ use otlp_mtls::check::{Finding, Outcome, Report, SignalReport, Topic};
 use otlp_mtls::{Error, Exporters};
 
 const USAGE: &str = "\
-Says whether telemetry would be delivered by the OTEL_* variables of this environment, and if not, why.
+Checks whether telemetry would be delivered with the OTEL_* variables of this environment, and if not, why.
 
 Usage: otlp-doctor [--json] [--watch[=SECONDS]] [--color=WHEN]
 
   --json             print JSON
-  --watch[=SECONDS]  check again and again, every 10 seconds, and print the signals for which something
-                     changed; with --json, print every report on a line of its own
-  --color=WHEN       auto (the default: on a terminal where NO_COLOR is not set), always or never
+  --watch[=SECONDS]  check repeatedly, by default every 10 seconds, and print the signals that have
+                     changed; with --json, print every report, one per line
+  --color=WHEN       auto (the default: on a terminal, unless NO_COLOR is set), always or never
   --help, --version
 
 Exit status: 0 if every signal would be delivered, 1 if one would not, 2 if the configuration or the

@@ -45,7 +45,7 @@ pub struct SignalReport {
     pub delivered: bool,
     /// The individual results, in the order of the path to the collector.
     pub findings: Vec<Finding>,
-    /// The configured CAs. Empty if the platform's roots are trusted.
+    /// The configured CAs, without the platform's roots.
     pub trust_anchors: Vec<CertificateFacts>,
     /// The client's certificate chain, leaf first.
     pub client_chain: Vec<CertificateFacts>,

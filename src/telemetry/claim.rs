@@ -11,7 +11,7 @@ static OWNER: Mutex<Option<Process>> = Mutex::new(None);
 /// The claim to OpenTelemetry's globals. Only one exists at a time in a process: setting the globals again
 /// would cut off the first providers. It is released on drop.
 ///
-/// A forked child inherits a copy of its parent's claim. It does not count there, because the provider's
+/// A forked child inherits a copy of its parent's claim. It does not count there, because the providers'
 /// threads exist only in the parent.
 #[derive(Debug)]
 pub(super) struct Claim(Process);

@@ -62,7 +62,7 @@ fn console(builder: MeterProviderBuilder, interval: Option<Duration>) -> MeterPr
     builder.with_reader(reader(exporter, interval.unwrap_or(CONSOLE_INTERVAL)))
 }
 
-/// Refused before.
+/// Unreachable: `console` was rejected earlier.
 #[cfg(not(feature = "console"))]
 fn console(builder: MeterProviderBuilder, _interval: Option<Duration>) -> MeterProviderBuilder {
     builder

@@ -65,13 +65,13 @@ struct Setup<'a> {
     resource: Resource,
     /// The signal's exporters; at least one.
     outputs: &'a [Output],
-    /// Those of all signals' processors.
+    /// The queues of all signals' processors.
     queues: &'a RefCell<Vec<Arc<Queue>>>,
 }
 
 #[cfg(any(feature = "logs", feature = "trace"))]
 impl Setup<'_> {
-    /// The queue of a processor: see [`Queue::new`].
+    /// Creates the queue of a processor (see [`Queue::new`]) and keeps it for the metrics.
     fn queue(&self, signal: Signal, capacity: Option<usize>) -> Result<Arc<Queue>, Error> {
         let queue = Arc::new(Queue::new(signal, capacity, self.exporters.stats(signal)?));
         self.queues.borrow_mut().push(Arc::clone(&queue));
@@ -119,7 +119,7 @@ pub fn init() -> Result<Telemetry, Error> {
     Exporters::from_env()?.install()
 }
 
-/// The guard of a running telemetry. On drop it flushes and shuts down, which blocks the thread for at most 5
+/// The guard of the installed providers. On drop it flushes and shuts down, which blocks the thread for at most 5
 /// seconds. Anything lost then is logged as an error.
 ///
 /// Bind it to a name such as `_telemetry`: `_` would drop it at once.
