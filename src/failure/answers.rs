@@ -1,4 +1,4 @@
-//! What a collector answers.
+//! Failures by which the collector answered.
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
@@ -10,8 +10,8 @@ use crate::config::{Origin, Sourced, Variable, shown_path};
 use crate::text::{named, printable, utc};
 
 impl FailureKind {
-    /// What an answer is that sends us elsewhere ([RFC 9110, section
-    /// 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)); `None` for another one.
+    /// The failure for a redirect ([RFC 9110, section
+    /// 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)); `None` for any other answer.
     pub(crate) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
@@ -20,8 +20,8 @@ impl FailureKind {
     }
 }
 
-/// Where a `Location` leads to. A server may repeat in it what we sent, so nothing is shown that may be
-/// a secret: no user information, no query, and of the path what OTLP gives it.
+/// The target of a `Location` header, without what may be secret, because a server may echo there
+/// what we sent: user information, the query, and the path except for what OTLP itself appends.
 fn place(location: &str) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
     let path = shown_path(uri.path());
@@ -182,12 +182,12 @@ pub(super) fn invalid_response(reason: &str) -> Description<'_> {
     .remedy(other_port)
 }
 
-/// With the collector's reason, if it gave one.
+/// Appends the collector's reason, if it gave one.
 fn because(cause: String, message: &str) -> String {
     if message.is_empty() { cause } else { format!("{cause}: {message}") }
 }
 
-/// Where the collector gave no reason.
+/// The remedy if the collector gave no reason.
 fn see_the_log(message: &str) -> impl Fn(&Context<'_>) -> String {
     let remedy = if message.is_empty() { "see the collector's log for the reason" } else { "" };
     |_| remedy.to_owned()
@@ -198,7 +198,7 @@ fn overloaded(_: &Context<'_>) -> String {
         .to_owned()
 }
 
-/// Where the collector does not know who we are.
+/// The remedy if the collector could not authenticate us.
 fn unknown(context: &Context<'_>) -> String {
     match token(context) {
         Some(file) => format!(
@@ -208,7 +208,7 @@ fn unknown(context: &Context<'_>) -> String {
     }
 }
 
-/// Where the collector knows who we are, and refuses that.
+/// The remedy if the collector authenticated us but does not authorise us.
 fn forbidden(context: &Context<'_>) -> String {
     match (context.only_identity(), token(context)) {
         (Some(leaf), _) => format!(
@@ -224,7 +224,7 @@ fn forbidden(context: &Context<'_>) -> String {
     }
 }
 
-/// The file that the bearer token is in.
+/// The bearer token's file.
 fn token(context: &Context<'_>) -> Option<String> {
     let Sourced { value, origin } = &context.settings.token.as_ref()?.file;
     let read = context.token_read.map(|read| format!(", last read at {}", utc(read)));

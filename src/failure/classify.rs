@@ -1,4 +1,4 @@
-//! Errors and what was seen to kinds.
+//! Maps errors and evidence to kinds of failure.
 
 use std::error::Error as StdError;
 use std::io;
@@ -17,8 +17,8 @@ use crate::text::contains;
 use crate::tls::{CertificateDetails, CertificateFacts, Generation, Handshake, RefusedIssuer};
 
 impl Evidence {
-    /// What it means that a connection ended, by an error of TLS, HTTP or the system, and by all that
-    /// was seen of it.
+    /// Why a connection ended, from the error of TLS, HTTP or the system and from what was seen on
+    /// the connection.
     pub(crate) fn classify(
         &self,
         error: &(dyn StdError + 'static),
@@ -42,10 +42,10 @@ impl Evidence {
         }
     }
 
-    /// Whether a server that said nothing over HTTP/2 may have taken plaintext for a broken TLS
-    /// handshake: a server of HTTP/2 begins with its SETTINGS ([RFC 9113, section
-    /// 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). One that has answered before closes
-    /// connections when it ends.
+    /// Whether a server that sent nothing over HTTP/2 may expect TLS and have read our plaintext as
+    /// a broken handshake. An HTTP/2 server sends SETTINGS first ([RFC 9113, section
+    /// 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). A server that has answered before
+    /// may just be shutting down.
     fn may_expect_tls(&self, error: &(dyn StdError + 'static)) -> bool {
         use io::ErrorKind as Kind;
         let is_closed = io_error(error).is_none_or(|error| {
@@ -60,11 +60,11 @@ impl Evidence {
         self.credentials.is_none() && !self.has_answered && is_closed
     }
 
-    /// The server asked who we are, had its answer, and went without a word: gRPC's C core, Java
-    /// and Node do so with whom they refuse.
+    /// Whether the server asked for a client certificate, received our reply, and closed the
+    /// connection without an alert, as gRPC's C core, Java and Node do to reject a client.
     ///
-    /// Not where the server has accepted these credentials: over TLS 1.2 by completing the handshake,
-    /// otherwise by answering a request before.
+    /// False if the server has accepted these credentials before: over TLS 1.2 by completing the
+    /// handshake, over TLS 1.3 by answering a request.
     fn has_refused_in_silence(&self) -> bool {
         let version = self.session.as_ref().and_then(|session| session.version);
         let has_accepted = version == Some(ProtocolVersion::TLSv1_2)
@@ -72,7 +72,7 @@ impl Evidence {
         self.requested() && !has_accepted
     }
 
-    /// HTTP that could not be read, or was not said, over plaintext.
+    /// The failure if a plaintext connection got something other than the expected version of HTTP.
     pub(crate) fn misunderstood(&self, over_http2: bool) -> Option<FailureKind> {
         if self.credentials.is_some() {
             return None;
@@ -87,9 +87,9 @@ impl Evidence {
         }
     }
 
-    /// What a server means by an HTTP status of 400 and a page, if it is about TLS: nginx has no
-    /// alert for a client certificate that it misses or does not accept, and it and Go none for
-    /// plaintext.
+    /// The TLS failure that an HTTP status of 400 with a page reports. nginx reports a missing or
+    /// rejected client certificate by a page instead of an alert; nginx and Go report plaintext to
+    /// a TLS port so too.
     pub(crate) fn page(&self, page: &[u8]) -> Option<FailureKind> {
         if self.credentials.is_none() {
             return is_page_of_tls(page).then_some(FailureKind::NeedsTls);
@@ -98,7 +98,7 @@ impl Evidence {
         is_refusal.then(|| self.unsaid(RejectedVia::Page))
     }
 
-    /// A refusal of our certificate without a word of why.
+    /// Our certificate was rejected without a reason.
     fn unsaid(&self, said: RejectedVia) -> FailureKind {
         let problem = match self.own() {
             Some(own) => own.fault().unwrap_or(ClientCertificateProblem::Unexplained),
@@ -143,8 +143,9 @@ impl Evidence {
         }
     }
 
-    /// What the server refused us for, by its alert ([RFC 8446, section
-    /// 6.2](https://www.rfc-editor.org/rfc/rfc8446#section-6.2)) and by what we know ourselves.
+    /// Why the server rejected us, from its alert ([RFC 8446, section
+    /// 6.2](https://www.rfc-editor.org/rfc/rfc8446#section-6.2)) and from what we know about our
+    /// certificate.
     fn alert(&self, alert: AlertDescription) -> FailureKind {
         use AlertDescription as Alert;
         use ClientCertificateProblem as Problem;
@@ -163,9 +164,10 @@ impl Evidence {
             Alert::HandshakeFailure if !self.requested() => {
                 return incompatible(Incompatibility::Cipher);
             }
-            // Whatever it is about, it is not about what the server did not ask for.
+            // The server asked for no certificate, so the alert is not about ours.
             _ if !self.requested() => return FailureKind::Tls { source },
-            // Ours was not sent: the server takes no signature that our key can make.
+            // We have one, and rustls did not send it: the server accepts no signature scheme of
+            // our key.
             Alert::CertificateRequired if self.own().is_some() => Some(Problem::Unsupported),
             Alert::CertificateRequired => Some(Problem::Required),
             Alert::UnknownCA => Some(Problem::UnknownIssuer),
@@ -180,13 +182,13 @@ impl Evidence {
             _ => return FailureKind::Tls { source },
         };
         let problem = match (said, self.own()) {
-            // Those who look at dates have one alert for both ends of them.
+            // Servers send this alert for a certificate that is not yet valid, too.
             (Some(Problem::Expired), Some(own)) => own
                 .fault()
                 .filter(|fault| *fault == Problem::NotYetValid)
                 .unwrap_or(Problem::Expired),
             (Some(said), _) => said,
-            // TLS 1.2 has no alert for it: 40 and 42 are what servers send.
+            // TLS 1.2 has no alert for a missing certificate; servers send 40 or 42.
             (None, None) => Problem::Required,
             (None, Some(own)) => match own.fault() {
                 Some(fault) => fault,
@@ -233,7 +235,7 @@ impl Evidence {
         }
     }
 
-    /// The issuer that our verifier refuses.
+    /// The issuer that our verifier rejected.
     fn issuer(&self, error: &CertificateError) -> Option<Fault> {
         let CertificateError::Other(OtherError(error)) = error else {
             return None;
@@ -245,7 +247,7 @@ impl Evidence {
         Some(Fault::Issuer { certificate, problem, place: *place })
     }
 
-    /// The server's chain, for the question which certificate of it is the reason.
+    /// The server's chain, to find the certificate that caused the rejection.
     fn chain(&self) -> Chain {
         let handshake = self.handshake.as_ref();
         let presented = handshake.map_or(&[][..], |handshake| &handshake.server_chain);
@@ -266,20 +268,20 @@ impl Evidence {
         };
         let provider = credentials.config.crypto_provider();
         let facts = server_chain.iter().map(|der| CertificateFacts::parse(der, provider));
-        // What cannot be parsed has nothing to show.
+        // A certificate that cannot be parsed has no facts.
         facts.filter_map(Result::ok).collect()
     }
 }
 
-/// Our own certificate, as far as we know it.
+/// What we know about our own certificate.
 enum Own {
     Known(Box<CertificateFacts>),
-    /// By `with_rustls_config`.
+    /// It was given by `with_rustls_config`, so its contents are unknown.
     BroughtAlong,
 }
 
 impl Own {
-    /// What we can see ourselves that is wrong with it.
+    /// What is wrong with it, as far as we can tell.
     fn fault(&self) -> Option<ClientCertificateProblem> {
         let Self::Known(own) = self else {
             return None;
@@ -329,7 +331,7 @@ fn server_problem(
         Error::Other(OtherError(error)) => match error.downcast_ref() {
             Some(webpki::Error::CaUsedAsEndEntity) => Problem::CaUsedAsEndEntity,
             Some(webpki::Error::UnsupportedCertVersion) => Problem::Version1,
-            // The verifier of a configuration that was brought along does not show the chain.
+            // The verifier of a `with_rustls_config` configuration does not show the chain.
             Some(webpki::Error::NameConstraintViolation) => Problem::NameConstraint,
             Some(webpki::Error::PathLenConstraintViolated) => Problem::PathLength,
             Some(webpki::Error::UnsupportedCriticalExtension) => Problem::CriticalExtension,
@@ -341,7 +343,7 @@ fn server_problem(
     }
 }
 
-/// An error in words of ours and of libraries: HTTP/2 lets a server say what it likes in its GOAWAY.
+/// The error without text from the server: a GOAWAY may carry arbitrary bytes, which h2 would show.
 fn ours(error: &(dyn StdError + 'static)) -> Arc<dyn StdError + Send + Sync> {
     let mut words = String::new();
     let mut cause = Some(error);
@@ -360,7 +362,7 @@ fn ours(error: &(dyn StdError + 'static)) -> Arc<dyn StdError + Send + Sync> {
     Arc::from(Box::<dyn StdError + Send + Sync>::from(words))
 }
 
-/// The first of an error's causes that is of I/O.
+/// The first I/O error in an error's chain of causes.
 fn io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     match error.downcast_ref() {
         Some(error) => Some(error),
@@ -377,7 +379,7 @@ fn tls_error(error: &io::Error) -> Option<rustls::Error> {
 mod tests {
     use super::*;
 
-    /// Of TLS too the first byte may come alone, and the handshake fail of something later.
+    /// The first byte of TLS may arrive alone, before the handshake fails.
     #[test]
     fn what_speaks_neither_tls_nor_http() {
         for (heard, found) in [
@@ -392,7 +394,7 @@ mod tests {
         }
     }
 
-    /// A GOAWAY may carry anything.
+    /// A GOAWAY may carry arbitrary bytes.
     #[test]
     fn nothing_of_a_servers_own_is_kept_of_an_error() {
         #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What failures are worded with beside their kind: what the settings and credentials come from.
+//! What the text of a failure needs besides its kind: where settings and credentials come from.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,13 +10,13 @@ use crate::error::{CredentialLocation, located};
 use crate::text::{list, utc};
 use crate::tls::{CertificateFacts, Generation, Validated};
 
-/// What decides on TLS in place of our settings, where there is one.
+/// The origin of the TLS configuration, if it is the caller's own.
 pub(super) const CONFIGURATION: &str = "the configuration given to with_rustls_config()";
 
-/// What is meant to listen where.
+/// The protocols' default ports.
 pub(super) const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
 
-/// What is too short for a handshake: whoever set it may have meant seconds.
+/// A timeout below this is too short for a handshake; probably seconds were meant.
 const SHORT: Duration = Duration::from_secs(1);
 
 pub(super) struct Context<'a> {
@@ -26,9 +26,9 @@ pub(super) struct Context<'a> {
     pub(super) token_read: Option<SystemTime>,
     pub(super) now: SystemTime,
     pub(super) host: &'a str,
-    /// What names the collector, or could.
+    /// Where the endpoint is set, or can be set.
     pub(super) endpoint: String,
-    /// What names the protocol, or could.
+    /// Where the protocol is set, or can be set.
     pub(super) protocol: String,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Context<'a> {
         proxy.map_or_else(String::new, |proxy| proxy.origin.to_string())
     }
 
-    /// What limits an export, with its unit.
+    /// Where the timeout of an export is set, with its unit.
     pub(super) fn timeout(&self) -> String {
         match &self.settings.timeout.origin {
             Origin::Builder(method) => format!("{method}()"),
@@ -75,12 +75,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether the time that has passed is all that the export has.
+    /// Whether `after` is the export's whole timeout.
     pub(super) fn is_timeout(&self, after: Duration) -> bool {
         *self.settings.timeout == Some(after)
     }
 
-    /// What follows a time that has passed: whose it was, or else what that says.
+    /// Text to follow a duration: that it is the export's timeout, or `otherwise`.
     pub(super) fn whose(&self, after: Duration, otherwise: &'static str) -> &'static str {
         match self.is_timeout(after) {
             true => ", which is the timeout of the export",
@@ -88,7 +88,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The remedy for a step that took too long, or more time for it, if the export has too little.
+    /// The remedy for a step that took too long; if the export's timeout ended it, also to raise
+    /// that.
     pub(super) fn or_longer(&self, after: Duration, remedy: String) -> String {
         match self.is_timeout(after) {
             true if after < SHORT => format!("raise {}", self.timeout()),
@@ -110,12 +111,13 @@ impl<'a> Context<'a> {
         self.credentials?.validated.as_ref()
     }
 
-    /// Our certificate with its intermediates, as far as they are known.
+    /// Our certificate with its intermediates; empty if they are unknown.
     pub(super) fn chain(&self) -> &[CertificateFacts] {
         self.validated().map_or(&[], |validated| &validated.chain)
     }
 
-    /// Our certificate, where a collector has asked for it and no headers say who we are.
+    /// Our certificate, if it is our only credential: the collector asked for it, and no headers
+    /// are set.
     pub(super) fn only_identity(&self) -> Option<&CertificateFacts> {
         let Settings { headers, token, .. } = self.settings;
         let has_headers = headers.origin != Origin::Default || token.is_some();
@@ -123,7 +125,7 @@ impl<'a> Context<'a> {
         self.chain().first().filter(|_| is_sent && !has_headers)
     }
 
-    /// What gives all credentials, where no variable or setter is asked for them.
+    /// The origin of all credentials, if they come from a TLS configuration or a credential source.
     pub(super) fn brought_along(&self) -> Option<&'static str> {
         match self.credentials? {
             Generation { validated: None, .. } => Some(CONFIGURATION),
@@ -134,7 +136,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What names a part of the credentials, or could, and the file.
+    /// Where a part of the credentials is set, or can be set, and the file.
     fn place(&self, variable: Variable, named: Option<&(Origin, CredentialLocation)>) -> String {
         match (self.brought_along(), named) {
             (Some(brought_along), _) => brought_along.to_owned(),
@@ -148,14 +150,14 @@ impl<'a> Context<'a> {
         self.place(Variable::Certificate, named.map(|validated| &validated.origins().ca))
     }
 
-    /// Where our certificate is from.
+    /// Where our certificate comes from.
     pub(super) fn identity(&self) -> String {
         let named = self.validated().filter(|validated| !validated.chain.is_empty());
         let named = named.map(|validated| &validated.origins().certificate);
         self.place(Variable::ClientCertificate, named)
     }
 
-    /// Files are looked at again.
+    /// A note that a changed certificate will be reloaded.
     pub(super) fn taken_up(&self) -> &'static str {
         match self.validated().map(|validated| &validated.origins().certificate.1) {
             Some(CredentialLocation::File(_) | CredentialLocation::Source) => {
@@ -166,7 +168,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The fact of which name was expected.
+/// The fact that says which name was expected.
 pub(super) fn expected(context: &Context<'_>) -> String {
     let name = context.server_name();
     let origin = match name.eq_ignore_ascii_case(context.host) {
@@ -176,12 +178,12 @@ pub(super) fn expected(context: &Context<'_>) -> String {
     format!("expected: {name}, by {origin}")
 }
 
-/// The fact of what time it is.
+/// The fact that says what time it is.
 pub(super) fn clock(context: &Context<'_>) -> String {
     format!("now: {}, by this machine's clock", utc(context.now))
 }
 
-/// The fact of which CAs we trust.
+/// The fact that says which CAs we trust.
 pub(super) fn trusted(context: &Context<'_>) -> String {
     match (context.validated(), context.brought_along()) {
         (Some(validated), _) if validated.names_a_ca() => {
@@ -219,7 +221,7 @@ pub(super) fn speak_tls(context: &Context<'_>) -> String {
     }
 }
 
-/// What else it may be: the port is usually the other protocol's.
+/// Another possible remedy: the port is usually the other protocol's.
 pub(super) fn other_port(context: &Context<'_>) -> String {
     let port = context.settings.endpoint.address.port();
     let (port, other, value, own) = match (port, context.is_grpc()) {
@@ -233,7 +235,7 @@ pub(super) fn other_port(context: &Context<'_>) -> String {
     )
 }
 
-/// What else it may be: servers answer so that cannot read a compressed batch.
+/// Another possible remedy: servers that cannot decompress a request answer the same way.
 pub(super) fn compression(context: &Context<'_>) -> String {
     context.settings.compression.as_ref().map_or_else(String::new, |compression| {
         let setting = context.settings.generic(Variable::Compression);
@@ -242,7 +244,7 @@ pub(super) fn compression(context: &Context<'_>) -> String {
 }
 
 impl Settings {
-    /// What a value was set by, or could be.
+    /// Where a value is set, or can be set.
     pub(super) fn set_by(&self, origin: &Origin, variable: Variable) -> String {
         match origin {
             Origin::Default => self.generic(variable),
@@ -250,7 +252,7 @@ impl Settings {
         }
     }
 
-    /// A variable that may not be set, with the builder's method for it.
+    /// A variable, with the equivalent method of the builder.
     fn generic(&self, variable: Variable) -> String {
         let method = match variable {
             Variable::Certificate => "with_ca_certificate",

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use super::context::Context;
 use super::kind::{Cure, Side};
 
-/// Words that may need more than the kind has.
+/// Text that may depend on the context.
 type Say<'a> = Box<dyn Fn(&Context<'_>) -> String + 'a>;
 
 pub(super) struct Description<'a> {
@@ -18,23 +18,23 @@ pub(super) struct Description<'a> {
     pub(super) cure: Cure,
     pub(super) source: Option<&'a (dyn StdError + 'static)>,
     pub(super) cause: Say<'a>,
-    /// Of these and of the remedies, empty ones do not count.
+    /// Empty facts and remedies are left out.
     pub(super) facts: Vec<Say<'a>>,
     pub(super) remedies: Vec<Say<'a>>,
 }
 
-/// Of what only a change of configuration helps against, or nothing.
+/// Nothing but a change of configuration can help.
 pub(super) const PERMANENT: bool = true;
 
-/// Of what another attempt within the export may not meet.
+/// Another attempt within the export may succeed.
 pub(super) const TRANSIENT: bool = false;
 
-/// What kinds have in common.
+/// The phase in which a failure occurred.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
-    /// There was no connection.
+    /// No connection could be made.
     Connect,
-    /// One side has no TLS, or the handshake failed, or a certificate.
+    /// One side does not speak TLS, or the handshake or a certificate failed.
     Tls,
     /// The collector accepted the export nonetheless.
     Accepted,

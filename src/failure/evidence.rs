@@ -1,5 +1,5 @@
-//! What a dial saw of the other side, and with which credentials it was made: plain data, by which
-//! failures are judged and worded, whatever is current later.
+//! What a dial learned about the peer, and the credentials it used. Failures are classified and
+//! worded from this snapshot, so that a later rotation does not falsify them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,19 +9,19 @@ use crate::lock::lock;
 use crate::text::contains;
 use crate::tls::{Generation, Handshake};
 
-/// How much of what a peer says first is kept.
+/// How many of the first bytes from a peer are kept.
 const GREETING: usize = 512;
 
-/// How far a dial has come.
+/// The stage that a dial has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
     #[default]
     Resolving,
     Connecting,
-    /// A proxy is asked to connect us.
+    /// Waiting for a proxy to connect us.
     Tunnelling,
     Handshaking,
-    /// The server has yet to begin HTTP/2, or to refuse our certificate.
+    /// Waiting for the server to begin HTTP/2 or to reject our certificate.
     AwaitingSettings,
     Ready,
 }
@@ -29,31 +29,31 @@ pub(crate) enum Stage {
 /// What a connection saw while it was made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
-    /// What it was made with; `None` over plaintext.
+    /// The credentials it used; `None` over plaintext.
     pub(crate) credentials: Option<Arc<Generation>>,
     pub(crate) stage: Stage,
     /// Whether the server has answered a request on an earlier connection.
     pub(crate) has_answered: bool,
-    /// Whom we are connected to: the collector, or the proxy before it.
+    /// The peer's address: the collector's, or that of the proxy before it.
     pub(crate) peer: Option<Peer>,
-    /// What the collector said first, below TLS.
+    /// The first bytes from the collector, below TLS.
     pub(crate) greeting: Greeting,
-    /// `None` over plaintext, and until there is a handshake to speak of.
+    /// `None` over plaintext, and until a handshake has begun.
     pub(crate) handshake: Option<Handshake>,
-    /// What was agreed on; `None` over plaintext, and while the handshake was not done.
+    /// What was negotiated; `None` over plaintext, and until the handshake is complete.
     pub(crate) session: Option<Session>,
     /// When the bearer token that was sent was read; `None` without one.
     pub(crate) token_read: Option<SystemTime>,
 }
 
-/// Whom a dial came to.
+/// The address of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
     Tcp(SocketAddr),
     Unix,
 }
 
-/// What a completed handshake agreed on.
+/// What a completed handshake negotiated.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) version: Option<rustls::ProtocolVersion>,
@@ -62,11 +62,11 @@ pub(crate) struct Session {
     pub(crate) alpn: Option<Vec<u8>>,
 }
 
-/// The first bytes of a peer. Clones are the same one.
+/// The first bytes from a peer. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Greeting(Arc<Mutex<Vec<u8>>>);
 
-/// What a peer speaks.
+/// The protocol that a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerProtocol {
@@ -76,7 +76,7 @@ pub enum PeerProtocol {
     Http2,
     /// TLS.
     Tls,
-    /// Something else: no protocol that OTLP travels by.
+    /// Another protocol, which cannot carry OTLP.
     Other,
 }
 
@@ -91,8 +91,8 @@ impl Greeting {
         lock(&self.0).is_empty()
     }
 
-    /// What the bytes are, if there are any and they are not TLS; HTTP also where it says that TLS was
-    /// expected.
+    /// The protocol, if there are any bytes and they are not TLS. An HTTP page that reports
+    /// plaintext on a TLS port is HTTP here.
     pub(crate) fn plaintext(&self) -> Option<PeerProtocol> {
         match self.spoken() {
             Some(PeerProtocol::Tls) if lock(&self.0).starts_with(b"HTTP/") => {
@@ -104,16 +104,17 @@ impl Greeting {
         }
     }
 
-    /// What the bytes are, if they are something known.
+    /// The protocol, if it is known.
     pub(crate) fn spoken(&self) -> Option<PeerProtocol> {
         match lock(&self.0).as_slice() {
             bytes @ [b'H', b'T', b'T', b'P', b'/', ..] => match is_page_of_tls(bytes) {
                 true => Some(PeerProtocol::Tls),
                 false => Some(PeerProtocol::Http1),
             },
-            // Python's answers what it cannot parse so, as HTTP/0.9 did.
+            // Python's server answers unparsable requests without a header, as HTTP/0.9 did.
             [b'<', ..] => Some(PeerProtocol::Http1),
-            // RFC 8446, section 5.1: an alert or a handshake record, of which one byte may come first.
+            // RFC 8446, section 5.1: an alert or a handshake record, whose first byte may arrive
+            // alone.
             [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Some(PeerProtocol::Tls),
             // RFC 9113, section 4.1: a SETTINGS or GOAWAY frame on stream 0.
             [0x00, _, _, 0x04 | 0x07, _, 0x00, 0x00, 0x00, 0x00, ..] => Some(PeerProtocol::Http2),
@@ -122,7 +123,7 @@ impl Greeting {
     }
 }
 
-/// Whether a page says that HTTP came to a port for TLS, as Go's and nginx's do.
+/// Whether a page says that plaintext HTTP was sent to a TLS port, as Go's and nginx's do.
 pub(crate) fn is_page_of_tls(page: &[u8]) -> bool {
     contains(page, b"sent an HTTP request to an HTTPS server")
         || contains(page, b"plain HTTP request was sent to HTTPS port")

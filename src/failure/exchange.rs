@@ -1,4 +1,4 @@
-//! While HTTP is spoken and before there is an answer, whoever ends it.
+//! Failures during the HTTP exchange, before there is an answer.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::config::{Origin, Variable};
 use crate::text::printable;
 
 impl FailureKind {
-    /// A task of ours that did not come to its end.
+    /// The failure for a task of ours that did not finish.
     pub(crate) fn lost(task: &tokio::task::JoinError) -> Self {
         if task.is_panic() { Self::Panicked } else { Self::Runtime }
     }
@@ -23,7 +23,7 @@ pub(super) fn closed(source: &Arc<dyn StdError + Send + Sync>) -> Description<'_
     })
     .source(source)
     .remedy(|context| {
-        // It does not find it out of a socket.
+        // `check()` cannot detect TLS on a Unix domain socket.
         let check = match context.is_socket() {
             true => "",
             false => " which Exporters::check() finds out,",
@@ -41,7 +41,7 @@ pub(super) fn connection(
     Description::new("connection", Group::Other, TRANSIENT, move |_| {
         format!("the connection broke before {before}")
     })
-    // Not every server says with an alert that it refuses us: some just close the connection.
+    // Some servers reject a certificate without an alert: they just close the connection.
     .cure(Cure::Identity)
     .source(source)
     .fact(move |_| format!("seen: {source}"))

@@ -1,4 +1,4 @@
-//! From a TCP connection to TLS and HTTP, but for certificates.
+//! Failures of the TLS handshake and of the choice of HTTP version, except for certificates.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ pub(super) fn incompatible(
                 suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
             format!("we offer: {}", suites.join(", "))
         }
-        // What with_min_tls_version() took away does not show.
+        // The configuration does not show which versions with_min_tls_version() disabled.
         (Incompatibility::Version, _) | (_, None) => String::new(),
     })
     .remedy(move |context| {
@@ -193,7 +193,7 @@ pub(super) fn alert_words(alert: AlertDescription) -> String {
     format!("TLS alert {}, {alert:?}", u8::from(alert))
 }
 
-/// rustls' word, without what it says of who said it.
+/// rustls' message, without its prefix about who sent it.
 pub(super) fn short(error: &rustls::Error) -> String {
     match error {
         rustls::Error::AlertReceived(alert) => alert_words(*alert),

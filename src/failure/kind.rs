@@ -12,38 +12,38 @@ use super::describe::{Description, Group};
 use super::{PeerProtocol, answers, certificates, exchange, handshake, reach};
 use crate::tls::CertificateFacts;
 
-/// What kind of failure it was.
+/// The kind of a failure.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FailureKind {
     /// The host's name could not be resolved.
     #[non_exhaustive]
     Resolve {
-        /// The system's word.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// Nothing listens at the address.
     #[non_exhaustive]
     ConnectionRefused {
-        /// The system's word.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// There is no way to the address.
+    /// There is no route to the address.
     #[non_exhaustive]
     Unreachable {
-        /// The system's word.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// No TCP connection could be made, for another reason.
     #[non_exhaustive]
     Connect {
-        /// The system's word.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// No TCP connection was made in time.
     #[non_exhaustive]
     ConnectTimeout {
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
     /// The proxy could not be reached.
@@ -51,7 +51,7 @@ pub enum FailureKind {
     ProxyUnreachable {
         /// The proxy, as host and port.
         proxy: String,
-        /// The system's word.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The proxy did not connect us to the collector in time.
@@ -59,7 +59,7 @@ pub enum FailureKind {
     ProxyTimeout {
         /// The proxy, as host and port.
         proxy: String,
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
     /// The proxy did not connect us to the collector.
@@ -73,89 +73,91 @@ pub enum FailureKind {
     /// The TLS handshake was not done in time.
     #[non_exhaustive]
     HandshakeTimeout {
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
     /// The TLS handshake was done, but the server did not begin HTTP/2 in time.
     #[non_exhaustive]
     Http2Timeout {
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
-    /// We spoke TLS, and the server does not.
+    /// We spoke TLS, but the server does not.
     #[non_exhaustive]
     NotTls {
-        /// What it speaks, if it said anything.
+        /// The protocol that it speaks, if it sent anything.
         found: Option<PeerProtocol>,
     },
-    /// We spoke plaintext, and the server speaks TLS.
+    /// We spoke plaintext, but the server speaks TLS.
     NeedsTls,
-    /// Server and client have no version or cipher of TLS in common.
+    /// Server and client have no TLS version or cipher in common.
     #[non_exhaustive]
     Incompatible {
-        /// Who found out.
+        /// The side that found out.
         refused_by: Side,
         /// What they do not have in common.
         lacking: Incompatibility,
-        /// rustls' word.
+        /// rustls' error.
         source: rustls::Error,
     },
-    /// We refused the server's certificate.
+    /// We rejected the server's certificate.
     ServerCertificate(Box<ServerCertificate>),
-    /// The server refused our certificate, or that we have none.
+    /// The server rejected our certificate, or that we have none.
     #[non_exhaustive]
     ClientCertificate {
-        /// What the server has against it.
+        /// Why the server rejected it.
         problem: ClientCertificateProblem,
-        /// How the server said so.
+        /// How the server reported it.
         said: RejectedVia,
-        /// Whose certificates it says that it takes, as distinguished names. Many say nothing.
+        /// The issuers that the server accepts, as distinguished names. Many servers name none.
         acceptable_issuers: Vec<String>,
     },
-    /// TLS failed otherwise.
+    /// TLS failed for another reason.
     #[non_exhaustive]
     Tls {
-        /// rustls' word.
+        /// rustls' error.
         source: rustls::Error,
     },
     /// The server does not speak HTTP/2, which gRPC needs.
     #[non_exhaustive]
     NoHttp2 {
-        /// Who found out.
+        /// The side that found out.
         refused_by: Side,
-        /// Whether TLS was there to agree on it, by ALPN.
+        /// Whether this was found by ALPN, that is over TLS.
         by_alpn: bool,
     },
-    /// We spoke gRPC, and the server answered with plain HTTP.
+    /// We spoke gRPC, but the server answered with plain HTTP.
     #[non_exhaustive]
     NotGrpc {
         /// Its HTTP status.
         status: u16,
     },
-    /// We spoke OTLP/HTTP, and the server speaks gRPC.
+    /// We spoke OTLP/HTTP, but the server speaks gRPC.
     ServerSpeaksGrpc,
-    /// We spoke HTTP/2 in plaintext to a server that has never answered, and it closed the connection
-    /// before its SETTINGS. Servers for TLS do so, grpc-go for one; it may have another reason.
+    /// We spoke HTTP/2 in plaintext, and a server that has never answered closed the connection
+    /// before it sent SETTINGS. TLS servers such as grpc-go do this, but there may be another
+    /// reason.
     #[non_exhaustive]
     Closed {
-        /// What the connection said last.
+        /// The connection's error.
         source: Arc<dyn StdError + Send + Sync>,
     },
     /// The connection broke.
     #[non_exhaustive]
     Connection {
-        /// Whether the server had said nothing on it.
+        /// Whether the server had sent nothing on it.
         was_silent: bool,
-        /// What the connection said last.
+        /// The connection's error.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// The path to the server carries nothing any more, and nobody has closed the connection.
+    /// The network path to the server is dead, although neither side closed the connection.
     #[non_exhaustive]
     Silent {
-        /// How long nothing came back, not even the answer to a PING or an acknowledgement of TCP.
+        /// How long nothing arrived, not even the answer to an HTTP/2 PING or a TCP
+        /// acknowledgement.
         after: Duration,
     },
-    /// The server ended the request, or the connection, with an error of HTTP/2.
+    /// The server ended the request or the connection with an HTTP/2 error.
     #[non_exhaustive]
     Http2 {
         /// The error code's name, for instance `REFUSED_STREAM`.
@@ -168,13 +170,13 @@ pub enum FailureKind {
     /// The export was not done in time.
     #[non_exhaustive]
     Deadline {
-        /// How long it was given.
+        /// The timeout.
         after: Duration,
     },
-    /// Shutting down left no more time.
+    /// The shutdown left no more time.
     Shutdown,
-    /// A request with a single item is larger than the collector takes. What is too large because of the number of
-    /// its items is cut and sent in parts.
+    /// A request with a single item is larger than the collector accepts. A request with several
+    /// items is split and sent in parts instead.
     #[non_exhaustive]
     TooLarge {
         /// The size of the request's body, in bytes, as it was sent.
@@ -188,7 +190,7 @@ pub enum FailureKind {
     OverRequestLimit {
         /// The size of the request's body, in bytes, before compression.
         bytes: usize,
-        /// The most that is allowed, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// The collector answered with a gRPC status other than OK.
@@ -198,8 +200,8 @@ pub enum FailureKind {
         code: &'static str,
         /// The status code.
         number: i32,
-        /// Why, in the collector's words: at most 200 characters, escaped, without header values that were
-        /// sent. Empty if it does not say.
+        /// The collector's reason: at most 200 characters, escaped, with the header values that we
+        /// sent masked. Empty if it gave none.
         message: String,
     },
     /// The collector answered with a redirect, which is not followed.
@@ -207,7 +209,7 @@ pub enum FailureKind {
     Redirect {
         /// The HTTP status.
         status: u16,
-        /// Where it leads to, if it says so: scheme, host, port and the part of the path that is no
+        /// Its target, if it names one: scheme, host, port and the part of the path that is not
         /// secret.
         location: Option<String>,
     },
@@ -216,7 +218,7 @@ pub enum FailureKind {
     Http {
         /// The status code.
         status: u16,
-        /// Why, as in [`Grpc`](Self::Grpc).
+        /// The reason, as in [`Grpc`](Self::Grpc).
         message: String,
     },
     /// The collector accepted the export, but not all of its items.
@@ -224,20 +226,20 @@ pub enum FailureKind {
     Rejected {
         /// How many it rejected.
         items: u64,
-        /// Why, as in [`Grpc`](Self::Grpc).
+        /// The reason, as in [`Grpc`](Self::Grpc).
         message: String,
     },
-    /// The collector accepted the export whole, and has a warning. Nothing is lost.
+    /// The collector accepted the whole export, with a warning. Nothing is lost.
     #[non_exhaustive]
     Warning {
         /// The warning, as in [`Grpc`](Self::Grpc).
         message: String,
     },
-    /// The collector accepted the export, and does not say in a way that can be read whether it rejected some of
-    /// its items. They count as delivered.
+    /// The collector accepted the export, but the part of its answer about rejected items cannot be
+    /// read. All items count as delivered.
     #[non_exhaustive]
     UnreadAnswer {
-        /// What the answer is.
+        /// What is wrong with the answer.
         reason: String,
     },
     /// The answer does not say whether the export was accepted.
@@ -246,27 +248,27 @@ pub enum FailureKind {
         /// What is wrong with it.
         reason: String,
     },
-    /// [`with_header_provider`](crate::ExportersBuilder::with_header_provider) had no headers.
+    /// [`with_header_provider`](crate::ExportersBuilder::with_header_provider) failed.
     #[non_exhaustive]
     HeaderProvider {
-        /// The provider's word.
+        /// The provider's error.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// The runtime that does all I/O has ended.
+    /// The I/O runtime has ended.
     Runtime,
     /// The export ended in a panic.
     Panicked,
-    /// The exporter was made in another process, of which this one is a forked child: the thread that
-    /// does all I/O did not come along.
+    /// The exporter was created before this process was forked: the I/O thread exists only in the
+    /// parent.
     Forked,
 }
 
-/// Which part of our credentials a failure is about.
+/// The part of our credentials that a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cure {
-    /// We refused the server.
+    /// We rejected the server's certificate.
     TrustAnchors,
-    /// The server refused us.
+    /// The server rejected ours.
     Identity,
     Nothing,
 }
@@ -278,21 +280,21 @@ pub(crate) enum Cure {
 pub enum Side {
     /// This process.
     Us,
-    /// The collector, or what stands before it.
+    /// The collector, or a proxy or load balancer before it.
     Server,
 }
 
-/// What two ends of TLS may not have in common.
+/// What two TLS peers lack in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incompatibility {
-    /// A version of TLS.
+    /// A TLS version.
     Version,
     /// A cipher suite, a key exchange group or a signature scheme.
     Cipher,
 }
 
-/// A server's certificate that we refused.
+/// A server's certificate that we rejected.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerCertificate {
@@ -300,9 +302,9 @@ pub struct ServerCertificate {
     pub problem: ServerCertificateProblem,
     /// What the server presented, leaf first.
     pub chain: Vec<CertificateFacts>,
-    /// rustls' word.
+    /// rustls' error.
     pub source: rustls::Error,
-    /// Which certificate is the reason, where that is not the leaf alone.
+    /// The certificate that caused the rejection, if the leaf alone did not.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -310,46 +312,46 @@ pub struct ServerCertificate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerCertificateProblem {
-    /// No CA that we trust has issued it.
+    /// It was not issued by a trusted CA.
     UnknownIssuer,
-    /// It is issued by nobody but itself, and not one of the CAs that we trust.
+    /// It is self-signed, and not a trusted certificate.
     SelfSigned,
     /// It is a CA's own certificate.
     CaUsedAsEndEntity,
     /// It is for another name.
     WrongName,
-    /// It does not have the SPIFFE ID that is expected, or is no X.509-SVID.
+    /// It does not have the expected SPIFFE ID, or is not an X.509-SVID.
     WrongSpiffeId,
-    /// It has no name at all that clients look at: no subject alternative name.
+    /// It has no subject alternative name, and so no name that clients verify.
     NoName,
-    /// It is for no IP address, and we dialled one.
+    /// It has no IP address, and we dialled one.
     NoIpAddress,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time is yet to come, by this machine's clock.
+    /// It is not yet valid, by this machine's clock.
     NotYetValid,
-    /// It is an X.509 certificate of version 1, which cannot hold a name that clients look at; or an
-    /// intermediate is not of version 3.
+    /// It is an X.509 version 1 certificate, which cannot hold a subject alternative name; or an
+    /// intermediate is not a version 3 certificate.
     Version1,
     /// It is not for servers.
     WrongUsage,
-    /// Its signature is wrong: another CA of the same name has issued it.
+    /// Its signature is wrong: it was issued by another CA of the same name.
     BadSignature,
     /// An RSA key of the chain is too short, or too long.
     KeySize,
-    /// The chain has a signature or a key of an algorithm that is not accepted.
+    /// A signature or key of the chain has an algorithm that is not accepted.
     Algorithm,
     /// The server does not have the private key that belongs to it.
     KeyMismatch,
     /// A CA of the chain must not issue for one of its names.
     NameConstraint,
-    /// More CAs follow one of the chain than that one permits.
+    /// A CA of the chain has more CAs below it than it permits.
     PathLength,
     /// A certificate of the chain has a critical extension that is not supported.
     CriticalExtension,
-    /// It has more intermediates than are followed.
+    /// It has more intermediates than rustls follows.
     TooLong,
-    /// A certificate of the chain was issued by one that is not a CA's.
+    /// A certificate of the chain was issued by a certificate that is not a CA's.
     IssuerIsNoCa,
     /// The CA to which the chain leads has expired.
     ExpiredCa,
@@ -363,7 +365,7 @@ pub enum ServerCertificateProblem {
     Other,
 }
 
-/// How a server says that it has something against our certificate.
+/// How a server reported that it rejected our certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectedVia {
@@ -371,35 +373,35 @@ pub enum RejectedVia {
     Alert(AlertDescription),
     /// By HTTP: nginx answers with status 400 and a page.
     Page,
-    /// Not at all: it asked for a certificate, and then closed the connection. That may have another
+    /// Not at all: it asked for a certificate and then closed the connection, perhaps for another
     /// reason.
     Nothing,
 }
 
-/// What a server has against our certificate.
+/// Why a server rejected our certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientCertificateProblem {
-    /// It demands one, and we have none.
+    /// It requires one, and we have none.
     Required,
     /// It does not know the CA that issued ours.
     UnknownIssuer,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time is yet to come.
+    /// It is not yet valid.
     NotYetValid,
     /// It was revoked.
     Revoked,
     /// It is not for clients.
     WrongUsage,
-    /// It is of a kind that the server does not take.
+    /// It is of a kind that the server does not accept.
     Unsupported,
-    /// The server does not say.
+    /// The server gave no reason.
     Unexplained,
 }
 
 impl FailureKind {
-    /// All there is to say of a kind: each has its function in the file of its phase.
+    /// The description of a kind: each kind has a function in the file of its phase.
     pub(super) fn describe(&self) -> Description<'_> {
         match self {
             Self::Resolve { source } => reach::resolve(source),
@@ -449,27 +451,27 @@ impl FailureKind {
         }
     }
 
-    /// A name for machines, which does not change: an `error.type`.
+    /// A stable, machine-readable name, used as `error.type`.
     pub fn name(&self) -> &'static str {
         self.describe().name
     }
 
-    /// Who refused whom; `None` where nobody did.
+    /// The side that rejected the other; `None` if neither did.
     pub fn refused_by(&self) -> Option<Side> {
         self.describe().refused_by
     }
 
-    /// Whether the collector accepted the export nonetheless.
+    /// Whether the collector accepted the export despite this failure.
     pub(crate) fn is_accepted(&self) -> bool {
         self.describe().group == Group::Accepted
     }
 
-    /// Which change of our credentials makes another dial worth while at once.
+    /// The credentials whose change makes an immediate new dial worthwhile.
     pub(crate) fn cure(&self) -> Cure {
         self.describe().cure
     }
 
-    /// Whether the server said by a TLS alert that it refuses us.
+    /// Whether the server rejected us by a TLS alert.
     pub(crate) fn is_alert(&self) -> bool {
         matches!(
             self,
@@ -478,13 +480,12 @@ impl FailureKind {
         )
     }
 
-    /// Whether the collector, or a proxy before it, does not know who we are.
+    /// Whether the collector, or a proxy before it, could not authenticate us.
     pub(crate) fn is_unauthenticated(&self) -> bool {
         matches!(self, Self::Http { status: 401, .. } | Self::Grpc { code: "UNAUTHENTICATED", .. })
     }
 
-    /// Whether trying again within the export is of no use, for nothing but a change of
-    /// configuration would help.
+    /// Whether a retry within the export is useless, because only a change of configuration helps.
     pub(crate) fn is_permanent(&self) -> bool {
         self.describe().is_permanent
     }

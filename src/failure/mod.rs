@@ -1,4 +1,4 @@
-//! What went wrong with one export: in kind, for programs, and in words, for people.
+//! Why an export failed: as a kind for programs, and as text for people.
 
 mod answers;
 mod certificates;
@@ -32,9 +32,9 @@ pub use kind::{
 
 /// Why an export failed, and what to do about it.
 ///
-/// `Display` is for people: at most six lines, of which the first is enough for a log. No line shows
-/// a key or a header's value. Of the collector's own words its reason is shown, on the first line: at most 200
-/// characters, escaped, and with the values of all headers that were sent masked.
+/// `Display` is for people: at most six lines, of which the first is enough for a log. No line
+/// shows a key or a header's value. The first line includes the collector's reason, if it gave one:
+/// at most 200 characters, escaped, with the values of all headers that were sent masked.
 #[derive(Clone, Debug)]
 pub struct Failure(Arc<Inner>);
 
@@ -43,25 +43,25 @@ struct Inner {
     signal: Signal,
     endpoint: String,
     kind: FailureKind,
-    /// The cause, in what is left of the first line.
+    /// The cause: the rest of the first line.
     cause: String,
-    /// What either side showed, a line each.
+    /// Facts about either side, one a line.
     facts: Vec<String>,
     remedy: String,
 }
 
 impl Failure {
-    /// Words what happened to a signal that has these settings, and what was seen meanwhile.
+    /// Words a failure from its kind, the signal's settings and what the connection saw.
     pub(crate) fn new(kind: FailureKind, settings: &Settings, evidence: Option<&Evidence>) -> Self {
         let (cause, facts, remedy) = kind.describe().words(&Context::new(settings, evidence));
         let (signal, endpoint) = (settings.signal, settings.endpoint.to_string());
         Self(Arc::new(Inner { signal, endpoint, kind, cause, facts, remedy }))
     }
 
-    /// The same, of an export that was not tried because of it.
+    /// The same failure, for an export that was not attempted because of it.
     pub(crate) fn remembered(self, next_attempt: Duration) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.0);
-        // Rounded up: a moment later there is an attempt.
+        // Rounded up, so that the next attempt does not come before the time shown.
         let seconds = next_attempt.as_secs() + 1;
         inner.facts.push(format!("not tried: the next attempt is in {seconds} s"));
         Self(Arc::new(inner))
@@ -82,17 +82,18 @@ impl Failure {
         &self.0.kind
     }
 
-    /// Whether time ran out: while connecting, for the answer, or for the export as a whole.
+    /// Whether a timeout ended it: of the connection, of the answer, or of the whole export.
     pub fn is_timeout(&self) -> bool {
         self.kind().describe().is_timeout
     }
 
-    /// Whether there was no connection to speak TLS on: no name, no address, no TCP, or no way through the proxy.
+    /// Whether it failed before TLS: name resolution, TCP, or the proxy.
     pub fn is_connect(&self) -> bool {
         self.kind().describe().group == Group::Connect
     }
 
-    /// Whether TLS failed: one side has none, the handshake, or a certificate, whichever side refused it.
+    /// Whether TLS failed: one side does not speak it, or the handshake failed, or either side
+    /// rejected a certificate.
     pub fn is_tls(&self) -> bool {
         self.kind().describe().group == Group::Tls
     }
@@ -109,12 +110,12 @@ impl Failure {
         &self.0.cause
     }
 
-    /// What either side showed: names, issuers, dates.
+    /// Facts about either side: names, issuers, dates.
     pub fn facts(&self) -> &[String] {
         &self.0.facts
     }
 
-    /// What to do, with the variable or the builder's method, and the file.
+    /// What to do, naming the variable or builder method and the file.
     pub fn remedy(&self) -> &str {
         &self.0.remedy
     }
@@ -137,7 +138,7 @@ impl std::error::Error for Failure {
     }
 }
 
-/// For machines: the same as for people, in fields.
+/// The same content as `Display`, in fields.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Failure {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

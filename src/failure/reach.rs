@@ -1,4 +1,4 @@
-//! On the way to a TCP connection, through a proxy where there is one.
+//! Failures before there is a TCP connection: name resolution, dialling, and a proxy.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::describe::{Description, Group, TRANSIENT};
 use super::kind::{FailureKind, Side};
 
 impl FailureKind {
-    /// A TCP connection that was not made.
+    /// The failure for a TCP connection that could not be made.
     pub(crate) fn connect(source: io::Error) -> Self {
         let kind = source.kind();
         let source = Arc::new(source);
@@ -116,7 +116,7 @@ pub(super) fn proxy_timeout(proxy: &str, after: Duration) -> Description<'_> {
 }
 
 pub(super) fn proxy_refused(proxy: &str, status: Option<u16>) -> Description<'_> {
-    // Proxies answer so while they cannot reach the collector.
+    // Proxies answer with 5xx while they cannot reach the collector.
     let is_permanent = !matches!(status, None | Some(500..600));
     Description::new("proxy_refused", Group::Connect, is_permanent, move |_| match status {
         Some(status) => {
@@ -142,7 +142,7 @@ fn or_descriptors<'a>(
     source: &'a io::Error,
     otherwise: impl Fn(&Context<'_>) -> String + 'a,
 ) -> impl Fn(&Context<'_>) -> String + 'a {
-    // EMFILE and ENFILE, which the standard library has no kind for.
+    // EMFILE and ENFILE, for which the standard library has no `ErrorKind`.
     move |context| match cfg!(unix) && matches!(source.raw_os_error(), Some(23 | 24)) {
         true => "this process has no file descriptors left, or the whole system: see who leaks \
                  them, or raise the limit (`ulimit -n`)"
@@ -166,7 +166,7 @@ fn correct_the_proxy(context: &Context<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// What loopback does not do.
+    /// Errors that loopback does not produce.
     #[test]
     #[cfg(target_os = "linux")]
     fn what_the_system_says_of_tcp() {

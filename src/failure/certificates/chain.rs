@@ -1,5 +1,5 @@
-//! Which certificate of a server's chain is the reason for a refusal, where the verifier's error does
-//! not say it.
+//! Finds the certificate of a server's chain that caused a rejection, where the verifier's error
+//! does not name it.
 
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, OtherError};
@@ -7,10 +7,10 @@ use rustls::{CertificateError, OtherError};
 use super::fault::{Fault, Holder, Rule};
 use crate::tls::{CertificateDetails, GeneralName, OtherSpiffeId, algorithm_name};
 
-/// The sizes of RSA keys that the providers of rustls verify signatures with.
+/// The RSA key sizes that rustls' crypto providers accept, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The chain that a server presents, and the CAs that it may lead to.
+/// The chain that a server presented, and the CAs that it may lead to.
 pub(in crate::failure) struct Chain {
     presented: Vec<CertificateDetails>,
     trusted: Vec<CertificateDetails>,
@@ -19,7 +19,7 @@ pub(in crate::failure) struct Chain {
 }
 
 impl Chain {
-    /// `presented` with the leaf first; the others may be in any order.
+    /// `presented` begins with the leaf; the others may be in any order.
     pub(in crate::failure) fn new(
         presented: Vec<CertificateDetails>,
         trusted: Vec<CertificateDetails>,
@@ -28,7 +28,7 @@ impl Chain {
         Self { presented: in_order(presented), trusted, is_verified }
     }
 
-    /// `None` where the error says all that there is to say.
+    /// `None` if the error already says everything.
     pub(in crate::failure) fn fault(&self, error: &CertificateError) -> Option<Fault> {
         match error {
             CertificateError::BadSignature => self.bad_signature(),
@@ -135,7 +135,8 @@ impl Chain {
         }
     }
 
-    /// The constraints of a CA hold for all that it issued, directly or not.
+    /// A CA's constraints apply to every certificate below it, not only to those it issued
+    /// directly.
     fn name_constraint(&self) -> Option<Fault> {
         let depth = |ca: &CertificateDetails| {
             let depth = self.presented.iter().position(|it| std::ptr::eq(it, ca));
@@ -149,7 +150,7 @@ impl Chain {
         })
     }
 
-    /// The CAs of the chain: those that were presented, then the trusted ones.
+    /// The CAs of the chain: the presented ones first, then the trusted ones.
     fn issuers(&self) -> impl Iterator<Item = &CertificateDetails> {
         let last = self.presented.last().map(|last| &last.issuer_der);
         let presented = self.presented.iter().skip(1);
@@ -162,7 +163,7 @@ impl Chain {
     }
 }
 
-/// The leaf, its issuer, and so on, as far as the chain goes.
+/// The leaf, its issuer, and so on to the end of the chain.
 fn in_order(mut presented: Vec<CertificateDetails>) -> Vec<CertificateDetails> {
     if presented.is_empty() {
         return presented;
@@ -177,15 +178,15 @@ fn in_order(mut presented: Vec<CertificateDetails>) -> Vec<CertificateDetails> {
     path
 }
 
-/// Names that differ at most in case, spaces and the type of their strings, which [RFC 5280, section
-/// 7.1](https://www.rfc-editor.org/rfc/rfc5280#section-7.1) takes for equal, and webpki does not.
+/// Normalises a name. [RFC 5280, section 7.1](https://www.rfc-editor.org/rfc/rfc5280#section-7.1)
+/// ignores case, white space and string types when names are compared; webpki compares bytes.
 fn folded(name: &str) -> String {
     name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// The name of a certificate that a CA must not issue for, judged as webpki does.
+/// A name in `issued` that the constraints of `ca` exclude, by webpki's rules.
 fn broken(ca: &CertificateDetails, issued: &CertificateDetails) -> Option<(String, Rule)> {
-    // A subject counts as a directory name, even an empty one.
+    // The subject counts as a directory name, even if it is empty.
     let subject = GeneralName::Directory(issued.subject.clone());
     issued.names.iter().chain([&subject]).find_map(|name| {
         let same_form =

@@ -1,4 +1,4 @@
-//! Our certificate, which the server refused, or that we have none.
+//! The server rejected our client certificate, or required one that we do not have.
 
 use crate::config::Variable;
 use crate::failure::context::{Context, clock};
@@ -136,14 +136,14 @@ pub(in crate::failure) fn client(
 }
 
 impl<'a> Refused<'a> {
-    /// With what all of them have.
+    /// A description with what all these failures have in common.
     fn described(
         self,
         name: &'static str,
         what: impl Fn(&Context<'_>) -> String + 'a,
     ) -> Description<'a> {
         let Self { problem, said, acceptable } = self;
-        // A server that is about to end closes connections as well.
+        // Not permanent without an alert: a server that is shutting down also closes connections.
         Description::new(name, Group::Tls, said != RejectedVia::Nothing, move |context| {
             let only = self.only(context);
             let only =
@@ -171,7 +171,7 @@ impl<'a> Refused<'a> {
             let ours = |leaf| format!("ours: {leaf}, in {}", context.identity());
             context.chain().first().map(ours).unwrap_or_default()
         })
-        // Otherwise the first line has them.
+        // If ours is not acceptable, the first line already lists these issuers.
         .fact(move |context| {
             match is_acceptable(context.chain(), acceptable) && !acceptable.is_empty() {
                 true => format!("the server takes: those issued by {}", list(acceptable)),
@@ -180,7 +180,8 @@ impl<'a> Refused<'a> {
         })
     }
 
-    /// Whose certificates the server accepts, where ours is none of these and that is not the whole problem.
+    /// The issuers that the server accepts, if ours is not one of them and another problem comes
+    /// first.
     fn only(&self, context: &Context<'_>) -> Option<String> {
         let is_one = is_acceptable(context.chain(), self.acceptable);
         (self.problem != Problem::UnknownIssuer && !is_one).then(|| list(self.acceptable))
@@ -191,8 +192,8 @@ fn issuer<'a>(context: &'a Context<'_>) -> &'a str {
     context.chain().first().map_or("its CA", |leaf| named(&leaf.issuer))
 }
 
-/// Whether a server that accepts certificates of these issuers may accept this chain. Many servers name
-/// none, and of a chain that is not known nothing can be said.
+/// Whether a server that accepts these issuers may accept this chain. True if the server names no
+/// issuers, as many do, or if the chain is unknown.
 pub(in crate::failure) fn is_acceptable(chain: &[CertificateFacts], issuers: &[String]) -> bool {
     let is_one = |certificate: &CertificateFacts| issuers.contains(&certificate.issuer);
     chain.is_empty() || issuers.is_empty() || chain.iter().any(is_one)

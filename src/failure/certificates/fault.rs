@@ -1,4 +1,4 @@
-//! A server's chain that is refused for one of its certificates.
+//! Rejections of a server's chain because of one certificate in it.
 
 use super::server::name_type;
 use crate::failure::context::Context;
@@ -19,46 +19,47 @@ pub(crate) enum Fault {
     Key { of: Option<Holder>, algorithm: String },
     /// The server does not have the private key of its certificate.
     NotItsKey,
-    /// The CA that issued the server's certificate is trusted by a name that is encoded otherwise.
+    /// The trusted CA's name is encoded differently from the issuer name in the server's
+    /// certificate.
     NameEncoding { issuer: String },
-    /// The IP address that was dialled is in the certificate as if it were a DNS name.
+    /// The certificate has the dialled IP address as a DNS name.
     AddressAsDnsName,
-    /// The certificate has names, but none of a host.
+    /// The certificate has names, but no host name.
     NoHostName { names: Vec<GeneralName> },
     /// A CA must not issue for this name.
     NameConstraint { ca: Holder, name: String, rule: Rule },
-    /// More CAs follow a CA than it permits.
+    /// A CA has more CAs below it than its pathLenConstraint permits.
     PathLength { ca: Holder, permitted: u8, following: usize },
-    /// An intermediate is not of X.509 version 3.
+    /// An intermediate is not an X.509 version 3 certificate.
     Version { of: Holder, version: u32 },
-    /// A certificate has a critical extension that is not read.
+    /// A certificate has a critical extension that webpki does not support.
     CriticalExtension { of: Holder, extension: String },
     /// There are more intermediates than webpki follows.
     TooLong { intermediates: usize, last: Holder },
-    /// What issued a certificate is not a CA.
+    /// The issuer of a certificate is not a CA.
     NotACa { issuer: Holder },
-    /// A certificate to which the chain leads cannot issue it.
+    /// A certificate that the chain leads to cannot be an issuer.
     Issuer { certificate: Box<CertificateFacts>, problem: IssuerProblem, place: IssuerPlace },
-    /// The server's certificate is not that of its SPIFFE ID.
+    /// The server's certificate does not have the expected SPIFFE ID.
     SpiffeId(OtherSpiffeId),
 }
 
-/// Whose certificate it is.
+/// The certificate that a fault is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) subject: String,
-    /// Whether it is the server's own.
+    /// Whether it is the server's own certificate.
     pub(crate) is_leaf: bool,
 }
 
-/// What a name constraint says.
+/// The name constraint that a name violates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// One of these, and the name is none of them.
+    /// Only these are permitted, and the name is none of them.
     Permits(Vec<String>),
-    /// None of these, and the name is.
+    /// This is excluded, and the name falls under it.
     Excludes(String),
-    /// It is about names of this form, which webpki does not compare: it refuses all of them.
+    /// A constraint on names of this form, which webpki cannot evaluate: it rejects all of them.
     Unread(&'static str),
 }
 
@@ -92,7 +93,7 @@ impl Fault {
         }
     }
 
-    /// What is wrong with the server's certificate, and what to do about it.
+    /// The cause and the remedy.
     pub(super) fn words(&self, context: &Context<'_>) -> (String, String) {
         let (host, ca) = (context.server_name(), context.ca());
         let server = format!("the server that {} names", context.endpoint);

@@ -1,4 +1,4 @@
-//! Certificates that one side does not accept of the other.
+//! Failures in which one side rejected the other's certificate.
 
 mod chain;
 mod client;

@@ -1,4 +1,4 @@
-//! The server's certificate, which we refused.
+//! We rejected the server's certificate.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::tls::{CertificateFacts, IssuerPlace, OtherSpiffeId};
 pub(in crate::failure) fn server(refused: &ServerCertificate) -> Description<'_> {
     let mut described =
         described(refused).refused_by(Side::Us).cure(Cure::TrustAnchors).source(&refused.source);
-    // A fault says more than a problem does.
+    // A fault is more specific than a problem.
     if let Some(fault) = &refused.fault {
         described.remedies = vec![Box::new(|context| fault.words(context).1)];
     }
@@ -24,8 +24,8 @@ pub(in crate::failure) fn server(refused: &ServerCertificate) -> Description<'_>
 
 fn described(refused: &ServerCertificate) -> Description<'_> {
     let ServerCertificate { problem, chain, source, fault } = refused;
-    // Who issued the last certificate that the server presents, for the others are issued by one another.
-    // Without any, the verifier is not ours.
+    // The issuer that the server did not present, because each certificate is issued by the next.
+    // The chain is empty if a verifier other than ours was used.
     let issuer = chain.last().map_or("its CA", |last| named(&last.issuer));
     let trust_the_issuer = move |context: &Context<'_>| {
         verified(chain, &format!("put the certificate of {issuer} into {}", context.ca()))
@@ -215,7 +215,7 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
     }
 }
 
-/// With the facts that all have.
+/// A description with the facts that all these failures have.
 fn of<'a>(
     name: &'static str,
     refused: &'a ServerCertificate,
@@ -240,7 +240,7 @@ fn of<'a>(
     })
 }
 
-/// The names of a certificate that has not the right one.
+/// The names of a certificate that lacks the expected one.
 fn names(refused: &ServerCertificate) -> String {
     use CertificateError::NotValidForNameContext;
     match (refused.chain.first(), &refused.source) {
@@ -252,7 +252,8 @@ fn names(refused: &ServerCertificate) -> String {
     }
 }
 
-/// The subject of the first certificate that has something, and what: it may be an intermediate.
+/// The subject of the first certificate for which `has` returns a value, and the value. It may be an
+/// intermediate.
 fn first<'a, T>(
     chain: &'a [CertificateFacts],
     has: impl Fn(&'a CertificateFacts) -> Option<T>,
@@ -260,7 +261,8 @@ fn first<'a, T>(
     chain.iter().find_map(|facts| Some((named(&facts.subject), has(facts)?)))
 }
 
-/// Whoever takes a certificate from a connection that was not verified trusts whoever answered.
+/// Asks to compare the fingerprint first: a certificate copied from an unverified connection may be
+/// an attacker's.
 fn verified(chain: &[CertificateFacts], what: &str) -> String {
     match chain.first() {
         Some(leaf) if !leaf.fingerprint.is_empty() => format!(
@@ -285,7 +287,7 @@ fn issue_another(Context { endpoint, .. }: &Context<'_>) -> String {
     format!("issue the server that {endpoint} names another certificate")
 }
 
-/// How OpenSSL's configuration calls the type of a name.
+/// The type of a name, as OpenSSL's configuration writes it.
 pub(super) fn name_type(host: &str) -> &'static str {
     match host.parse::<IpAddr>() {
         Ok(_) => "IP",
@@ -293,7 +295,7 @@ pub(super) fn name_type(host: &str) -> &'static str {
     }
 }
 
-/// Whether a server's certificate, or its issuer's, says that it is for something else.
+/// Whether a server's certificate, or its issuer's, lacks serverAuth in its extendedKeyUsage.
 fn is_unfit(facts: &CertificateFacts) -> bool {
     !facts.usages.is_empty() && !facts.usages.iter().any(|usage| usage == "serverAuth")
 }
