@@ -1,17 +1,17 @@
-//! What can be wrong in a configuration file.
+//! Errors in a configuration file.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::variable::HeaderProblem;
 
-/// What is wrong in a configuration file, and where.
+/// An error in a configuration file, and its place.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ConfigFileError {
     /// The line, counted from 1.
     pub line: usize,
-    /// The key, with those that lead to it: `tracer_provider.processors[0].batch`. Empty for the whole file.
+    /// The path of the key: `tracer_provider.processors[0].batch`. Empty for the whole file.
     pub key: String,
     /// What is wrong with it.
     pub problem: ConfigFileProblem,
@@ -28,7 +28,8 @@ impl fmt::Display for ConfigFileError {
     }
 }
 
-/// What is wrong with a key of a configuration file, or with its value. No value is shown, for it may be a secret.
+/// What is wrong with a key of a configuration file, or with its value. Values are not shown,
+/// because they may be secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigFileProblem {
@@ -38,21 +39,21 @@ pub enum ConfigFileProblem {
         /// Why.
         reason: String,
     },
-    /// A part of YAML that a configuration has no use for.
+    /// A YAML construct that configuration files must not use.
     #[error("{construct} not supported")]
     Construct {
-        /// Which, with its verb.
+        /// The construct, with its verb.
         construct: &'static str,
     },
-    /// A key is there twice.
+    /// A key is repeated.
     #[error("the key is there twice")]
     Duplicate,
-    /// What should be a reference to a variable is none.
+    /// A reference to a variable is malformed.
     #[error(
         "invalid substitution: expected ${{NAME}}, ${{env:NAME}} or ${{NAME:-default}}; a literal `$` is `$$`"
     )]
     Substitution,
-    /// A variable that is referred to is not Unicode.
+    /// A referenced variable is not valid Unicode.
     #[error("the value of {variable} is not valid Unicode")]
     NotUnicode {
         /// The variable.
@@ -61,18 +62,18 @@ pub enum ConfigFileProblem {
     /// The schema has no such key.
     #[error("unknown key, expected {expected}")]
     Unknown {
-        /// The keys that may be there.
+        /// The possible keys.
         expected: String,
     },
-    /// The schema has it, and this crate or the SDK for Rust cannot do it.
+    /// The key is in the schema, but this crate or the Rust SDK does not support it.
     #[error("not supported")]
     NotSupported,
-    /// The SDK for Rust has no such limit for log records.
+    /// The Rust SDK has no such limit for log records.
     #[error(
         "not supported for log records: set tracer_provider.limits.attribute_count_limit instead"
     )]
     NotSupportedForLogs,
-    /// It needs a feature that is not compiled in.
+    /// The key needs a feature that is not compiled in.
     #[error("needs the feature `{feature}` of otlp-mtls, which this build does not have")]
     NotCompiled {
         /// The feature to enable.
@@ -84,10 +85,10 @@ pub enum ConfigFileProblem {
         /// The key.
         key: &'static str,
     },
-    /// The value is not one of those that are possible.
+    /// The value is not one of the possible ones.
     #[error("expected {expected}")]
     Value {
-        /// What is possible.
+        /// The possible values.
         expected: Cow<'static, str>,
     },
     /// A file has a relative path.
@@ -96,13 +97,13 @@ pub enum ConfigFileProblem {
     /// A client certificate was given without its key, or a key without its certificate.
     #[error("a client certificate needs its private key, and the reverse: set `{missing}` too")]
     IncompleteIdentity {
-        /// The key of the file that is missing.
+        /// The missing key.
         missing: &'static str,
     },
     /// A header cannot be sent.
     #[error("the header {0}")]
     Header(HeaderProblem),
-    /// A signal has an OTLP exporter already.
+    /// The signal already has an OTLP exporter.
     #[error("there is an OTLP exporter of this signal already, and only one is supported")]
     SecondExporter,
 }

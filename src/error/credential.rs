@@ -1,4 +1,4 @@
-//! What can be wrong with certificates and keys, and where they are.
+//! Errors in certificates and keys, and their locations.
 
 use std::fmt;
 use std::io;
@@ -20,7 +20,7 @@ pub struct KeyMismatch {
     pub key_origin: Origin,
     /// The key's file.
     pub key: CredentialLocation,
-    /// Whether a later certificate of the file has that key: the leaf must come first.
+    /// Whether the key belongs to a later certificate of the file: the leaf must come first.
     pub leaf_is_not_first: bool,
 }
 
@@ -47,14 +47,14 @@ pub enum CredentialLocation {
     File(PathBuf),
     /// In memory.
     Bytes,
-    /// Wherever a [`CredentialSource`](crate::CredentialSource) has it.
+    /// In a [`CredentialSource`](crate::CredentialSource).
     Source,
-    /// In the value that should be a path. It is not shown, for it may be a key.
+    /// In the value itself, which should be a path. It is not shown, because it may be a key.
     Value,
 }
 
 impl CredentialLocation {
-    /// The file as an argument of a shell command, with something appended to its name.
+    /// The file as an argument of a shell command, with a suffix appended to its name.
     pub(crate) fn argument(&self, suffix: &str) -> String {
         let path = match self {
             Self::File(path) => format!("{}{suffix}", path.display()),
@@ -68,7 +68,7 @@ impl CredentialLocation {
     }
 }
 
-/// A place and what names it.
+/// A location and the setting that names it.
 pub(crate) fn located((origin, place): &(Origin, CredentialLocation)) -> String {
     match place {
         CredentialLocation::File(path) => format!("{} ({origin})", path.display()),
@@ -93,44 +93,44 @@ impl fmt::Display for CredentialLocation {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialProblem {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("there is no such file{}", .mistake.map(|mistake| format!(": {mistake}")).unwrap_or_default())]
     Missing {
-        /// Why the path is not what was meant.
+        /// The likely mistake in the path.
         mistake: Option<PathMistake>,
         /// The system's error.
         source: io::Error,
     },
-    /// The file may not be read.
+    /// The file is not readable.
     #[error("the file cannot be read{}", .access.as_ref().map(ToString::to_string).unwrap_or_default())]
     Unreadable {
-        /// Who may not read what, where that is known.
+        /// Which user has no access to what, if that is known.
         access: Option<Access>,
         /// The system's error.
         source: io::Error,
     },
-    /// The value is the text of a certificate or key, a URL, or anything else that is no path.
+    /// The value is not a path, but for instance the text of a certificate or key, or a URL.
     #[error(
         "it is no path: write the text of a certificate or key to a file and set its path, or pass \
          the text to Pem::bytes() in code"
     )]
     NotAPath,
-    /// The value may be a token itself, and leads to no file.
+    /// The value is not the path of a file; it may be the token itself.
     #[error("it is no path to a file: write the token to a file and give its path")]
     NotATokenPath,
-    /// A token has something in it that no token has.
+    /// A token has a character that tokens cannot have.
     #[error(
         "character {position} of it is not visible ASCII: the file is to hold the token alone, without \
          `Bearer`"
     )]
     InvalidToken {
-        /// Which byte of the token, counted from 1.
+        /// The byte's position in the token, counted from 1.
         position: usize,
     },
-    /// The path is a directory's.
+    /// The path is that of a directory.
     #[error("this is a directory: name the file in it")]
     Directory,
-    /// The path is a pipe's, a socket's or a device's.
+    /// The path is that of a pipe, a socket or a device.
     #[error("this is no file, but a pipe, a socket or a device, which cannot be read again later")]
     NotAFile,
     /// It is larger than any file of certificates or keys.
@@ -139,7 +139,7 @@ pub enum CredentialProblem {
         /// The largest size that is read.
         limit: u64,
     },
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("it is empty")]
     Empty,
     /// It is in another format than PEM.
@@ -153,15 +153,15 @@ pub enum CredentialProblem {
     /// It has no PEM section at all.
     #[error("it holds no PEM: no line begins with `-----BEGIN `")]
     NotPem,
-    /// It has PEM sections, and none of the kind that is needed.
+    /// It has PEM sections, but none of the required kind.
     #[error("it holds no {wanted}, but: {}", .found.join(", "))]
     WrongSection {
-        /// What is needed.
+        /// The required kind.
         wanted: &'static str,
-        /// The labels of the sections it does have.
+        /// The labels of its sections.
         found: Vec<String>,
     },
-    /// A section has no end.
+    /// A section has no END line.
     #[error("it is cut off: the section `{label}` in line {line} has no END line")]
     Truncated {
         /// The section's label.
@@ -169,10 +169,10 @@ pub enum CredentialProblem {
         /// The line of its beginning, counted from 1.
         line: usize,
     },
-    /// A part of it cannot be read, and nothing in a file is skipped.
+    /// A part of it cannot be parsed. No part of a file is skipped.
     #[error("line {line}: {problem}")]
     InvalidPem {
-        /// Which line, counted from 1.
+        /// The line, counted from 1.
         line: usize,
         /// What is wrong.
         problem: PemProblem,
@@ -186,22 +186,22 @@ pub enum CredentialProblem {
         /// The shell command that decrypts it.
         command: String,
     },
-    /// There is no certificate for the private key.
+    /// The certificate chain is empty.
     #[error("the certificate chain is empty: it needs at least the certificate of the key")]
     EmptyChain,
-    /// A list of certificate authorities was given, and none is in it.
+    /// The list of certificate authorities is empty.
     #[error("the list of certificate authorities is empty")]
     NoTrustAnchors,
     /// A certificate cannot be parsed.
     #[error("certificate {position} in it cannot be parsed")]
     InvalidCertificate {
-        /// Which one, counted from 1.
+        /// Its position, counted from 1.
         position: usize,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It has expired, and what is in use has not: it is no replacement.
+    /// It has expired, so it does not replace a certificate that has not.
     #[error("the certificate ({subject}) expired at {not_after}")]
     Expired {
         /// The certificate's subject.
@@ -209,12 +209,12 @@ pub enum CredentialProblem {
         /// When it expired.
         not_after: String,
     },
-    /// It is not yet valid: it is no replacement for now.
+    /// It is not yet valid, so it does not replace one that is.
     #[error("the certificate ({subject}) is valid from {not_before} on, by this machine's clock")]
     NotYetValid {
         /// The certificate's subject.
         subject: String,
-        /// From when on it is valid.
+        /// The start of its validity.
         not_before: String,
     },
     /// The crypto provider cannot use the private key.
@@ -227,7 +227,7 @@ pub enum CredentialProblem {
     },
 }
 
-/// Why a path is not what was meant.
+/// A likely mistake in a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathMistake {
@@ -240,12 +240,12 @@ pub enum PathMistake {
     /// It is a `file://` URL.
     #[error("a path is needed, not a URL: remove `file://`")]
     Url,
-    /// It has `${…}`, `$(…)` or `%…%` in it.
+    /// It contains `${…}`, `$(…)` or `%…%`.
     #[error("variables in it are not expanded: set the path itself")]
     Variable,
 }
 
-/// Who was denied access to what.
+/// The user who was denied access, and the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
@@ -312,7 +312,7 @@ pub enum PemProblem {
         /// The shell command that converts it.
         command: String,
     },
-    /// There are NUL bytes in a file that is not UTF-16 as a whole.
+    /// The file has NUL bytes, but is not UTF-16 as a whole.
     #[error(
         "there are NUL bytes, as in UTF-16: convert what was written in UTF-16 with `{command}`"
     )]
@@ -320,24 +320,24 @@ pub enum PemProblem {
         /// The shell command that converts it.
         command: String,
     },
-    /// A BEGIN or END is not as it should be.
+    /// A BEGIN or END line is malformed.
     #[error(
         "BEGIN and END need a line of their own, with five dashes on either side and a label in capitals"
     )]
     Boundary,
-    /// An END has no BEGIN, or that of another label.
+    /// An END line has no BEGIN line, or one with another label.
     #[error("this END line belongs to no BEGIN line")]
     UnexpectedEnd,
-    /// A section is in base64 once more.
+    /// A section is base64-encoded once more.
     #[error("this is base64 of PEM: decode that part with `base64 -d`")]
     Base64,
-    /// The content of a section is no base64.
+    /// The content of a section is not valid base64.
     #[error("the content of the section `{label}` is not valid base64")]
     InvalidBase64 {
         /// The section's label.
         label: String,
     },
-    /// A section is in a format of its own.
+    /// A section is in a format that is not supported.
     #[error("the section `{label}` cannot be used: convert it with `{command}`")]
     OtherFormat {
         /// The section's label.
@@ -356,7 +356,7 @@ pub enum PemProblem {
         /// The shell command that converts the whole file.
         command: String,
     },
-    /// OpenSSH's format of keys.
+    /// OpenSSH's key format.
     #[error(
         "the section `{label}` is in OpenSSH's format: convert an RSA or ECDSA key with \
          `{command}`; an Ed25519 key cannot be converted, make one with \

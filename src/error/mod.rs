@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, and what to do about it.
+//! Errors in the configuration, and what to do about them.
 
 mod config_file;
 mod credential;
@@ -23,12 +23,12 @@ pub use variable::{EndpointProblem, HeaderProblem, SpiffeIdProblem};
 
 /// Why exporters could not be built, installed or shut down.
 ///
-/// Every message names the variable or builder call that led to it, the file concerned, and what
-/// to do. `Debug` prints the same words, followed by the causes, so that they can be read where
-/// `fn main() -> Result<(), Error>` ends.
+/// Every message names the variable or builder call, the file concerned, and what to do. `Debug`
+/// prints the same text followed by the causes, so that `fn main() -> Result<(), Error>` ends with
+/// a readable message.
 #[non_exhaustive]
 pub enum Error {
-    /// A variable's value is not Unicode.
+    /// A variable's value is not valid Unicode.
     NotUnicode {
         /// The variable.
         variable: String,
@@ -51,15 +51,15 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The configuration file has something in it that cannot be used.
+    /// The configuration file has errors.
     ConfigFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong, in the order of lines.
+        /// The errors, ordered by line.
         errors: Vec<ConfigFileError>,
     },
 
-    /// `OTEL_EXPERIMENTAL_CONFIG_FILE` is set, which is not read.
+    /// `OTEL_EXPERIMENTAL_CONFIG_FILE` is set, but is not supported.
     ExperimentalConfigFile,
 
     /// An endpoint cannot be used.
@@ -72,11 +72,11 @@ pub enum Error {
         problem: EndpointProblem,
     },
 
-    /// What the server is to be told it is called is not a host, with or without a port.
+    /// The authority is not a host with an optional port.
     Authority {
         /// Where it came from.
         origin: Origin,
-        /// What it says, without user information.
+        /// The authority, without user information.
         authority: String,
     },
 
@@ -98,9 +98,9 @@ pub enum Error {
         compression: Compression,
     },
 
-    /// A signal is to go to standard output, and the feature for it is not compiled in.
+    /// A signal goes to standard output, but the feature for that is not compiled in.
     ConsoleNotCompiled {
-        /// Where that was said.
+        /// Where that was set.
         origin: Origin,
     },
 
@@ -114,13 +114,14 @@ pub enum Error {
     Header {
         /// Where the headers came from.
         origin: Origin,
-        /// Which header, counted from 1. Its content is not shown, for it may be a secret.
+        /// The header's position, counted from 1. Its content is not shown, because it may be
+        /// secret.
         position: usize,
         /// What is wrong with it.
         problem: HeaderProblem,
     },
 
-    /// There is an `authorization` header beside
+    /// There is an `authorization` header in addition to
     /// [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
     TwoAuthorizations {
         /// Where the header came from.
@@ -135,7 +136,7 @@ pub enum Error {
         given: Origin,
         /// The variable that is missing.
         missing: String,
-        /// Whether the file that was given holds the other half too.
+        /// Whether the given file contains the missing half too.
         is_beside: bool,
     },
 
@@ -143,7 +144,7 @@ pub enum Error {
     Credential {
         /// Where the file or the bytes came from.
         origin: Origin,
-        /// The file, or that there is none.
+        /// Where they are.
         place: CredentialLocation,
         /// What is wrong with the content.
         problem: CredentialProblem,
@@ -152,30 +153,30 @@ pub enum Error {
     /// The client's certificate and private key do not belong together.
     KeyMismatch(Box<KeyMismatch>),
 
-    /// A [`CredentialSource`](crate::CredentialSource) has nothing to give.
+    /// A [`CredentialSource`](crate::CredentialSource) failed.
     CredentialSource {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// A proxy cannot be used: it is not one that is spoken to by plaintext HTTP.
+    /// A proxy cannot be used: only `http://` proxies are supported.
     Proxy {
-        /// Where it came from. The URL is not shown, for it may have a password in it.
+        /// Where it came from. The URL is not shown, because it may contain a password.
         origin: Origin,
     },
 
-    /// The platform's certificate authorities cannot be read: `SSL_CERT_FILE` or `SSL_CERT_DIR` names
-    /// nothing that can be used.
+    /// The platform's certificate authorities cannot be read: `SSL_CERT_FILE` or `SSL_CERT_DIR`
+    /// names nothing usable.
     PlatformRoots {
         /// Which of the two variables is set.
         variable: &'static str,
-        /// What it names.
+        /// The file or directory that it names.
         place: CredentialLocation,
-        /// Why that cannot be read; `None` if no certificate is in it.
+        /// Why it cannot be read; `None` if it contains no certificate.
         source: Option<io::Error>,
     },
 
-    /// No certificate authority is there to trust.
+    /// No certificate authorities are configured, and the platform has none.
     NoPlatformRoots {
         /// The endpoint.
         endpoint: String,
@@ -185,10 +186,10 @@ pub enum Error {
         variable: String,
     },
 
-    /// No cryptography is there to speak TLS with.
+    /// No crypto provider is available for TLS.
     NoCryptoProvider,
 
-    /// rustls refused the configuration.
+    /// rustls rejected the configuration.
     Rustls {
         /// The endpoint.
         endpoint: String,
@@ -204,31 +205,31 @@ pub enum Error {
         name: String,
     },
 
-    /// The server cannot be required to have this SPIFFE ID.
+    /// This SPIFFE ID cannot be required of the server.
     SpiffeId {
-        /// What asks for it.
+        /// What requires it.
         origin: Origin,
         /// The ID.
         id: String,
-        /// Why not.
+        /// What is wrong.
         problem: SpiffeIdProblem,
     },
 
-    /// There is no exporter of a signal that is not sent by OTLP.
+    /// The signal is not exported by OTLP, so it has no exporter.
     NotExported {
         /// The signal.
         signal: Signal,
-        /// What says so.
+        /// Where that was set.
         origin: Origin,
     },
 
-    /// The thread that does all I/O could not be started.
+    /// The I/O thread could not be started.
     StartThread {
         /// Why.
         source: io::Error,
     },
 
-    /// The crate `opentelemetry-otlp` does not build an exporter with a signal's settings.
+    /// The crate `opentelemetry-otlp` could not build an exporter from a signal's settings.
     Upstream {
         /// The signal.
         signal: Signal,
@@ -236,22 +237,23 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// There is a [`Telemetry`](crate::Telemetry) already.
+    /// A [`Telemetry`](crate::Telemetry) already exists.
     AlreadyInstalled,
 
-    /// `tracing` has a global subscriber already.
+    /// `tracing` already has a global subscriber.
     SubscriberAlreadySet,
 
-    /// A shutdown or a flush was asked for on the thread whose work it would have to wait for.
+    /// A shutdown or flush was called on the I/O thread, which it would have to wait for.
     OnIoThread,
 
-    /// Telemetry was set up in another process, of which this one is a forked child: the threads that
-    /// would export did not come along.
+    /// Telemetry was set up before this process was forked: the exporting threads exist only in the
+    /// parent.
     Forked,
 
-    /// Shutting down, or a flush, did not deliver everything: [`Error::losses`] tells of each signal.
+    /// A shutdown or flush did not deliver everything: [`Error::losses`] has the details per
+    /// signal.
     Undelivered {
-        /// What was lost, a line per signal.
+        /// The losses, one line per signal.
         loss: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -392,7 +394,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What `Display` says already is not a source: the cause of a `problem` is.
+/// `Display` already includes a `problem`, so the source is the problem's own cause.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

@@ -1,10 +1,10 @@
-//! What can be wrong with the text of a variable.
+//! Errors in the value of a variable.
 
 /// What is wrong with an endpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointProblem {
-    /// It has no scheme, and OTLP/HTTP needs one.
+    /// It has no scheme, which OTLP/HTTP needs.
     #[error("has no scheme: begin it with https:// or http://")]
     NoScheme,
     /// It has a scheme that is not supported.
@@ -16,28 +16,28 @@ pub enum EndpointProblem {
         /// The scheme.
         scheme: String,
     },
-    /// It names a DNS server, as gRPC's `dns://server/host:port`.
+    /// It names a DNS server, as gRPC's `dns://server/host:port` does.
     #[error("names a DNS server, and only the system's are asked: write dns:///host:port")]
     DnsServer,
-    /// It is a Unix domain socket by a relative path.
+    /// It is the relative path of a Unix domain socket.
     #[error("names a socket by a relative path: write unix:///absolute/path")]
     RelativeSocket,
-    /// No Unix domain socket can have this path, or this platform has none.
+    /// No Unix domain socket can have this path, or the platform does not support them.
     #[error("cannot be used as a Unix domain socket")]
     Socket {
         /// Why.
         source: std::io::Error,
     },
-    /// It has variables in it.
+    /// It contains variables.
     #[error("has variables in it, which are not expanded")]
     NotExpanded,
-    /// It has a fragment, which no server is told of.
+    /// It has a fragment, which is never sent.
     #[error("has a fragment, which is never sent: remove `#` and what follows")]
     Fragment,
-    /// Its host has other characters than those of ASCII.
+    /// Its host has non-ASCII characters.
     #[error("has a host that is not ASCII: write it as `xn--…` (IDNA)")]
     HostNotAscii,
-    /// Its host is neither an address nor a name.
+    /// Its host is neither an IP address nor a DNS name.
     #[error(
         "has an invalid host: a name has letters, digits, `-`, `_` and `.`, at most 253 of them, and \
          63 between dots"
@@ -46,13 +46,13 @@ pub enum EndpointProblem {
     /// It has no host.
     #[error("has no host")]
     NoHost,
-    /// Its port is not one that can be dialled.
+    /// Its port is not valid.
     #[error("has no valid port: give a number from 1 to 65535, or remove the colon")]
     InvalidPort,
-    /// It has user information, which OTLP has no use for.
+    /// It has user information, which OTLP does not use.
     #[error("has user information in it: send credentials as a header instead")]
     UserInfo,
-    /// It has a path, which OTLP/gRPC has no place for.
+    /// It has a path, which OTLP/gRPC cannot send.
     #[error(
         "cannot be used over gRPC because of the path `{path}`: remove the path, \
          or use the protocol http/protobuf"
@@ -61,13 +61,13 @@ pub enum EndpointProblem {
         /// The path.
         path: String,
     },
-    /// It has a query, which OTLP/gRPC has no place for.
+    /// It has a query, which OTLP/gRPC cannot send.
     #[error(
         "cannot be used over gRPC because of its query: remove `?` and what follows, or use the \
          protocol http/protobuf"
     )]
     QueryOverGrpc,
-    /// It is no URL.
+    /// It is not a valid URL.
     #[error("is not a valid URL")]
     Invalid {
         /// Why.
@@ -82,10 +82,10 @@ pub enum HeaderProblem {
     /// It has no `=`.
     #[error("is not of the form name=value")]
     NotAPair,
-    /// Its name has characters that no header may have.
+    /// Its name has invalid characters.
     #[error("has a name that is not a valid header name")]
     Name,
-    /// Its value has characters that no header may have.
+    /// Its value has invalid characters.
     #[error("has a value that is not a valid header value (ASCII without control characters)")]
     Value,
     /// Its name is one that the protocol sets itself.
@@ -93,23 +93,24 @@ pub enum HeaderProblem {
     Reserved,
 }
 
-/// Why a server cannot be required to have a SPIFFE ID.
+/// Why a SPIFFE ID cannot be required of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpiffeIdProblem {
-    /// It is none by the [specification](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md).
+    /// It is not valid by the
+    /// [specification](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md).
     #[error(
         "is not a SPIFFE ID: it has to be spiffe://TRUST-DOMAIN/PATH, or spiffe://TRUST-DOMAIN for any of a trust domain, \
          in lower case before the path, and without a port, a query or a slash at the end"
     )]
     Syntax,
-    /// No CA is named, and so there is no trust bundle.
+    /// No CA is configured, so there is no trust bundle.
     #[error(
         "needs a trust bundle, for the platform's roots are none: name its CAs with OTEL_EXPORTER_OTLP_CERTIFICATE or \
          with_ca_certificate(), or have the credential source give them"
     )]
     NoTrustBundle,
-    /// A configuration of rustls was brought along, which verifies servers itself.
+    /// A rustls configuration was given, which verifies servers itself.
     #[error(
         "would not be looked at, for the configuration given to with_rustls_config() verifies servers itself: set one \
          of the two"
