@@ -1,4 +1,4 @@
-//! One signal's way from the SDK's data to its collector.
+//! The export path of one signal, from the SDK's data to its collector.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,10 +25,11 @@ use crate::otlp::{Empty, Encoding, Items, Payload};
 use crate::process::Process;
 use crate::tls::TokenFile;
 
-/// The [form that the specification gives](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
+/// The [format of the
+/// specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
-/// Ends all exports by one instant, once there is one.
+/// A deadline for all exports of a signal, once it is set.
 #[derive(Debug)]
 pub(crate) struct Drain(watch::Sender<Option<Drained>>);
 
@@ -37,46 +38,48 @@ impl Drain {
         Arc::new(Self(watch::Sender::new(None)))
     }
 
-    /// Ends every export by an instant, those included that have not begun.
+    /// Sets the deadline, also for exports that have not begun.
     pub(crate) fn by(&self, ends: Instant) {
         self.0.send_replace(Some(Drained { since: Instant::now(), ends }));
     }
 }
 
-/// One signal's way to its collector: it encodes, sends, and counts what becomes of each item.
+/// The export path of one signal: it encodes, sends, and counts the outcome of each item.
 pub(crate) struct Lane {
     settings: Arc<Settings>,
     headers: Arc<HeaderMap>,
     token: Option<Arc<Watcher<TokenFile>>>,
-    /// `None` after the shutdown: OpenTelemetry's globals keep an exporter for ever, but not its connection.
+    /// `None` after the shutdown: OpenTelemetry's globals keep an exporter for ever, and it must
+    /// not keep its connection.
     transport: Mutex<Option<Arc<Transport>>>,
     stats: Arc<ExportStats>,
     drain: Arc<Drain>,
-    /// Of the processor that its items come from, if that is one of [`install`](crate::Exporters::install)'s.
+    /// The queue of the processor that feeds it, if [`install`](crate::Exporters::install) created
+    /// that.
     queue: Option<Arc<Queue>>,
-    /// Set by the shutdown: what waits for another attempt waits no more.
+    /// Set by the shutdown, to end waits for another attempt.
     closed: watch::Sender<bool>,
     pace: Arc<Pace>,
     process: Process,
-    /// The size of the last request, in bytes: the next one is likely to be as large.
+    /// The size of the last request, in bytes, as the initial capacity for the next one.
     last_size: AtomicUsize,
     refused: Mutex<Option<RefusedSize>>,
 }
 
-/// A size, in bytes, at which the collector has refused a request as too large.
+/// The size, in bytes, of a request that the collector refused as too large.
 ///
-/// Of a connection: behind another one may be a collector with another limit.
+/// It holds for one connection: another may lead to a collector with another limit.
 #[derive(Clone, Copy)]
 struct RefusedSize {
     connection: u64,
     bytes: usize,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Sent {
-    /// What the collector has accepted it may have remarked on.
+    /// Accepted, perhaps with a remark such as a partial success.
     Accepted(Option<Failure>),
-    /// It is to be sent in parts.
+    /// The request has to be split.
     TooLarge,
     Failed(Failure),
 }
@@ -110,19 +113,20 @@ impl Lane {
         }
     }
 
-    /// For the exporters' own `shutdown`: after it, nothing is exported.
+    /// Implements `shutdown` of the SDK's exporters: nothing is exported after it.
     pub(super) fn shut_down(&self) -> OTelSdkResult {
         self.closed.send_replace(true);
         lock(&self.transport).take().map(drop).ok_or(OTelSdkError::AlreadyShutdown)
     }
 
-    /// Exports a batch by one request, or by several where one is too large. Without items there is
-    /// [nothing to send](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-request-response).
+    /// Exports a batch in one request, or in several if one would be too large. A batch without
+    /// items is [not sent](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-request-response).
     pub(super) async fn export(&self, batch: &impl Items) -> OTelSdkResult {
         if let Some(queue) = &self.queue {
             queue.take(batch.len());
         }
-        // Before any lock is taken: another thread may have held it when this process was forked.
+        // Checked before any lock is taken: after a fork, a lock that another thread held is never
+        // released.
         if !self.process.is_current() {
             let failure = self.failure(FailureKind::Forked);
             return Err(OTelSdkError::InternalFailure(failure.to_string()));
@@ -138,7 +142,7 @@ impl Lane {
     async fn export_by(&self, transport: &Arc<Transport>, batch: &impl Items) -> OTelSdkResult {
         let begun = Instant::now();
         let mut in_flight = self.stats.begin(share(batch, 0..batch.len()));
-        // What is still to be sent, the next part last.
+        // A stack of the parts still to be sent: the next one is last.
         let whole = 0..batch.len();
         let mut parts = vec![whole];
         while let Some(part) = parts.pop() {
@@ -155,7 +159,7 @@ impl Lane {
         in_flight.end()
     }
 
-    /// Sends some of a batch's items by one request.
+    /// Sends a part of a batch in one request.
     async fn send_part(
         &self,
         transport: &Arc<Transport>,
@@ -186,14 +190,14 @@ impl Lane {
         }
     }
 
-    /// Whether the collector has refused no more than this on the connection that there is.
+    /// Whether the collector has refused this size or a smaller one on the current connection.
     fn is_refused(&self, transport: &Transport, bytes: usize) -> bool {
         lock(&self.refused).is_some_and(|refused| {
             bytes >= refused.bytes && refused.connection == transport.connections()
         })
     }
 
-    /// Sends a request without items, whatever is counted: for a check.
+    /// Sends a request without items and counts nothing: for a check.
     pub(crate) async fn probe(&self) -> Result<Option<Failure>, Failure> {
         let transport = lock(&self.transport).clone();
         let transport = transport.ok_or_else(|| self.failure(FailureKind::Shutdown))?;
@@ -201,7 +205,7 @@ impl Lane {
         self.send(&transport, payload, Instant::now(), Arc::default()).await
     }
 
-    /// What the collector has accepted it may have remarked on.
+    /// Accepted, perhaps with a remark such as a partial success.
     async fn send(
         &self,
         transport: &Arc<Transport>,
@@ -234,7 +238,7 @@ impl Lane {
         Encoding { signal: *signal, protocol: **protocol, compression: **compression }
     }
 
-    /// A failure in which credentials have no part.
+    /// A failure that does not involve credentials.
     fn failure(&self, kind: FailureKind) -> Failure {
         Failure::new(kind, &self.settings, None)
     }

@@ -28,7 +28,7 @@ impl PushMetricExporter for MetricExporter {
         self.lane.export(&Metrics(metrics)).await
     }
 
-    /// Nothing is held back that could be flushed.
+    /// The exporter buffers nothing.
     fn force_flush(&self) -> OTelSdkResult {
         Ok(())
     }

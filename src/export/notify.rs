@@ -1,4 +1,4 @@
-//! Who is told of failures.
+//! Reports failures to the handler or to the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,13 +12,14 @@ use crate::lock::lock;
 use crate::signal::Signal;
 use crate::stderr;
 
-/// What a user has set to be told of failures.
+/// The handler that a user has set for failures.
 pub(crate) type FailureHandler = dyn Fn(&Failure) + Send + Sync;
 
-/// Tells of the first failure, of each new kind, and of one that comes back after a success.
+/// Reports the first failure of each kind, and again after a success in between.
 pub(crate) struct FailureNotifier {
     handler: Option<Arc<FailureHandler>>,
-    /// Of which collectors and kinds it has told, and which signals have failed so since.
+    /// The failures that were reported, by collector and kind, with the signals that have failed so
+    /// since.
     told: Mutex<BTreeMap<(String, &'static str), BTreeSet<Signal>>>,
 }
 
@@ -27,8 +28,8 @@ impl FailureNotifier {
         Self { handler, told: Mutex::default() }
     }
 
-    /// Notes a success of a signal, after which a failure is news again: all but what the collector remarked
-    /// on that success.
+    /// Records a success of a signal, after which its failures are reported again, except for the
+    /// collector's remark on that success.
     pub(super) fn note_success(&self, signal: Signal, remark: Option<&Failure>) {
         let remark = remark.map(|remark| remark.kind().name());
         lock(&self.told).retain(|(_, kind), signals| {
@@ -50,13 +51,13 @@ impl FailureNotifier {
             return;
         }
         if failure.kind().is_accepted() {
-            // The SDK is told of a success, and says nothing.
+            // The export succeeds for the SDK, so the SDK does not log this.
             tracing::warn!(name: "otlp_mtls.export.rejected", "{failure}");
         }
         match &self.handler {
             // A panic of the handler must not end the SDK's thread.
             Some(handler) => drop(catch_unwind(AssertUnwindSafe(|| handler(failure)))),
-            // The SDK logs it, where anybody listens to that.
+            // The SDK logs it, if a subscriber is enabled for that.
             None if stderr::is_heard(|| enabled!(target: "opentelemetry_sdk", Level::ERROR)) => {}
             None => stderr::write(Level::ERROR, failure),
         }

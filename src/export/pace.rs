@@ -1,5 +1,5 @@
-//! The waits that a collector names: they hold for every export of a signal, not only for the one that
-//! was told.
+//! The delays that a collector requests. They hold for every export of a signal, not only for the
+//! one whose answer requested them.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::lock::lock;
 use crate::net::{NetError, Turn};
 
-/// One signal's place in the queue, and until when its collector wants to be left alone.
+/// The retries of one signal, and the pause that its collector has requested.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     pub(super) turn: Turn,
@@ -21,19 +21,19 @@ pub(crate) struct Pace {
 #[derive(Clone, Debug)]
 pub(super) struct Pause {
     pub(super) until: Instant,
-    /// What the collector said.
+    /// The answer that requested the pause.
     pub(super) error: NetError,
 }
 
 impl Pace {
-    /// The pause that holds now.
+    /// The current pause.
     pub(super) fn pause(&self) -> Option<Pause> {
         let mut pause = lock(&self.pause);
         pause.take_if(|pause| pause.until <= Instant::now());
         pause.clone()
     }
 
-    /// How many attempts were repeated.
+    /// How many attempts were retries.
     pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
@@ -42,7 +42,7 @@ impl Pace {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// When the pause ends that holds now.
+    /// The end of the current pause.
     pub(crate) fn ends(&self) -> Option<std::time::Instant> {
         self.pause().map(|pause| pause.until.into_std())
     }

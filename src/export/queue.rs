@@ -1,4 +1,4 @@
-//! What waits in the queue of one of the SDK's processors, which tells nobody.
+//! Counts the items in the queue of an SDK processor, which does not report its length.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,10 +8,11 @@ use opentelemetry::Context;
 use super::stats::ExportStats;
 use crate::signal::Signal;
 
-/// A queue, counted at its two ends: where the processor is given items, and where the exporter is.
+/// A processor's queue, counted at both ends: when the processor receives items, and when the
+/// exporter does.
 ///
-/// What the SDK's queue has no room for it drops without a word, and a dropped item could not be told from one that
-/// waits. So it is dropped here, before, by the same limit: the SDK's own queue is never full.
+/// When the SDK's queue is full it drops items silently, and they would be counted as waiting for
+/// ever. So items are dropped here first, by the same limit: the SDK's own queue is never full.
 #[derive(Debug)]
 pub(crate) struct Queue {
     signal: Signal,
@@ -24,7 +25,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Of a processor that lets so many items wait; of one that exports each at once, if it is `None`.
+    /// `capacity` is the limit of the processor's queue; `None` if it exports each item at once.
     pub(crate) fn new(signal: Signal, capacity: Option<usize>, stats: Arc<ExportStats>) -> Self {
         Self {
             signal,
@@ -37,20 +38,22 @@ impl Queue {
         }
     }
 
-    /// Counts an item for the processor, and says whether there is room for it.
+    /// Counts an item for the processor. False if the queue is full.
     pub(crate) fn enter(&self) -> bool {
         self.stats.enqueue();
         if self.closed.load(Ordering::Relaxed) {
             return true;
         }
-        // Acquire and Release: whoever sees that an item has left is to find its room in the SDK's queue.
+        // Acquire and Release: a thread that sees here that an item has left must also see its slot
+        // in the SDK's queue as free.
         let before = self.waiting.fetch_add(1, Ordering::Acquire);
         if self.capacity.is_none_or(|capacity| before < capacity) {
             return true;
         }
         self.waiting.fetch_sub(1, Ordering::Release);
         if self.full.fetch_add(1, Ordering::Relaxed) == 0 {
-            // It may be the bridge of an event to a log record that is told so.
+            // The caller may be the bridge from `tracing` to log records, which would turn this
+            // event into another record.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             let (signal, capacity) = (self.signal, before);
             tracing::warn!(
@@ -62,15 +65,15 @@ impl Queue {
         false
     }
 
-    /// Counts items that the exporter is given.
+    /// Counts items that the exporter receives.
     pub(super) fn take(&self, items: usize) {
-        // What came after `close` has not entered.
+        // Items that came after `close` were not counted.
         let leave = |waiting: usize| Some(waiting.saturating_sub(items));
         let _ = self.waiting.fetch_update(Ordering::Release, Ordering::Relaxed, leave);
         self.taken.fetch_add(items as u64, Ordering::Relaxed);
     }
 
-    /// Lets everything by: after its shutdown, the processor itself says of each item that it came too late.
+    /// Stops counting: after its shutdown, the processor itself rejects each item.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -82,22 +85,22 @@ impl Queue {
         self.signal
     }
 
-    /// How many items may wait; `None` where none do.
+    /// The limit of waiting items; `None` if there is no queue.
     pub(crate) fn capacity(&self) -> Option<usize> {
         self.capacity
     }
 
-    /// Items that wait.
+    /// Items that are waiting.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Items that the exporter was given.
+    /// Items that the exporter has received.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Items that found no room.
+    /// Items that were dropped because the queue was full.
     pub(crate) fn full(&self) -> u64 {
         self.full.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How long to wait before another attempt.
+//! The delay before another attempt.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -6,19 +6,20 @@ use std::time::Duration;
 use crate::config::RetryPolicy;
 use crate::otlp::Again;
 
-/// The longest wait that a policy can ask for.
+/// The longest delay that a policy can set.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The longest wait that a server can ask for.
+/// The longest delay that a server can request.
 pub(super) const LONGEST_NAMED: Duration = Duration::from_secs(5 * 60);
 
-/// The shortest wait, whatever a policy asks for: a server that fails at once is not to be hit in a loop.
+/// The shortest delay, whatever the policy: otherwise a server that fails at once would be called
+/// in a tight loop.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// By how much each wait is longer than the one before.
+/// The factor by which the delay grows.
 const GROWTH: f64 = 1.5;
 
-/// The waits between the attempts of one export.
+/// The delays between the attempts of one export.
 pub(super) struct Backoff<'a> {
     policy: &'a RetryPolicy,
     attempts: u32,
@@ -34,7 +35,7 @@ impl<'a> Backoff<'a> {
         }
     }
 
-    /// The wait before the next attempt, or `None` if there is to be none.
+    /// The delay before the next attempt; `None` to give up.
     pub(super) fn wait(&mut self, again: Again) -> Option<Duration> {
         let named = match again {
             Again::No => return None,
@@ -45,8 +46,8 @@ impl<'a> Backoff<'a> {
             return None;
         }
         self.attempts += 1;
-        // A server that names a delay again and again is asked at growing intervals as well, and its
-        // delay is spread only upwards.
+        // The interval grows even if the server requests the same delay each time, and jitter never
+        // shortens the requested delay.
         let base = self.next.max(named.unwrap_or_default());
         self.next = base.mul_f64(GROWTH).min(self.policy.max_backoff).clamp(SHORTEST, LONGEST);
         let wait = base.mul_f64(jitter());
@@ -57,9 +58,9 @@ impl<'a> Backoff<'a> {
     }
 }
 
-/// Between 0.8 and 1.2, so that clients that failed together do not come back together.
+/// A factor from 0.8 to 1.2, so that clients that failed together do not retry together.
 fn jitter() -> f64 {
-    // Each `RandomState` has keys of its own.
+    // Each `RandomState` has different keys.
     let random = RandomState::new().hash_one(()) >> 11;
     0.8 + 0.4 * (random as f64 / (1u64 << 53) as f64)
 }

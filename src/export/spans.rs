@@ -31,7 +31,7 @@ impl opentelemetry_sdk::trace::SpanExporter for SpanExporter {
         self.lane.shut_down()
     }
 
-    /// Nothing is held back that could be flushed.
+    /// The exporter buffers nothing.
     fn force_flush(&self) -> OTelSdkResult {
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What became of each item of one signal: the only counters there are. `status()`, the metrics and the result of a
-//! shutdown read them.
+//! Counts the outcome of each item of one signal. These are the only counters: `status()`, the
+//! metrics and the result of a shutdown read them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,15 +24,15 @@ pub(crate) struct ExportStats {
     notifier: Arc<FailureNotifier>,
 }
 
-/// Is told of every export that has ended.
+/// Called at the end of every export.
 pub(crate) type Observer = dyn Fn(&ExportEnd) + Send + Sync;
 
 /// How an export has ended.
 #[derive(Debug)]
 pub(crate) struct ExportEnd {
-    /// Of all attempts and the waits between them.
+    /// Includes all attempts and the delays between them.
     pub(crate) duration: Duration,
-    /// Why it failed, or did in part.
+    /// Why it failed, in whole or in part.
     pub(crate) error: Option<&'static str>,
     /// The status of the answer to the last attempt, if it had one.
     pub(crate) status: Option<StatusName>,
@@ -43,19 +43,19 @@ pub(crate) struct Counts {
     /// Exports of which no item was dropped.
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
-    /// Items, as all below.
+    /// In items, as are all counts below.
     pub(crate) delivered: u64,
-    /// Those that the collector rejected of what it accepted.
+    /// Items that the collector rejected in a partial success.
     pub(crate) rejected: u64,
-    /// Those whose request has failed, by [`FailureKind::name`]. Those of exports that were given up are there as
+    /// Items whose request failed, by [`FailureKind::name`]; those of abandoned exports as
     /// `cancelled`.
     pub(crate) dropped: Vec<(&'static str, Dropped)>,
     pub(crate) in_flight: u64,
-    /// Of those, the crate's own metrics.
+    /// How many of those are the crate's own metrics.
     pub(crate) own_in_flight: u64,
-    /// The crate's own metrics of those that are rejected or dropped.
+    /// How many of the rejected and dropped items are the crate's own metrics.
     pub(crate) own_lost: u64,
-    /// Those that the SDK was given to batch, and of which no export was begun.
+    /// Items in the SDK's batch queue, whose export has not begun.
     pub(crate) queued: u64,
     pub(crate) last_failed: Option<SystemTime>,
     pub(crate) last_failure: Option<Failure>,
@@ -74,12 +74,12 @@ impl Counts {
         self.dropped.iter().map(|(_, dropped)| dropped.items).sum()
     }
 
-    /// Items that the collector does not have, though their export has ended.
+    /// Items that the collector does not have although their export has ended.
     pub(crate) fn lost(&self) -> u64 {
         self.dropped_items() + self.rejected
     }
 
-    /// Why the last export failed, if the last one did.
+    /// Why the last export failed; `None` if it succeeded.
     pub(crate) fn current_failure(&self) -> Option<&Failure> {
         self.last_failure.as_ref().filter(|_| self.last_failed >= self.last_success)
     }
@@ -112,13 +112,13 @@ impl ExportStats {
         Counts { queued, ..counts }
     }
 
-    /// Counts an item that the SDK is given to batch.
+    /// Counts an item that enters the SDK's batch queue.
     pub(crate) fn enqueue(&self) {
         self.enqueued.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells an observer of every export that ends from now on, for as long as it is kept elsewhere: what it
-    /// keeps itself ends with the meter provider.
+    /// Calls an observer at the end of every export, for as long as the caller keeps it: only a
+    /// weak reference is held, so that its instruments end with the meter provider.
     #[cfg(feature = "metrics")]
     pub(crate) fn observe(&self, observer: &Arc<Observer>) {
         let mut observers = lock(&self.observers);
@@ -126,7 +126,7 @@ impl ExportStats {
         observers.push(Arc::downgrade(observer));
     }
 
-    /// How many observers there are.
+    /// The number of observers.
     #[cfg(all(test, feature = "metrics"))]
     pub(crate) fn observers(&self) -> usize {
         lock(&self.observers).iter().filter(|known| known.strong_count() > 0).count()
@@ -149,34 +149,35 @@ impl fmt::Debug for ExportStats {
     }
 }
 
-/// How many items there are, and how many of them are the crate's own metrics.
+/// A number of items, and how many of them are the crate's own metrics.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     pub(super) all: u64,
     pub(super) own: u64,
 }
 
-/// One export. Each of its items is delivered, rejected or dropped, once.
+/// One export. Each of its items is counted once, as delivered, rejected or dropped.
 pub(super) struct InFlight<'a> {
     stats: &'a ExportStats,
-    /// Items of which nothing is known yet.
+    /// Items whose outcome is not known yet.
     items: Share,
     rejected: u64,
-    /// Why the first items that were dropped were.
+    /// Why the first dropped items were dropped.
     dropped: Option<Failure>,
-    /// What the collector remarked on items that it accepted.
+    /// The collector's remark on items that it accepted.
     remark: Option<Failure>,
     begun: Instant,
     answered: Answered,
 }
 
 impl InFlight<'_> {
-    /// Where the status of each answer is noted.
+    /// Where the status of each answer is recorded.
     pub(super) fn answered(&self) -> Answered {
         Arc::clone(&self.answered)
     }
 
-    /// Counts items that the collector has accepted. Some of them it may have rejected, as the remark then says.
+    /// Counts items of a request that the collector accepted. The remark says if it rejected some
+    /// of them.
     pub(super) fn accepted(&mut self, items: Share, remark: Option<Failure>) {
         let Share { all: items, own } = self.take(items);
         let rejected = match remark.as_ref().map(Failure::kind) {
@@ -191,14 +192,14 @@ impl InFlight<'_> {
         counts.rejected += rejected;
         if let Some(remark) = remark {
             counts.last_failure = Some(remark.clone());
-            // Whoever is told may ask for the status.
+            // The observer may ask for the status, which takes the same lock.
             drop(counts);
             self.stats.notifier.notify(&remark);
             self.remark = Some(remark);
         }
     }
 
-    /// Counts items that are lost.
+    /// Counts lost items.
     pub(super) fn dropped(&mut self, items: Share, failure: Failure) {
         let Share { all: items, own } = self.take(items);
         let mut counts = lock(&self.stats.counts);
@@ -212,7 +213,7 @@ impl InFlight<'_> {
         self.dropped.get_or_insert(failure);
     }
 
-    /// Ends the export, and tells the SDK how.
+    /// Ends the export and returns its result for the SDK.
     pub(super) fn end(self) -> OTelSdkResult {
         match &self.dropped {
             Some(failure) => Err(OTelSdkError::InternalFailure(failure.to_string())),
@@ -228,7 +229,7 @@ impl InFlight<'_> {
     }
 }
 
-/// Items that are still in flight are lost: the export was given up.
+/// If the export is abandoned, items in flight count as lost.
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let now = SystemTime::now();

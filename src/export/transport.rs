@@ -1,4 +1,4 @@
-//! Encoded bytes to one collector: headers, retries and deadlines.
+//! Sends encoded batches to one collector: headers, retries and deadlines.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -25,22 +25,23 @@ use crate::otlp::{
 use crate::signal::Signal;
 use crate::tls::{Store, TokenFile};
 
-/// How long a dead connection stays unnoticed by the kernel where an export has no limit, and at least.
+/// The kernel's timeout for dead connections is half of an export's timeout; these are the timeout
+/// assumed if exports have none, and the lower limit.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Headers for one attempt, made when it begins.
+/// Provides the headers for one attempt when it begins.
 pub(crate) type HeaderProvider = dyn Fn(Signal) -> Result<HeaderMap, BoxError> + Send + Sync;
 
-/// Who is told of headers that were refused.
+/// Called with headers that the collector refused.
 pub(crate) type RefusedHeadersHandler = dyn Fn(Signal, &HeaderMap) + Send + Sync;
 
 /// The status of the answer to the last attempt, if it had one.
 pub(crate) type Answered = Arc<Mutex<Option<StatusName>>>;
 
-/// What every transport of one builder has in common.
+/// What all transports of one builder share.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) connect_timeout: Duration,
@@ -50,13 +51,13 @@ pub(crate) struct Policy {
     pub(crate) refused_headers: Option<Arc<RefusedHeadersHandler>>,
 }
 
-/// Sends to one collector.
+/// Sends batches to one collector.
 pub(crate) struct Transport {
     /// For messages.
     endpoint: String,
     policy: Policy,
     client: Arc<Client>,
-    /// Held while the header provider is asked: one that hangs is to hang one thread.
+    /// Held while the header provider runs, so that one that hangs blocks only one thread.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -68,23 +69,23 @@ pub(crate) struct Call {
     pub(crate) token: Option<Arc<Watcher<TokenFile>>>,
     pub(crate) protocol: Protocol,
     pub(crate) payload: Payload,
-    /// The most that is read of an answer, in bytes.
+    /// The largest answer that is read, in bytes.
     pub(crate) max_response_size: usize,
-    /// When the export began, of which this may be one request of several.
+    /// When the export began; this may be one of its several requests.
     pub(crate) begun: Instant,
     /// How long the export may take from then; `None` for no limit.
     pub(crate) timeout: Option<Duration>,
     pub(crate) answered: Answered,
-    /// What ends the export before its time.
+    /// Ends the export early.
     pub(crate) stop: Stop,
-    /// The signal's.
+    /// The pace of the signal.
     pub(crate) pace: Arc<Pace>,
 }
 
-/// The headers of one attempt beside those of the settings.
+/// The headers of one attempt in addition to those of the settings.
 struct Extra {
     headers: HeaderMap,
-    /// When the token among them was read, if there is one.
+    /// When the bearer token among them was read, if there is one.
     token_read: Option<SystemTime>,
 }
 
@@ -123,15 +124,15 @@ impl Transport {
         }
     }
 
-    /// What the batches are sent by.
+    /// The client that sends the batches.
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// Sends one batch, with as many attempts as it takes. Dropping the future ends the export:
-    /// the server sees its stream reset.
+    /// Sends one batch, retrying as the policy says. Dropping the future cancels the export: the
+    /// server's stream is reset.
     ///
-    /// What the collector has taken it may have remarked on: see [`Verdict::Accepted`].
+    /// Returns the collector's remark, if there is one: see [`Verdict::Accepted`].
     pub(crate) async fn send(
         self: &Arc<Self>,
         call: Call,
@@ -145,27 +146,27 @@ impl Transport {
         export.await.unwrap_or_else(|lost| Err(unsent(FailureKind::lost(&lost))))
     }
 
-    /// False in a child that was forked since.
+    /// False in a child process that was forked since.
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.client.runtime().is_of_this_process()
     }
 
-    /// Counts the connections that were made.
+    /// The number of connections that were made.
     pub(crate) fn connections(&self) -> u64 {
         self.client.connections()
     }
 
-    /// What the last dial saw.
+    /// The evidence of the last dial.
     pub(crate) fn observed(&self) -> Arc<Evidence> {
         self.client.observed()
     }
 
-    /// When a dial may begin next, if that is not now.
+    /// When the next dial may begin, if not now.
     pub(crate) fn next_dial(&self) -> Option<std::time::Instant> {
         self.client.next_dial()
     }
 
-    /// Lets the next export dial at once, whatever has failed before.
+    /// Lets the next export dial at once despite earlier failures.
     pub(crate) fn end_window(&self) {
         self.client.end_window();
     }
@@ -174,7 +175,7 @@ impl Transport {
         let deadline = Deadline::new(call.begun, call.timeout, call.stop.clone());
         let mut backoff = Backoff::new(&self.policy.retry);
         let mut last = None;
-        // The headers of the next attempt, if they are there already.
+        // The headers of the next attempt, if they are already known.
         let (mut renewed, mut may_renew) = (None, true);
         loop {
             if let Some(pause) = call.pace.pause() {
@@ -215,12 +216,12 @@ impl Transport {
                     continue;
                 }
             }
-            // What was seen before the time was over says more than that it was.
+            // The failure of an earlier attempt says more than the timeout does.
             if deadline.ends().is_some_and(|ends| ends <= Instant::now()) {
                 return Err(last.unwrap_or_else(|| out_of_time(error, deadline.timeout())));
             }
             let wait = backoff.wait(again);
-            // The collector may want longer than we wait at most.
+            // The collector may request more than our longest delay.
             let mut least = wait.unwrap_or_default();
             if let Again::After(delay) = again {
                 least = least.max(delay);
@@ -280,7 +281,7 @@ impl Transport {
                 let again = again(&error);
                 Err((*error, again))
             }
-            // Nothing but what broke off is unanswered.
+            // Only a broken connection leaves a request unanswered.
             (Verdict::Unanswered, None) => {
                 let reason = "is incomplete".to_owned();
                 Err(refused(Refusal::permanent(FailureKind::InvalidResponse { reason })))
@@ -288,7 +289,7 @@ impl Transport {
         }
     }
 
-    /// The headers of the next attempt, perhaps after one with headers that the collector has refused.
+    /// The headers of the next attempt, which may follow one whose headers were refused.
     async fn extra_headers(
         &self,
         call: &Call,
@@ -299,7 +300,7 @@ impl Transport {
         let Some(file) = &call.token else {
             return Ok(Extra { headers, token_read: None });
         };
-        // If the time is over meanwhile, the request will find out.
+        // If the deadline passes here, the request itself fails by it.
         let _ = deadline.bound(file.look_if_due()).await;
         let token = file.current();
         if headers.insert(AUTHORIZATION, token.header).is_some() {
@@ -323,7 +324,7 @@ impl Transport {
         let refused = self.policy.refused_headers.clone().zip(refused);
         let headers = async {
             let turn = Arc::clone(&self.asking).lock_owned().await;
-            // It may well do I/O of its own.
+            // The provider may do blocking I/O.
             let asked = blocking(move || {
                 let _turn = turn;
                 if let Some((handler, refused)) = refused {
@@ -343,8 +344,8 @@ impl Transport {
         headers.map_err(|error| unsent(FailureKind::HeaderProvider { source: error.into() }))
     }
 
-    /// Other headers in place of those that the collector has refused. Why there are none is not said: the refusal
-    /// says more.
+    /// Other headers instead of those that the collector has refused. Errors are ignored, because
+    /// the refusal says more.
     async fn renewed_headers(
         &self,
         call: &Call,
@@ -382,7 +383,7 @@ fn request(
             headers.append(name, value.clone());
         }
     }
-    // Settings with a reserved name do not resolve, but a provider may give any.
+    // Reserved names are rejected when settings are resolved, but a provider may return any.
     for (name, value) in extra.iter().filter(|(name, _)| !is_reserved(name)) {
         let mut value = value.clone();
         value.set_sensitive(true);
@@ -397,7 +398,7 @@ fn note_retry(call: &Call, error: &NetError) {
     tracing::debug!(name: "otlp_mtls.export.retried", %signal, kind, "an export is tried again");
 }
 
-/// Words why a request of a signal has no answer.
+/// Turns an error into a failure of a signal.
 pub(crate) fn worded(error: &NetError, settings: &Settings) -> Failure {
     let failure = Failure::new(error.kind.clone(), settings, Some(&error.evidence));
     match error.next_attempt {
@@ -406,15 +407,15 @@ pub(crate) fn worded(error: &NetError, settings: &Settings) -> Failure {
     }
 }
 
-/// A failure that no dial has seen.
+/// A failure before any dial.
 fn unsent(kind: FailureKind) -> NetError {
     NetError { kind, evidence: Arc::default(), sent: net::Sent::Unsent, next_attempt: None }
 }
 
-/// Whether another attempt is worth while after a request that had no answer.
+/// Whether to retry a request that got no answer.
 fn again(error: &NetError) -> Again {
     match &error.kind {
-        // It is remembered: nothing was tried.
+        // It is a remembered failure: nothing was attempted.
         _ if error.next_attempt.is_some() => Again::No,
         kind if kind.is_permanent() => Again::No,
         FailureKind::Http2 { code: ENHANCE_YOUR_CALM, .. } => Again::After(CALM),
@@ -422,7 +423,7 @@ fn again(error: &NetError) -> Again {
     }
 }
 
-/// gRPC servers are told how long an export has, and reset it when that is over.
+/// gRPC servers know an export's deadline (`grpc-timeout`), and reset the stream when it passes.
 fn out_of_time(error: NetError, timeout: Option<Duration>) -> NetError {
     match (&error.kind, timeout) {
         (FailureKind::Http2 { code: CANCEL, .. }, Some(after)) => {
@@ -435,7 +436,7 @@ fn out_of_time(error: NetError, timeout: Option<Duration>) -> NetError {
 /// [RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7).
 const CANCEL: u32 = 8;
 
-/// What a server says that is asked too often ([RFC 9113, section
-/// 7](https://www.rfc-editor.org/rfc/rfc9113#section-7)), and how long it is left alone then.
+/// The HTTP/2 error of a server that receives too many requests ([RFC 9113, section
+/// 7](https://www.rfc-editor.org/rfc/rfc9113#section-7)), and the delay after it.
 const ENHANCE_YOUR_CALM: u32 = 11;
 const CALM: Duration = Duration::from_secs(5);
