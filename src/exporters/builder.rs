@@ -35,8 +35,8 @@ use crate::tls::{CredentialSource, Given, Store, TokenFile};
 
 /// Configures [`Exporters`].
 ///
-/// Every setter beats the environment; a setter for one signal, by [`with_signal`], beats one for
-/// all.
+/// Every setter takes precedence over the environment, and a setter for one signal, within
+/// [`with_signal`], over one for all signals.
 ///
 /// [`with_signal`]: Self::with_signal
 #[must_use]
@@ -69,20 +69,22 @@ impl ExportersBuilder {
     /// # Ok::<(), otlp_mtls::Error>(())
     /// ```
     ///
-    /// In code, `true` beats `OTEL_SDK_DISABLED`, and `none` in `OTEL_TRACES_EXPORTER` and its like: to leave the last word
-    /// to them, set it within [`with_defaults`](Self::with_defaults).
+    /// `true` takes precedence over `OTEL_SDK_DISABLED`, and over `none` in `OTEL_TRACES_EXPORTER`
+    /// and its like. To give the variables precedence, set it within
+    /// [`with_defaults`](Self::with_defaults).
     pub fn with_enabled(self, enabled: bool) -> Self {
         self.with_all(|all| all.with_enabled(enabled))
     }
 
     /// Sets the endpoint of all signals.
     ///
-    /// Over OTLP/HTTP each signal appends its own path, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// Over OTLP/HTTP each signal's path is appended, as to `OTEL_EXPORTER_OTLP_ENDPOINT`.
     ///
-    /// Over OTLP/gRPC it may also be `host:port`, `dns:///host:port`, or a Unix domain socket, `unix:/path` or
-    /// `unix:///path`: [names of gRPC](https://github.com/grpc/grpc/blob/master/doc/naming.md). A socket's path is
-    /// absolute, and taken as it is written. It is spoken to in plaintext, as the exporters of opentelemetry-rust and
-    /// opentelemetry-go do: who may connect, its permissions say.
+    /// Over OTLP/gRPC it may also be `host:port`, `dns:///host:port`, or a Unix domain socket,
+    /// `unix:/path` or `unix:///path`: [names of
+    /// gRPC](https://github.com/grpc/grpc/blob/master/doc/naming.md). A socket's path is absolute
+    /// and used as is. The connection is plaintext, as in the exporters of opentelemetry-rust and
+    /// opentelemetry-go: the socket's permissions control access.
     pub fn with_endpoint(self, endpoint: impl Into<String>) -> Self {
         let mut builder = self.with_all(|all| all.with_endpoint(endpoint));
         if let Some(endpoint) = &mut builder.code.all.endpoint {
@@ -96,10 +98,11 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_protocol(protocol))
     }
 
-    /// Sets the certificate authorities to trust, in place of the platform's: one or more
+    /// Sets the certificate authorities to trust, instead of the platform's: one or more
     /// certificates.
     ///
-    /// A certificate that is not a CA's issues nothing. A server's own certificate may be among them.
+    /// A certificate that is not a CA's cannot be an issuer, but it may be the server's own
+    /// certificate.
     pub fn with_ca_certificate(self, pem: Pem) -> Self {
         self.with_all(|all| all.with_ca_certificate(pem))
     }
@@ -110,10 +113,10 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_client_identity(certificate, key))
     }
 
-    /// Sets the headers of every request, in place of all that the environment names.
+    /// Sets the headers of every request, instead of those in the environment.
     ///
-    /// A name or value that no header can have, or a name that the protocol sets itself, is an error
-    /// of [`build`](Self::build).
+    /// [`build`](Self::build) fails if a name or value is not valid in a header, or if the protocol
+    /// sets that name itself.
     pub fn with_headers<N, V>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: AsRef<str>,
@@ -122,18 +125,19 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_headers(headers))
     }
 
-    /// Sets the file with the token that every request shows as `authorization: Bearer …`: one of Kubernetes'
-    /// projected tokens, for instance.
+    /// Sets the file with the token that every request sends as `authorization: Bearer …`, for
+    /// instance a projected token of Kubernetes.
     ///
-    /// The file is read as certificates are: when an export starts and the
-    /// [reload interval](Self::with_reload_interval) is over, and at once after the collector has answered with HTTP 401
-    /// or gRPC's UNAUTHENTICATED. If the token is then another one, the request is repeated with it, once in an export,
-    /// whatever the retry policy. What cannot be used later never replaces what can:
-    /// [`status`](Exporters::status) says why.
+    /// The file is reloaded as certificates are: when an export starts after the [reload
+    /// interval](Self::with_reload_interval), and at once after the collector has answered with
+    /// HTTP 401 or gRPC's UNAUTHENTICATED. If the token has changed, the request is repeated with
+    /// it, once per export, whatever the retry policy. An unusable token never replaces a usable
+    /// one; [`status`](Exporters::status) has the reason.
     ///
-    /// It has the token alone, in visible ASCII, with white space around it at most, and at most 64 KiB. Anything else
-    /// is an error of [`build`](Self::build), and so is an `authorization` header beside it; that of a header provider
-    /// fails the export. Over plaintext to another host than this one there is a warning.
+    /// The file contains only the token, in visible ASCII, with optional white space around it, in
+    /// at most 64 KiB. [`build`](Self::build) fails on anything else, and if an `authorization`
+    /// header is set as well; if a header provider returns one, the export fails. Sending the token
+    /// in plaintext to another host causes a warning.
     ///
     /// ```
     /// use otlp_mtls::Exporters;
@@ -158,7 +162,7 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_compression(compression))
     }
 
-    /// Sets how long one export may take, retries included; zero is no limit.
+    /// Sets how long one export may take, including retries; zero means no limit.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         self.with_all(|all| all.with_timeout(timeout))
     }
@@ -168,14 +172,15 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_batch(batch))
     }
 
-    /// Sets how large a request may be, in bytes, before compression; the default is 64 MiB. A larger batch, and one
-    /// that the collector refuses as too large, goes into several requests. What is too large alone is lost.
+    /// Sets the largest size of a request, in bytes, before compression; the default is 64 MiB. A
+    /// larger batch, or one that the collector refuses as too large, is split into several
+    /// requests. A single item that is too large is lost.
     pub fn with_max_request_size(self, bytes: usize) -> Self {
         self.with_all(|all| all.with_max_request_size(bytes))
     }
 
-    /// Sets how many bytes of an answer are read at most, compressed and decompressed; the default is 4 MiB. An
-    /// export whose answer is longer fails, and is not tried again.
+    /// Sets the largest size of an answer, in bytes, both compressed and decompressed; the default
+    /// is 4 MiB. An export with a longer answer fails and is not retried.
     pub fn with_max_response_size(self, bytes: usize) -> Self {
         self.with_all(|all| all.with_max_response_size(bytes))
     }
@@ -185,20 +190,22 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_insecure(insecure))
     }
 
-    /// Sets the name that the server's certificate must have, if not the endpoint's host. It is what the
-    /// handshake asks for too (SNI), and changes nothing of the requests: see
+    /// Sets the name that the server's certificate must have, instead of the endpoint's host. It is
+    /// also sent in the handshake (SNI). It does not change the requests: see
     /// [`with_authority`](Self::with_authority).
     pub fn with_server_name(self, name: impl Into<String>) -> Self {
         self.with_all(|all| all.with_server_name(name))
     }
 
-    /// Sets what requests are addressed to, `host` or `host:port`, if not the endpoint's host and port: the
-    /// `:authority` of HTTP/2, and so of gRPC, and the `Host` of HTTP/1.1. It is for proxies that route by name.
+    /// Sets the authority of requests, `host` or `host:port`, instead of the endpoint's:
+    /// `:authority` in HTTP/2 and gRPC, and `Host` in HTTP/1.1. It is for proxies that route by
+    /// name.
     ///
-    /// It changes neither where is dialled nor, unlike grpc-go's `WithAuthority`, the name that the server's
-    /// certificate must have: that is [`with_server_name`](Self::with_server_name).
+    /// It changes neither the address that is dialled nor, unlike grpc-go's `WithAuthority`, the
+    /// name that the server's certificate must have: see
+    /// [`with_server_name`](Self::with_server_name).
     ///
-    /// What is no host, with or without a port, is an error of [`build`](Self::build).
+    /// [`build`](Self::build) fails if it is not a host with an optional port.
     ///
     /// ```
     /// use otlp_mtls::{Exporters, Protocol};
@@ -214,19 +221,20 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_authority(authority))
     }
 
-    /// Sets the [SPIFFE ID] that the server's certificate must have, in place of the endpoint's host: a workload's
-    /// (`spiffe://trust.domain/collector`), or with no path that of any workload of a trust domain
-    /// (`spiffe://trust.domain`).
+    /// Sets the [SPIFFE ID] that the server's certificate must have, instead of the endpoint's
+    /// host: the ID of a workload (`spiffe://trust.domain/collector`), or without a path any ID of
+    /// a trust domain (`spiffe://trust.domain`).
     ///
-    /// The certificate has to be an [X.509-SVID]: the ID is its only URI, and it is not a CA's. Its chain is verified as
-    /// always. The trust bundle is what [`with_ca_certificate`](Self::with_ca_certificate), its variable or a
-    /// [`CredentialSource`] gives; each CA in it may issue any ID, so it should have those of the ID's trust domain alone. The
-    /// server is still asked for the host (SNI), or for [`with_server_name`](Self::with_server_name).
+    /// The certificate has to be an [X.509-SVID]: the ID is its only URI, and it is not a CA's. Its
+    /// chain is verified as always. The trust bundle comes from
+    /// [`with_ca_certificate`](Self::with_ca_certificate), its variable or a [`CredentialSource`].
+    /// Every CA in it may issue any ID, so it should contain only the CAs of that trust domain. SNI
+    /// still names the host, or [`with_server_name`](Self::with_server_name).
     ///
-    /// It holds for the servers of [`client_config`](Exporters::client_config) too.
+    /// It also applies to [`client_config`](Exporters::client_config).
     ///
-    /// [`build`](Self::build) fails on what is no SPIFFE ID, without a trust bundle, and beside
-    /// [`with_rustls_config`](Self::with_rustls_config).
+    /// [`build`](Self::build) fails if the ID is not valid, if there is no trust bundle, or
+    /// together with [`with_rustls_config`](Self::with_rustls_config).
     ///
     /// [SPIFFE ID]: https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md
     /// [X.509-SVID]: https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md
@@ -243,7 +251,7 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_server_spiffe_id(id))
     }
 
-    /// Sets what differs for one signal.
+    /// Sets options for one signal only.
     ///
     /// ```
     /// use otlp_mtls::{Exporters, Signal};
@@ -264,8 +272,7 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets what holds where neither this builder nor the environment says anything: everything that is
-    /// set within lies *below* the environment.
+    /// Sets defaults: the environment takes precedence over everything that is set within.
     ///
     /// ```
     /// use otlp_mtls::{Exporters, Protocol};
@@ -275,7 +282,8 @@ impl ExportersBuilder {
     /// # let _ = builder;
     /// ```
     ///
-    /// What no variable can say, such as a crypto provider, is set as if it were set without.
+    /// An option that has no variable, such as a crypto provider, is set as it is outside of this
+    /// method.
     pub fn with_defaults(mut self, set: impl FnOnce(Self) -> Self) -> Self {
         let code = std::mem::replace(&mut self.code, std::mem::take(&mut self.defaults));
         let mut set = set(self);
@@ -286,8 +294,9 @@ impl ExportersBuilder {
     /// Replaces the process's environment, for tests and for configuration that comes from
     /// elsewhere.
     ///
-    /// It replaces all that this crate and [`install`](Exporters::install) read. Providers that are built
-    /// elsewhere read the SDK's own variables (`OTEL_BSP_*` …) from the process always.
+    /// It replaces all variables that this crate and [`install`](Exporters::install) read.
+    /// Providers that are built elsewhere still read the SDK's own variables (`OTEL_BSP_*` …) from
+    /// the process.
     ///
     /// ```
     /// use otlp_mtls::{Exporters, Signal};
@@ -309,44 +318,43 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets the cryptography to use, in place of the process's default provider and of the one
-    /// that is compiled in.
+    /// Sets the crypto provider, instead of the process's default provider or the compiled-in one.
     pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.provider = Some(provider);
         self
     }
 
-    /// Brings a whole rustls configuration, for what this builder has no setter for. Certificates
-    /// and keys, from here or from the environment, are then not read; ALPN is set as the
-    /// protocol needs it.
+    /// Sets a complete rustls configuration, for options that this builder does not have.
+    /// Certificates and keys, from here or from the environment, are then not read; ALPN is set as
+    /// the protocol requires.
     pub fn with_rustls_config(mut self, config: Arc<ClientConfig>) -> Self {
         self.rustls_config = Some(config);
         self
     }
 
-    /// Sets where certificates and keys come from, in place of files and bytes. The variables that
+    /// Sets the source of certificates and keys, instead of files and bytes. The variables that
     /// name files are then not read.
     pub fn with_credential_source(mut self, source: impl CredentialSource + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// Sets how often files, or the credential source, are looked at for changes; the default is 10
-    /// seconds, and zero is with every export.
+    /// Sets how often files or the credential source are checked for changes; the default is 10
+    /// seconds, and zero means at every export.
     ///
-    /// The environment has it as `OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL`, in milliseconds.
+    /// Its variable is `OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL`, in milliseconds.
     pub fn with_reload_interval(mut self, interval: Duration) -> Self {
         self.code.all.reload_interval = Some(Sourced::builder("with_reload_interval", interval));
         self
     }
 
-    /// Sets whether the platform's roots are trusted beside a CA that is named.
+    /// Sets whether the platform's roots are trusted in addition to the CAs that are set.
     pub fn with_system_roots(mut self, trusted: bool) -> Self {
         self.code.all.system_roots = Some(trusted);
         self
     }
 
-    /// Sets the lowest version of TLS to accept; the default is TLS 1.2.
+    /// Sets the lowest TLS version to accept; the default is TLS 1.2.
     pub fn with_min_tls_version(mut self, version: TlsVersion) -> Self {
         self.code.all.min_tls_version = Some(version);
         self
@@ -354,31 +362,32 @@ impl ExportersBuilder {
 
     /// Sets how long name resolution, TCP and TLS may take together; the default is 5 seconds.
     ///
-    /// It lies within an export's timeout, and holds also where that is unlimited.
+    /// It counts towards an export's timeout, and applies even if exports have none.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.code.all.connect_timeout = Some(timeout);
         self
     }
 
-    /// Sets how often and how soon a failed export is tried again.
+    /// Sets how often and how soon a failed export is retried.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.code.all.retry = Some(retry);
         self
     }
 
-    /// Sets what makes further headers for each attempt when it begins: for tokens that expire.
-    /// They replace headers of the same name.
+    /// Sets a function that returns additional headers for each attempt, for instance tokens that
+    /// expire. They replace headers of the same name.
     ///
-    /// If the collector refuses them, by HTTP 401 or gRPC's UNAUTHENTICATED, it is called again at once. If
-    /// it then gives others, the request is repeated with these, once in an export, whatever the retry policy.
+    /// If the collector refuses them, by HTTP 401 or gRPC's UNAUTHENTICATED, it is called again at
+    /// once. If it then returns other headers, the request is repeated with these, once per export,
+    /// whatever the retry policy.
     ///
-    /// A provider that keeps tokens learns of the refusal by
+    /// A provider that caches tokens is told of the refusal by
     /// [`with_refused_headers_handler`](Self::with_refused_headers_handler).
     ///
-    /// It is called on a thread that may block, one call at a time: what it takes counts towards the timeouts of all
-    /// exports that wait for it. The thread belongs to the tokio runtime whose I/O is done on the I/O thread, so a
-    /// provider awaits by tokio's `Handle::current().block_on(future)`, and stops nothing meanwhile. The example
-    /// `oauth2` asks an identity provider so.
+    /// It is called on a thread that may block, one call at a time; its duration counts towards the
+    /// timeouts of all exports that wait for it. The thread belongs to the tokio runtime of the I/O
+    /// thread, so the provider may await by `Handle::current().block_on(future)` without blocking
+    /// other I/O. The example `oauth2` calls an identity provider this way.
     pub fn with_header_provider(
         mut self,
         provider: impl Fn(Signal) -> Result<HeaderMap, Box<dyn StdError + Send + Sync>>
@@ -390,11 +399,11 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets who is told of headers of the header provider that the collector has refused, just before the provider
-    /// is called again. A provider that keeps a token until it expires forgets it then, if it is still that one:
-    /// other signals may have been refused with the same.
+    /// Sets a function that receives the provider's headers that the collector has refused, just
+    /// before the provider is called again. A provider that caches a token should discard it here
+    /// if it is still the refused one: other signals may have been refused with it too.
     ///
-    /// It is called where the provider is, and like it one call at a time.
+    /// It is called on the provider's thread, and like the provider one call at a time.
     pub fn with_refused_headers_handler(
         mut self,
         handler: impl Fn(Signal, &HeaderMap) + Send + Sync + 'static,
@@ -403,11 +412,11 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets who is told of the first failure to export and of each new kind of failure, for each
-    /// collector. Without one, that goes to standard error where nobody subscribes to the SDK's own
-    /// log, which has all of them at the level ERROR.
+    /// Sets a function that receives the first failure of each kind, for each collector. Without
+    /// one, these failures go to standard error, unless a subscriber is enabled for the SDK's own
+    /// log, which has every failure at level ERROR.
     ///
-    /// It is called on the thread that exports, and should not block.
+    /// It is called on the exporting thread and should not block.
     ///
     /// ```
     /// use otlp_mtls::Exporters;
@@ -426,24 +435,25 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets how long before a certificate expires that is warned of, once per day that is left: the
-    /// client's, the CAs' and the server's. The default is a quarter of its life, at most 14 days.
+    /// Sets how long before its expiry a certificate causes a daily warning: the client's, the CAs'
+    /// and the server's. The default is a quarter of its lifetime, at most 14 days.
     ///
-    /// It is looked at with the files, so where nothing is exported nothing is said.
+    /// Expiry is checked together with the files, so there is no warning while nothing is exported.
     pub fn with_expiry_warning(mut self, before: Duration) -> Self {
         self.code.all.expiry_warning = Some(before);
         self
     }
 
-    /// Sets whether a gRPC server that knows no ALPN is spoken to in HTTP/2 all the same.
+    /// Sets whether to speak HTTP/2 to a gRPC server that does not support ALPN.
     ///
-    /// gRPC clients are to refuse such a server; some TLS-terminating proxies are such servers.
+    /// gRPC clients must refuse such a server by default; some TLS-terminating proxies do not
+    /// support ALPN.
     pub fn with_assume_http2(mut self, assume: bool) -> Self {
         self.code.all.assume_http2 = Some(assume);
         self
     }
 
-    /// Sets the temporality that the metric exporter asks of the SDK.
+    /// Sets the temporality that the metric exporter requests from the SDK.
     pub fn with_temporality(mut self, temporality: Temporality) -> Self {
         self.code.all.temporality = Some(Sourced::builder("with_temporality", temporality));
         self
@@ -456,10 +466,11 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets whether there are metrics of the [semantic conventions for SDKs][semconv] (`otel.sdk.*`) about the
-    /// exporters and, with [`install`](Exporters::install), the processors, beside the crate's own (`otlp_mtls.*`):
-    /// `docs/metrics.md` lists both. They are off by default, because they are in development: their names and
-    /// attributes may change.
+    /// Sets whether there are metrics of the [semantic conventions for SDKs][semconv]
+    /// (`otel.sdk.*`) about the exporters and, with [`install`](Exporters::install), the
+    /// processors, in addition to the crate's own (`otlp_mtls.*`): `docs/metrics.md` lists both.
+    /// They are off by default, because they are in development: their names and attributes may
+    /// change.
     ///
     /// [semconv]: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
     pub fn with_sdk_metrics(mut self, enabled: bool) -> Self {
@@ -467,22 +478,22 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets how often [`install`](Exporters::install) has metrics exported, by default every minute
-    /// (`OTEL_METRIC_EXPORT_INTERVAL`). Not zero.
+    /// Sets the interval of the metric reader of [`install`](Exporters::install), by default one
+    /// minute (`OTEL_METRIC_EXPORT_INTERVAL`). Must not be zero.
     pub fn with_metric_interval(mut self, interval: Duration) -> Self {
         self.code.all.sdk.metric_interval = Some(interval);
         self
     }
 
-    /// Sets which spans [`install`](Exporters::install) has sampled, in place of `OTEL_TRACES_SAMPLER`
-    /// and `OTEL_TRACES_SAMPLER_ARG`.
+    /// Sets the sampler of [`install`](Exporters::install), instead of `OTEL_TRACES_SAMPLER` and
+    /// `OTEL_TRACES_SAMPLER_ARG`.
     #[cfg(feature = "trace")]
     pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
         self.code.all.sdk.sampler = Some(Box::new(sampler));
         self
     }
 
-    /// Sets how many attributes, events and links a span may have, in place of the variables
+    /// Sets how many attributes, events and links a span may have, instead of the variables
     /// `OTEL_SPAN_*_COUNT_LIMIT` and their like.
     #[cfg(feature = "trace")]
     pub fn with_span_limits(mut self, limits: SpanLimits) -> Self {
@@ -490,8 +501,8 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets how the context of a trace travels between services, in place of `OTEL_PROPAGATORS`. Several
-    /// are one [`TextMapCompositePropagator`].
+    /// Sets the propagator of trace context between services, instead of `OTEL_PROPAGATORS`.
+    /// Combine several in a [`TextMapCompositePropagator`].
     ///
     /// [`TextMapCompositePropagator`]: opentelemetry::propagation::TextMapCompositePropagator
     #[cfg(feature = "trace")]
@@ -513,8 +524,8 @@ impl ExportersBuilder {
         self.with_resource_attributes([KeyValue::new("service.version", version.into())])
     }
 
-    /// Adds attributes to the resource that [`install`](Exporters::install) gives its providers. They
-    /// beat `OTEL_RESOURCE_ATTRIBUTES` and what is detected.
+    /// Adds attributes to the resource that [`install`](Exporters::install) gives its providers.
+    /// They take precedence over `OTEL_RESOURCE_ATTRIBUTES` and detected attributes.
     pub fn with_resource_attributes(
         mut self,
         attributes: impl IntoIterator<Item = KeyValue>,
@@ -523,11 +534,12 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets the resource that [`install`](Exporters::install) gives its providers, in place of what
-    /// [`init`](crate::init) detects. To keep what the SDK detects, start from [`Resource::builder`].
+    /// Sets the resource that [`install`](Exporters::install) gives its providers, instead of the
+    /// one that [`init`](crate::init) detects. To keep what the SDK detects, start from
+    /// [`Resource::builder`].
     ///
-    /// It beats `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which add what it does not have. The
-    /// methods for single attributes beat it.
+    /// It takes precedence over `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which add only
+    /// attributes that it lacks. The methods for single attributes take precedence over it.
     pub fn with_resource(mut self, resource: Resource) -> Self {
         self.code.all.sdk.resource = Some(resource);
         self
@@ -538,17 +550,19 @@ impl ExportersBuilder {
         self
     }
 
-    /// Reads the environment and every file, and checks all of it. Nothing is dialled.
+    /// Reads and checks the environment and all files. No connection is made.
     ///
-    /// With the feature `config-file`, `OTEL_CONFIG_FILE` names a file that is read in place of all other variables.
+    /// With the feature `config-file`, `OTEL_CONFIG_FILE` names a file that is read instead of all
+    /// other variables.
     ///
-    /// Of a signal that is not sent by OTLP ([`with_enabled`](Self::with_enabled), `OTEL_SDK_DISABLED`,
-    /// `OTEL_TRACES_EXPORTER` and so on), nothing is read, and there is no exporter.
+    /// A signal that is not sent by OTLP ([`with_enabled`](Self::with_enabled),
+    /// `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER` and so on) has no exporter, and its settings are
+    /// not read.
     ///
     /// # Errors
     ///
-    /// Whatever is set and cannot be used is an error that names the variable or builder call, the
-    /// file, and the reason: see [`Error`]. There is no silent fall-back.
+    /// Every setting that cannot be used is an error that names the variable or builder call, the
+    /// file, and the reason: see [`Error`]. There is no silent fallback.
     pub fn build(self) -> Result<Exporters, Error> {
         let env = self.env.unwrap_or_else(Env::process);
         let mut warnings = Vec::new();
@@ -615,7 +629,7 @@ impl ExportersBuilder {
 
         let mut said = Vec::new();
         for warning in warnings {
-            // Three signals have the same to say of a generic variable.
+            // A generic variable causes the same warning for all three signals.
             if !said.contains(&warning) {
                 warning.tell();
                 said.push(warning);

@@ -1,4 +1,4 @@
-//! What other clients dial a signal's collector by.
+//! Connections to a signal's collector for other clients.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -16,15 +16,15 @@ use crate::export::{Transport, worded};
 use crate::net::ConnectorStream;
 use crate::signal::Signal;
 
-/// What tower's and upstream's clients have for errors.
+/// The error type of tower's and upstream's clients.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
 impl Exporters {
-    /// What dials a signal's collector for other clients: `tonic`'s `Endpoint::connect_with_connector_lazy`,
-    /// or one of hyper's.
+    /// A connector to a signal's collector for other clients: for tonic's
+    /// `Endpoint::connect_with_connector_lazy`, or for hyper's clients.
     ///
-    /// An `Endpoint` is to have an `http://` URI, and the `https://` one as its `origin`: with one of tonic's
-    /// TLS features in the build, it does not connect to `https://` by any connector.
+    /// Give an `Endpoint` an `http://` URI, and the `https://` one as its `origin`: if one of
+    /// tonic's TLS features is enabled, it refuses `https://` with any connector.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Exporters {
     }
 }
 
-/// A signal's collector, and the way there.
+/// A signal's settings and the client that dials its collector.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) settings: Arc<Settings>,
@@ -49,11 +49,11 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Refuses what is not the collector's, and what is to be secret and would not be.
+    /// Refuses URIs of other servers, and `https` if the endpoint is plaintext.
     pub(super) fn admit(&self, uri: &Uri) -> Result<(), OtherServer> {
         let endpoint = &self.settings.endpoint;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        // Without a port it is that of `https` over TLS, also where the client was told `http`.
+        // Over TLS the default port is that of `https`, even if the client has an `http` URI.
         let port = uri.port_u16().unwrap_or(if endpoint.secure { 443 } else { 80 });
         let is_downgrade = !endpoint.secure && uri.scheme_str() == Some("https");
         let address = &endpoint.address;
@@ -61,7 +61,7 @@ impl Route {
         if host.eq_ignore_ascii_case(address.host()) && is_its_port && !is_downgrade {
             return Ok(());
         }
-        // Not the URI, whose path or query may have a token in it.
+        // Not the whole URI: its path or query may contain a token.
         let asked = format!("{}://{host}:{port}", uri.scheme_str().unwrap_or("http"));
         let (signal, endpoint) = (self.settings.signal, endpoint.to_string());
         Err(OtherServer { asked, signal, endpoint })
@@ -77,15 +77,16 @@ pub(super) struct OtherServer {
     endpoint: String,
 }
 
-/// Dials a signal's collector, with the credentials of now, for a client that speaks HTTP itself.
+/// Dials a signal's collector with the current credentials, for a client that speaks HTTP itself.
 ///
-/// Another host or port than the signal's is refused, and so is `https` where the signal's endpoint is
-/// plaintext. A Unix domain socket is `http://localhost`. Why a dial failed, a [`Failure`](crate::Failure) says, which is in the error.
+/// Another host or port than the signal's is refused, and so is `https` where the signal's endpoint
+/// is plaintext. The URI of a Unix domain socket is `http://localhost`. If a dial fails, the error
+/// contains a [`Failure`](crate::Failure).
 ///
 /// Over OTLP/HTTP, ALPN decides between HTTP/1.1 and HTTP/2: hyper-util's client needs its feature `http2`.
 ///
-/// A client keeps its connection through a rotation, until either side ends it; the next one is dialled
-/// with the new certificate. See [`Exporters::connector`].
+/// A client keeps its connection after a rotation until either side closes it; the next one uses
+/// the new certificate. See [`Exporters::connector`].
 #[derive(Clone, Debug)]
 pub struct Connector(Route);
 

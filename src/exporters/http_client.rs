@@ -1,4 +1,4 @@
-//! Requests of other clients to a signal's collector.
+//! Requests to a signal's collector for other clients.
 
 use std::fmt;
 use std::future::Future;
@@ -17,8 +17,8 @@ use crate::net::{End, Request, Response, Turn};
 use crate::signal::Signal;
 
 impl Exporters {
-    /// A client for requests to a signal's collector: they are sent as they are given, by the connection
-    /// that the exporters use.
+    /// A client for requests to a signal's collector. They are sent unchanged, on the exporters'
+    /// connection.
     ///
     /// # Errors
     ///
@@ -28,11 +28,11 @@ impl Exporters {
     }
 }
 
-/// Sends requests to a signal's collector as they are given, over the exporters' TLS.
+/// Sends requests unchanged to a signal's collector, over the exporters' TLS.
 ///
-/// Headers and retries are the caller's. The signal's timeout and the limit of its responses hold. Another
-/// host or port than the signal's is refused, and so is `https` where the signal's endpoint is plaintext.
-/// Why there is no response, a [`Failure`](crate::Failure) says, which is the error.
+/// The caller adds headers and retries. The signal's timeout and limit of response size apply.
+/// Another host or port than the signal's is refused, and so is `https` where the signal's endpoint
+/// is plaintext. The error is a [`Failure`](crate::Failure).
 #[derive(Clone)]
 pub struct HttpClient {
     route: Route,
@@ -66,7 +66,7 @@ impl HttpClient {
     }
 }
 
-/// As `async_trait` writes it.
+/// The signature is what `async_trait` expands to.
 impl opentelemetry_http::HttpClient for HttpClient {
     fn send_bytes<'a, 'async_trait>(
         &'a self,

@@ -1,4 +1,4 @@
-//! The handle that makes exporters, and its builder.
+//! The handle that creates exporters, and its builder.
 
 mod builder;
 mod connector;
@@ -37,11 +37,11 @@ pub use connector::Connector;
 #[cfg(feature = "opentelemetry-http")]
 pub use http_client::HttpClient;
 
-/// Makes exporters for traces, metrics and logs that share what they can: one I/O thread in the
-/// process, and one connection per collector.
+/// Creates exporters for traces, metrics and logs, which share one I/O thread per process and one
+/// connection per collector.
 ///
 /// It is a handle: clones are the same `Exporters`. The I/O thread and the connections belong to
-/// the exporters that were made, and end with the last of them.
+/// the exporters that it created, and end with the last of them.
 #[derive(Clone)]
 pub struct Exporters(Arc<Inner>);
 
@@ -52,7 +52,7 @@ struct Inner {
     has_config_file: bool,
     warnings: Vec<Warning>,
     sdk: Sdk,
-    /// What is odd about that.
+    /// Warnings about the SDK's settings.
     sdk_warnings: Vec<Warning>,
     header_provider: Option<Arc<HeaderProvider>>,
     sdk_metrics: bool,
@@ -62,19 +62,19 @@ struct Inner {
     histogram_aggregation: HistogramAggregation,
 }
 
-/// One signal's way out.
+/// The export path of one signal.
 struct Pipeline {
     settings: Arc<Settings>,
     stats: Arc<ExportStats>,
     pace: Arc<Pace>,
-    /// The same for all signals that have one file; `None` without a bearer token.
+    /// Shared by all signals with the same file; `None` without a bearer token.
     token: Option<Arc<Watcher<TokenFile>>>,
-    /// The same for all signals whose settings allow it.
+    /// Shared by all signals whose settings allow it.
     shared: Arc<Shared>,
 }
 
 impl Pipeline {
-    /// What has become of its exports.
+    /// The status of its exports.
     fn status(&self) -> ExportStatus {
         let counts = self.stats.counts();
         ExportStatus {
@@ -94,7 +94,7 @@ impl Pipeline {
         }
     }
 
-    /// When its collector is next asked, if that is not with the next export.
+    /// The time of the next attempt, if later than the next export.
     fn next_attempt(&self) -> Option<SystemTime> {
         let transport = lock(&self.shared.transport).upgrade();
         let dial = transport.and_then(|transport| transport.next_dial());
@@ -111,7 +111,7 @@ struct Shared {
     transport: Mutex<Weak<Transport>>,
 }
 
-/// What is counted of one set of credentials.
+/// The measured state of one set of credentials.
 #[cfg(feature = "metrics")]
 pub(crate) struct StoreCounts {
     pub(crate) endpoint: Endpoint,
@@ -119,10 +119,10 @@ pub(crate) struct StoreCounts {
     pub(crate) handshakes: BTreeMap<Option<&'static str>, u64>,
 }
 
-/// How long an export of a check may take where the settings have no limit.
+/// The timeout of a check's export if the settings have none.
 const DEFAULT_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One signal's way, for a check.
+/// The export path of one signal, for a check.
 #[derive(Clone)]
 pub(crate) struct Probe {
     pub(crate) settings: Arc<Settings>,
@@ -134,8 +134,8 @@ pub(crate) struct Probe {
 }
 
 impl Exporters {
-    /// Starts a configuration: what is not set on the builder comes from the environment, then
-    /// from the specification's defaults.
+    /// Starts a configuration. Values that are not set on the builder come from the environment,
+    /// then from the specification's defaults.
     pub fn builder() -> ExportersBuilder {
         ExportersBuilder::default()
     }
@@ -160,8 +160,9 @@ impl Exporters {
         self.span_exporter_for(&self.drain(), None)
     }
 
-    /// The exporter of metrics. How histograms are aggregated is the meter provider's to say:
-    /// [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) has no effect here.
+    /// The exporter of metrics. The meter provider decides how histograms are aggregated:
+    /// [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) has no effect
+    /// here.
     ///
     /// # Errors
     ///
@@ -212,13 +213,14 @@ impl Exporters {
     /// A rustls configuration with a signal's certificates, for the service's other clients: reqwest, tonic, hyper.
     /// `None` over plaintext, or if the signal is not exported.
     ///
-    /// It follows rotation: identity and roots are asked for at each handshake, and no session is resumed. A handshake
-    /// that finds the last look older than the reload interval has files or source looked at, also where nothing is
-    /// exported, and waits for that for a second at most; a file system that hangs stops no handshake. Connections
-    /// that are up stay as they are.
+    /// It follows rotation: identity and roots are looked up at each handshake, and no session is
+    /// resumed. If the last check is older than the reload interval, a handshake has the files or
+    /// the source checked, even if nothing is exported. It waits at most one second for that, so a
+    /// file system that hangs does not block handshakes. Existing connections are not affected.
     ///
-    /// It has no ALPN, for each client sets its own in a clone. Servers are verified by the name that a client asks
-    /// for. What was given by [`with_rustls_config`](ExportersBuilder::with_rustls_config) does not rotate.
+    /// It has no ALPN, because each client sets its own in a clone. Servers are verified by the
+    /// name that the client requests. A configuration from
+    /// [`with_rustls_config`](ExportersBuilder::with_rustls_config) does not rotate.
     ///
     /// ```
     /// use otlp_mtls::rustls::ClientConfig;
@@ -234,8 +236,8 @@ impl Exporters {
         self.0.pipelines.get(&signal)?.shared.client_config.clone()
     }
 
-    /// The credentials in use: whose they are, until when, and why newer ones are not used; and what
-    /// became of the exports.
+    /// The credentials in use with their subjects and expiry, why newer ones were rejected, and the
+    /// outcome of the exports.
     pub fn status(&self) -> Status {
         let credentials = self.stores().into_iter().map(|(signals, store)| {
             let mut credentials = store.status();
@@ -253,14 +255,14 @@ impl Exporters {
         }
     }
 
-    /// Looks at all files and sources now, whatever the reload interval. The next export of each
-    /// signal uses what is new.
+    /// Checks all files and sources now, whatever the reload interval. The next export of each
+    /// signal uses new credentials.
     ///
     /// It blocks while files are read.
     ///
     /// # Errors
     ///
-    /// The first reason why something new cannot be used. What was in use stays so.
+    /// The first error in new credentials. The previous ones remain in use.
     pub fn reload(&self) -> Result<(), Error> {
         let stores = self.stores().into_iter().map(|(_, store)| store.look(true));
         let tokens = self.tokens().into_iter().map(|(_, token)| token.look());
@@ -269,7 +271,7 @@ impl Exporters {
         looks.into_iter().collect()
     }
 
-    /// Lets the next exports dial at once, whatever has failed before.
+    /// Lets the next exports dial at once despite earlier failures.
     pub(crate) fn end_windows(&self) {
         for pipeline in self.0.pipelines.values() {
             if let Some(transport) = lock(&pipeline.shared.transport).upgrade() {
@@ -278,16 +280,16 @@ impl Exporters {
         }
     }
 
-    /// The stores, each with the signals that share it.
+    /// The credential stores, each with the signals that share it.
     fn stores(&self) -> Vec<(Vec<Signal>, Arc<Store>)> {
         self.by_signals(|pipeline| pipeline.shared.store.as_ref())
     }
 
-    /// What is counted of each set of credentials.
+    /// The measured state of each set of credentials.
     #[cfg(feature = "metrics")]
     pub(crate) fn store_counts(&self) -> Vec<StoreCounts> {
         let counts = self.stores().into_iter().map(|(signals, store)| StoreCounts {
-            // The first of the signals that share it: they share the collector too.
+            // The first signal's endpoint: signals that share a store also share the collector.
             endpoint: self.0.pipelines[&signals[0]].settings.endpoint.clone(),
             status: store.status(),
             handshakes: store.handshakes(),
@@ -295,7 +297,7 @@ impl Exporters {
         counts.collect()
     }
 
-    /// The files of bearer tokens, likewise.
+    /// The bearer token files, each with the signals that share it.
     fn tokens(&self) -> Vec<(Vec<Signal>, Arc<Watcher<TokenFile>>)> {
         self.by_signals(|pipeline| pipeline.token.as_ref())
     }
@@ -322,7 +324,7 @@ impl Exporters {
         self.0.histogram_aggregation
     }
 
-    /// A failure of a signal that no transport saw.
+    /// A failure of a signal outside of its transport.
     pub(crate) fn failure(&self, signal: Signal, kind: FailureKind) -> Option<Failure> {
         Some(Failure::new(kind, &self.0.pipelines.get(&signal)?.settings, None))
     }
@@ -332,12 +334,12 @@ impl Exporters {
         self.0.temporality
     }
 
-    /// What becomes of a signal's items is counted there.
+    /// The counters of a signal's items.
     pub(crate) fn stats(&self, signal: Signal) -> Result<Arc<ExportStats>, Error> {
         Ok(Arc::clone(&self.pipeline(signal)?.stats))
     }
 
-    /// What became of a signal's items so far.
+    /// The counts of a signal's items so far.
     pub(crate) fn counts(&self, signal: Signal) -> Counts {
         self.0
             .pipelines
@@ -345,27 +347,27 @@ impl Exporters {
             .map_or_else(Counts::default, |pipeline| pipeline.stats.counts())
     }
 
-    /// What is odd about the configuration.
+    /// Warnings about the configuration.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.0.warnings
     }
 
-    /// What the SDK's providers are built with.
+    /// The settings of the SDK's providers.
     pub(crate) fn sdk(&self) -> &Sdk {
         &self.0.sdk
     }
 
-    /// What is odd about that.
+    /// Warnings about the SDK's settings.
     pub(crate) fn sdk_warnings(&self) -> &[Warning] {
         &self.0.sdk_warnings
     }
 
-    /// Whether there is a configuration file in place of variables.
+    /// Whether a configuration file is used instead of variables.
     pub(crate) fn has_config_file(&self) -> bool {
         self.0.has_config_file
     }
 
-    /// Whether the semantic conventions' metrics are asked for.
+    /// Whether the semantic conventions' metrics are enabled.
     #[cfg(feature = "metrics")]
     pub(crate) fn has_sdk_metrics(&self) -> bool {
         self.0.sdk_metrics
@@ -375,12 +377,12 @@ impl Exporters {
         &self.0.switches
     }
 
-    /// What ends the exports of exporters that a service asks for itself.
+    /// The deadline of exporters that a service creates itself.
     fn drain(&self) -> Arc<Drain> {
         Arc::clone(&lock(&self.0.drain))
     }
 
-    /// The same, for the last time: exporters that are asked for later have another.
+    /// Takes that deadline: exporters that are created later have another.
     pub(crate) fn take_drain(&self) -> Arc<Drain> {
         std::mem::replace(&mut lock(&self.0.drain), Drain::new())
     }
@@ -395,7 +397,7 @@ impl Exporters {
         }
     }
 
-    /// What a signal's requests are sent by, made if nothing is sent by it yet.
+    /// A signal's transport, which is created at its first use.
     fn transport(&self, pipeline: &Pipeline) -> Result<Arc<Transport>, Error> {
         let mut slot = lock(&pipeline.shared.transport);
         if let Some(transport) = slot.upgrade().filter(|known| known.is_of_this_process()) {
@@ -426,17 +428,18 @@ impl Exporters {
         Ok(Lane::new(settings, transport, stats, drain, queue, pace, token))
     }
 
-    /// The shortest timeout of the signals that share a connection; `None` if none has one.
+    /// The shortest timeout of the signals that share a connection; `None` if none of them has a
+    /// timeout.
     fn shortest_timeout(&self, pipeline: &Pipeline) -> Option<Duration> {
         let sharing =
             self.0.pipelines.values().filter(|other| Arc::ptr_eq(&other.shared, &pipeline.shared));
         sharing.filter_map(|pipeline| *pipeline.settings.timeout).min()
     }
 
-    /// All that a check needs to go every signal's way, by a connection that nobody else has.
+    /// What a check needs to export as each signal does, on connections of its own.
     pub(crate) fn probes(&self, runtime: &Arc<Runtime>) -> Vec<Probe> {
         let probes = self.0.pipelines.values().map(|pipeline| {
-            // An export may take for ever; a check must not.
+            // An export may have no timeout; a check must have one.
             let timeout = pipeline.settings.timeout.clone();
             let timeout = timeout.map(|timeout| timeout.or(Some(DEFAULT_CHECK_TIMEOUT)));
             let retry = RetryPolicy::disabled();
@@ -471,7 +474,8 @@ impl Exporters {
         self.0.pipelines.values().map(|pipeline| &*pipeline.settings)
     }
 
-    /// A signal's way out. Every signal whose feature is on has one, unless it is off or goes elsewhere.
+    /// The export path of a signal. A signal has none if its feature is off, or if it is switched
+    /// off or not sent by OTLP.
     fn pipeline(&self, signal: Signal) -> Result<&Pipeline, Error> {
         self.0.pipelines.get(&signal).ok_or_else(|| Error::NotExported {
             signal,

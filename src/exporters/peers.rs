@@ -1,5 +1,5 @@
-//! The cases of `tests/peers` whose outcome only the settings show: what the tests of other OTLP
-//! implementations expect of endpoints.
+//! The cases of `tests/peers` whose outcome shows only in the settings: what the tests of other
+//! OTLP implementations expect of endpoints.
 
 mod table;
 

@@ -1,4 +1,4 @@
-//! The tables: their cases, which of them are open, and the comparison with what was observed.
+//! The tables: their cases, which of them are open, and the comparison with the observations.
 //!
 //! `tests/peers` uses this file as well.
 
@@ -38,7 +38,7 @@ enum Verdict {
     Decided,
 }
 
-/// A case as it stands in its table.
+/// A case in its table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -62,7 +62,7 @@ struct Row {
 
 pub(crate) struct Case {
     row: Row,
-    /// Why it does not hold yet, if `open.json` has it.
+    /// Why it does not hold yet, if `open.json` lists it.
     open: Option<String>,
 }
 
