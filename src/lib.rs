@@ -146,8 +146,9 @@
 //! - `trace`, `metrics`, `logs` (default): the signals
 //! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
 //! - `gzip` (default), `zstd`: compression
-//! - `proxy`: obeys `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`. It is the one feature that changes what a
-//!   build does without a change of code: that is what it is for
+//! - `proxy`: obeys `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, for proxies with `http://`
+//!   and `https://` URLs. It is the one feature that changes what a build does without a change of
+//!   code: that is what it is for
 //! - `serde`: `Serialize` for status and reports
 //! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
 //!   `tracing`

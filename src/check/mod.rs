@@ -208,9 +208,11 @@ impl Live {
         });
         if let Some(proxy) = &probe.settings.proxy {
             to.push(match kind {
-                Some(FailureKind::ProxyRefused { .. } | FailureKind::ProxyTimeout { .. }) => {
-                    Finding::failed(Topic::Proxy, format!("{proxy} does not connect us"))
-                }
+                Some(
+                    FailureKind::ProxyRefused { .. }
+                    | FailureKind::ProxyTimeout { .. }
+                    | FailureKind::ProxyTls { .. },
+                ) => Finding::failed(Topic::Proxy, format!("{proxy} does not connect us")),
                 _ => Finding::good(Topic::Proxy, format!("{proxy} connects us")),
             });
         }
@@ -281,12 +283,11 @@ fn silent_plaintext(settings: &Settings, seen: &Evidence) -> Option<SocketAddr> 
 /// The addresses of the collector or its proxy. `None` for a Unix domain socket.
 async fn resolve(settings: &Settings) -> Option<Result<String, String>> {
     let (host, port) = match (&settings.proxy, &settings.endpoint.address) {
-        (Some(proxy), _) => (proxy.uri.host().unwrap_or_default(), proxy.port()),
+        (Some(proxy), _) => (proxy.host(), proxy.port()),
         (None, Address::Tcp { host, port }) => (host.as_str(), *port),
         (None, Address::Unix(_)) => return None,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(addresses(host, port).await)
+    Some(addresses(host.to_owned(), port).await)
 }
 
 async fn addresses(host: String, port: u16) -> Result<String, String> {

@@ -49,6 +49,8 @@ pub(crate) struct Layer {
     pub(crate) assume_http2: Option<bool>,
     pub(crate) min_tls_version: Option<TlsVersion>,
     pub(crate) system_roots: Option<bool>,
+    /// Of an `https://` proxy.
+    pub(crate) proxy_ca: Option<Sourced<Pem>>,
     pub(crate) reload_interval: Option<Sourced<Duration>>,
     pub(crate) expiry_warning: Option<Duration>,
     pub(crate) temporality: Option<Sourced<Temporality>>,
@@ -97,6 +99,7 @@ impl Layer {
             assume_http2: self.assume_http2.or(below.assume_http2),
             min_tls_version: self.min_tls_version.or(below.min_tls_version),
             system_roots: self.system_roots.or(below.system_roots),
+            proxy_ca: self.proxy_ca.or(below.proxy_ca),
             reload_interval: self.reload_interval.or(below.reload_interval),
             expiry_warning: self.expiry_warning.or(below.expiry_warning),
             temporality: self.temporality.or(below.temporality),

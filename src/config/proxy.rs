@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 
+use super::settings::TlsSettings;
 use crate::origin::Origin;
 
 #[cfg(feature = "proxy")]
@@ -17,11 +19,22 @@ pub(crate) struct Proxy {
     pub(crate) origin: Origin,
     /// Sensitive.
     pub(crate) authorization: Option<HeaderValue>,
+    /// `None` where it is asked in plaintext.
+    pub(crate) tls: Option<TlsSettings>,
 }
 
 impl Proxy {
+    pub(crate) fn is_secure(&self) -> bool {
+        self.uri.scheme() == Some(&Scheme::HTTPS)
+    }
+
+    /// A name or an IP literal, without the brackets of IPv6.
+    pub(crate) fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
     pub(crate) fn port(&self) -> u16 {
-        self.uri.port_u16().unwrap_or(80)
+        self.uri.port_u16().unwrap_or(if self.is_secure() { 443 } else { 80 })
     }
 }
 
@@ -81,9 +94,9 @@ mod from_env {
         // What was parsed already.
         let destination = endpoint.to_string().parse::<Uri>().unwrap_or_default();
         let matcher = Matcher::builder().all(named.value.as_str()).build();
-        // Others would have to be spoken to by TLS or SOCKS; what is no URL would not be asked at all.
+        // Others would have to be spoken to by SOCKS; what is no URL would not be asked at all.
         let usable = matcher.intercept(&destination).filter(|found| {
-            found.uri().scheme_str() == Some("http")
+            matches!(found.uri().scheme_str(), Some("http" | "https"))
                 && found.uri().authority().is_some_and(is_host_and_port)
         });
         let Some(found) = usable else {
@@ -97,7 +110,8 @@ mod from_env {
             value.set_sensitive(true);
             value
         });
-        Ok(Some(Proxy { uri: found.uri().clone(), origin: named.origin, authorization }))
+        let uri = found.uri().clone();
+        Ok(Some(Proxy { uri, origin: named.origin, authorization, tls: None }))
     }
 }
 
@@ -144,6 +158,8 @@ mod tests {
             ),
             ("no scheme is http", "https://c", &[("HTTPS_PROXY", "p:1")], Some("p:1")),
             ("no port", "https://c", &[("HTTPS_PROXY", "http://p")], Some("p:80")),
+            ("no port over TLS", "https://c", &[("HTTPS_PROXY", "https://p")], Some("p:443")),
+            ("TLS to the proxy alone", "http://c", &[("HTTP_PROXY", "https://p:1")], Some("p:1")),
             (
                 "a password is not shown",
                 "https://c",
@@ -167,8 +183,8 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused() {
         for vars in [
-            &[("HTTPS_PROXY", "https://u:pw@p:1")][..],
-            &[("HTTPS_PROXY", "socks5://u:pw@p:1")],
+            &[("HTTPS_PROXY", "socks5://u:pw@p:1")][..],
+            &[("HTTPS_PROXY", "https://u:pw@pro xy:1")],
             &[("HTTPS_PROXY", "ftp://u:pw@p:1")],
             &[("HTTPS_PROXY", "http://u:pw@pro xy:1")],
             &[("HTTPS_PROXY", "http://u:pw@[proxy:0")],

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use rustls::pki_types::ServerName;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Address, Endpoint};
 use super::headers;
 use super::layer::{EndpointText, HeadersText, Layer, Layers};
 use super::pem::Pem;
@@ -121,7 +121,7 @@ impl Settings {
         Ok(Self {
             signal,
             protocol,
-            proxy: proxy(&layers.env, &endpoint)?,
+            proxy: folded.proxy(&endpoint)?,
             tls: folded.tls(&endpoint, has_own_credentials)?,
             connect_timeout: folded
                 .layer
@@ -147,6 +147,14 @@ impl Settings {
             None => variable.name(None),
             Some(path) => format!("{} in {}", variable.key(), path.display()),
         }
+    }
+
+    /// The same, of the proxy on the way: for words of what happens there.
+    pub(crate) fn of_proxy(&self) -> Option<Self> {
+        let proxy = self.proxy.as_ref()?;
+        let address = Address::Tcp { host: proxy.host().to_owned(), port: proxy.port() };
+        let endpoint = Endpoint { address, origin: proxy.origin.clone(), ..self.endpoint.clone() };
+        Some(Self { endpoint, tls: proxy.tls.clone(), ..self.clone() })
     }
 
     /// Whether both signals can use one connection: path, headers, compression and timeout do not
@@ -203,6 +211,41 @@ impl Folded<'_> {
         }
     }
 
+    /// The proxy on the way. No client certificate is presented to it.
+    fn proxy(&mut self, endpoint: &Endpoint) -> Result<Option<Proxy>, Error> {
+        let Some(mut proxy) = proxy(&self.layers.env, endpoint)? else {
+            return Ok(None);
+        };
+        if proxy.is_secure() {
+            let name = proxy.host().to_owned();
+            let server_name = Sourced { value: name, origin: proxy.origin.clone() };
+            let ca = self.layer.proxy_ca.take();
+            proxy.tls = Some(self.trusting(ca, server_name)?);
+        }
+        Ok(Some(proxy))
+    }
+
+    /// Settings by which a server of this name is verified, and nothing is presented to it.
+    fn trusting(
+        &self,
+        ca: Option<Sourced<Pem>>,
+        server_name: Sourced<String>,
+    ) -> Result<TlsSettings, Error> {
+        let Sourced { value: name, origin } = server_name;
+        let server_name = ServerName::try_from(name.clone())
+            .map_err(|_invalid| Error::ServerName { origin, name })?;
+        Ok(TlsSettings {
+            ca,
+            identity: None,
+            server_name,
+            server_spiffe_id: None,
+            min_version: self.layer.min_tls_version.unwrap_or(TlsVersion::Tls12),
+            system_roots: false,
+            reload_interval: self.reload_interval(),
+            expiry_warning: self.layer.expiry_warning,
+        })
+    }
+
     fn tls(
         &mut self,
         endpoint: &Endpoint,
@@ -231,9 +274,6 @@ impl Folded<'_> {
             value: endpoint.address.host().to_owned(),
             origin: endpoint.origin.clone(),
         });
-        let server_name = ServerName::try_from(server_name.value.clone()).map_err(|_invalid| {
-            Error::ServerName { origin: server_name.origin, name: server_name.value }
-        })?;
         let server_spiffe_id = self.layer.server_spiffe_id.take();
         let server_spiffe_id =
             server_spiffe_id.map(|Sourced { value, origin }| match value.parse::<SpiffeId>() {
@@ -242,19 +282,15 @@ impl Folded<'_> {
                     Err(Error::SpiffeId { origin, id: value, problem: SpiffeIdProblem::Syntax })
                 }
             });
-        let (ca, identity) = match has_own_credentials {
-            true => (None, None),
-            false => (ca, self.identity(certificate, key)?),
-        };
+        let server = self.trusting(ca.filter(|_| !has_own_credentials), server_name)?;
         Ok(Some(TlsSettings {
-            ca,
-            identity,
-            server_name,
+            identity: match has_own_credentials {
+                true => None,
+                false => self.identity(certificate, key)?,
+            },
             server_spiffe_id: server_spiffe_id.transpose()?,
-            min_version: self.layer.min_tls_version.unwrap_or(TlsVersion::Tls12),
             system_roots: self.layer.system_roots.unwrap_or(false),
-            reload_interval: self.reload_interval(),
-            expiry_warning: self.layer.expiry_warning,
+            ..server
         }))
     }
 

@@ -159,7 +159,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// A proxy cannot be used: only `http://` proxies are supported.
+    /// A proxy cannot be used: only `http://` and `https://` proxies are supported.
     Proxy {
         /// Where it came from. The URL is not shown, because it may contain a password.
         origin: Origin,
@@ -334,8 +334,8 @@ impl fmt::Display for Error {
             }
             Self::Proxy { origin } => write!(
                 f,
-                "{origin}: only proxies with http:// URLs are supported, which are asked to CONNECT; \
-                 name such a one (user and password percent-encoded), or the collector's host in \
+                "{origin}: only proxies with http:// and https:// URLs are supported, which are asked to \
+                 CONNECT; name such a one (user and password percent-encoded), or the collector's host in \
                  NO_PROXY"
             ),
             Self::PlatformRoots { variable, place, .. } => write!(
@@ -347,7 +347,7 @@ impl fmt::Display for Error {
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,
                 "{endpoint} ({origin}) needs TLS, and no trusted root certificates were found on \
-                 this system: install them (Debian: `ca-certificates`) or name the collector's CA \
+                 this system: install them (Debian: `ca-certificates`) or name its CA \
                  with {variable}"
             ),
             Self::NoCryptoProvider => f.write_str(

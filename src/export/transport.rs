@@ -17,7 +17,8 @@ use crate::config::{Protocol, RetryPolicy, Settings, is_reserved};
 use crate::failure::{Evidence, Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::{
-    self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, Watcher, blocking,
+    self, Client, Deadline, End, Family, NetError, Over, Runtime, Stop, Target, Via, Watcher,
+    blocking,
 };
 use crate::otlp::{
     self, Again, Answer, Payload, Refusal, RequestFacts, StatusName, Verdict, judge,
@@ -96,6 +97,7 @@ impl Transport {
         settings: &Settings,
         shortest: Option<Duration>,
         store: Option<Arc<Store>>,
+        proxy_store: Option<Arc<Store>>,
         policy: Policy,
     ) -> Self {
         let endpoint = &settings.endpoint;
@@ -105,7 +107,7 @@ impl Transport {
             scheme: endpoint.scheme(),
             authority: endpoint.authority.clone(),
             server_name: settings.tls.as_ref().map(|tls| tls.server_name.clone()),
-            proxy: settings.proxy.clone(),
+            proxy: settings.proxy.clone().map(|proxy| Via::new(proxy, proxy_store)),
             family: match is_grpc {
                 true => Family::Http2 {
                     // Over plaintext there is no ALPN, and gRPC is HTTP/2 by prior knowledge.

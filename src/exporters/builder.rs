@@ -354,6 +354,18 @@ impl ExportersBuilder {
         self
     }
 
+    /// Sets the certificate authorities by which a proxy with an `https://` URL is verified, in place of the
+    /// platform's: as with curl, those of the collector do not count for it. A file is looked at for changes as others
+    /// are.
+    ///
+    /// The proxy's certificate has to be for the host in its URL. The TLS with the collector goes through that with the
+    /// proxy, which sees nothing of it.
+    #[cfg(feature = "proxy")]
+    pub fn with_proxy_ca_certificate(mut self, pem: Pem) -> Self {
+        self.code.all.proxy_ca = Some(Sourced::builder("with_proxy_ca_certificate", pem));
+        self
+    }
+
     /// Sets the lowest TLS version to accept; the default is TLS 1.2.
     pub fn with_min_tls_version(mut self, version: TlsVersion) -> Self {
         self.code.all.min_tls_version = Some(version);
@@ -602,7 +614,11 @@ impl ExportersBuilder {
                         store.map(|tls| Store::load(&settings, tls, &identity)).transpose()?;
                     let store = store.map(Arc::new);
                     let client_config = store.as_ref().map(rotating_config);
-                    Arc::new(Shared { store, client_config, transport: Mutex::default() })
+                    let proxy = settings.proxy.as_ref();
+                    let proxy =
+                        proxy.map(|proxy| Store::of_proxy(proxy, &identity)).transpose()?.flatten();
+                    let proxy = proxy.map(Arc::new);
+                    Arc::new(Shared { store, client_config, proxy, transport: Mutex::default() })
                 }
             };
             let token = match &settings.token {

@@ -108,6 +108,8 @@ struct Shared {
     store: Option<Arc<Store>>,
     /// For other clients.
     client_config: Option<Arc<ClientConfig>>,
+    /// By what a proxy is verified; `None` where none is spoken to by TLS.
+    proxy: Option<Arc<Store>>,
     transport: Mutex<Weak<Transport>>,
 }
 
@@ -264,7 +266,10 @@ impl Exporters {
     ///
     /// The first error in new credentials. The previous ones remain in use.
     pub fn reload(&self) -> Result<(), Error> {
-        let stores = self.stores().into_iter().map(|(_, store)| store.look(true));
+        let stores = self.stores().into_iter().map(|(_, store)| store);
+        let pipelines = self.0.pipelines.values();
+        let proxies = pipelines.filter_map(|pipeline| pipeline.shared.proxy.clone());
+        let stores = stores.chain(proxies).map(|store| store.look(true));
         let tokens = self.tokens().into_iter().map(|(_, token)| token.look());
         let looks: Vec<_> = stores.chain(tokens).collect();
         self.end_windows();
@@ -408,6 +413,7 @@ impl Exporters {
             &pipeline.settings,
             self.shortest_timeout(pipeline),
             pipeline.shared.store.clone(),
+            pipeline.shared.proxy.clone(),
             self.policy(&pipeline.settings),
         ));
         *slot = Arc::downgrade(&transport);
@@ -452,6 +458,7 @@ impl Exporters {
                 &settings,
                 *settings.timeout,
                 store.clone(),
+                pipeline.shared.proxy.clone(),
                 policy,
             ));
             let lane = Lane::new(

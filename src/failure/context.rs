@@ -19,9 +19,16 @@ pub(super) const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
 /// A timeout below this is too short for a handshake; probably seconds were meant.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// What names the CAs of a proxy. There is no variable for it.
+const PROXY_CA: &str = "with_proxy_ca_certificate()";
+
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
     pub(super) credentials: Option<&'a Generation>,
+    /// Those of the proxy on the way.
+    proxy_credentials: Option<&'a Generation>,
+    /// Whether the proxy is in the collector's place.
+    is_proxy: bool,
     /// When the bearer token that was sent was read.
     pub(super) token_read: Option<SystemTime>,
     pub(super) now: SystemTime,
@@ -38,6 +45,8 @@ impl<'a> Context<'a> {
         Self {
             settings,
             credentials: evidence.and_then(|evidence| evidence.credentials.as_deref()),
+            proxy_credentials: evidence.and_then(|evidence| evidence.proxy_credentials.as_deref()),
+            is_proxy: false,
             token_read: evidence.and_then(|evidence| evidence.token_read),
             now: SystemTime::now(),
             host: endpoint.address.host(),
@@ -53,6 +62,21 @@ impl<'a> Context<'a> {
     /// Whether the collector is dialled at a Unix domain socket.
     pub(super) fn is_socket(&self) -> bool {
         self.settings.endpoint.address.socket().is_some()
+    }
+
+    /// What is said with the proxy in the collector's place.
+    pub(super) fn with_proxy(&self, say: impl Fn(&Context<'_>) -> String) -> String {
+        let settings = self.settings.of_proxy();
+        let proxied = Context::new(settings.as_ref().unwrap_or(self.settings), None);
+        say(&Context { credentials: self.proxy_credentials, is_proxy: true, ..proxied })
+    }
+
+    /// What may set the name that the server's certificate must have.
+    pub(super) fn name_setting(&self) -> String {
+        match self.is_proxy {
+            true => self.endpoint.clone(),
+            false => format!("{}, or with_server_name()", self.endpoint),
+        }
     }
 
     /// The variable that names the proxy.
@@ -141,6 +165,7 @@ impl<'a> Context<'a> {
         match (self.brought_along(), named) {
             (Some(brought_along), _) => brought_along.to_owned(),
             (None, Some(named)) => located(named),
+            (None, None) if self.is_proxy => format!("what {PROXY_CA} names"),
             (None, None) => format!("a file that {} names", self.settings.generic(variable)),
         }
     }
@@ -200,7 +225,10 @@ pub(super) fn trusted(context: &Context<'_>) -> String {
         }
         (Some(_), None) => format!(
             "we trust: the platform's roots, for {} is not set",
-            context.settings.named(Variable::Certificate)
+            match context.is_proxy {
+                true => PROXY_CA.to_owned(),
+                false => context.settings.named(Variable::Certificate),
+            }
         ),
         (None, _) => "we trust: what with_rustls_config() was given".to_owned(),
     }

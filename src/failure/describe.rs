@@ -6,7 +6,7 @@ use super::context::Context;
 use super::kind::{Cure, Side};
 
 /// Text that may depend on the context.
-type Say<'a> = Box<dyn Fn(&Context<'_>) -> String + 'a>;
+pub(super) type Say<'a> = Box<dyn Fn(&Context<'_>) -> String + 'a>;
 
 pub(super) struct Description<'a> {
     /// A name for machines, which does not change.

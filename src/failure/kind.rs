@@ -70,6 +70,14 @@ pub enum FailureKind {
         /// Its HTTP status; `None` if it closed the connection or did not speak HTTP.
         status: Option<u16>,
     },
+    /// TLS with the proxy failed.
+    #[non_exhaustive]
+    ProxyTls {
+        /// The proxy, as host and port.
+        proxy: String,
+        /// What it would be of a server.
+        reason: Box<Self>,
+    },
     /// The TLS handshake was not done in time.
     #[non_exhaustive]
     HandshakeTimeout {
@@ -412,6 +420,7 @@ impl FailureKind {
             Self::ProxyUnreachable { proxy, source } => reach::proxy_unreachable(proxy, source),
             Self::ProxyTimeout { proxy, after } => reach::proxy_timeout(proxy, *after),
             Self::ProxyRefused { proxy, status } => reach::proxy_refused(proxy, *status),
+            Self::ProxyTls { proxy, reason } => reach::proxy_tls(proxy, reason),
             Self::HandshakeTimeout { after } => handshake::handshake_timeout(*after),
             Self::Http2Timeout { after } => handshake::http2_timeout(*after),
             Self::NotTls { found } => handshake::not_tls(*found),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::{Context, PORTS};
-use super::describe::{Description, Group, TRANSIENT};
-use super::kind::{FailureKind, Side};
+use super::describe::{Description, Group, Say, TRANSIENT};
+use super::kind::{Cure, FailureKind, Side};
 
 impl FailureKind {
     /// The failure for a TCP connection that could not be made.
@@ -136,6 +136,39 @@ pub(super) fn proxy_refused(proxy: &str, status: Option<u16>) -> Description<'_>
             context.host
         ),
     })
+}
+
+/// What is said of a server, said of the proxy.
+pub(super) fn proxy_tls<'a>(proxy: &'a str, reason: &'a FailureKind) -> Description<'a> {
+    let described = reason.describe();
+    let of_proxy = |say: Say<'a>| -> Say<'a> {
+        Box::new(move |context| {
+            let words = context.with_proxy(&say).replace("the server", "the proxy");
+            match words.strip_prefix("server: ") {
+                Some(certificate) => format!("proxy: {certificate}"),
+                None => words,
+            }
+        })
+    };
+    let cause = of_proxy(described.cause);
+    let remedies = match reason {
+        FailureKind::ClientCertificate { .. } => {
+            let remedy = "let the proxy ask for no certificate: none is presented to proxies";
+            vec![Box::new(|_: &Context<'_>| remedy.to_owned()) as Say<'a>]
+        }
+        _ => described.remedies.into_iter().map(of_proxy).collect(),
+    };
+    Description {
+        name: "proxy_tls",
+        group: Group::Connect,
+        cure: Cure::Nothing,
+        cause: Box::new(move |context| {
+            format!("no TLS with the proxy {proxy}: {}", cause(context))
+        }),
+        facts: described.facts.into_iter().map(of_proxy).collect(),
+        remedies,
+        ..described
+    }
 }
 
 fn or_descriptors<'a>(

@@ -20,8 +20,8 @@ use tower_service::Service;
 use super::progress::Progress;
 use super::runtime::blocking;
 use super::stream::{Greeted, Stream};
-use super::tunnel;
-use crate::config::{Address, Proxy};
+use super::tunnel::{self, Via};
+use crate::config::Address;
 use crate::failure::{FailureKind, Peer, Session, Side, Stage};
 use crate::tls::{Generation, Handshake, Notes};
 
@@ -38,7 +38,7 @@ pub(crate) struct Target {
     /// The name that its certificate must have; `None` over plaintext.
     pub(crate) server_name: Option<ServerName<'static>>,
     /// What connects us to it; `None` where we do that ourselves.
-    pub(crate) proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Via>,
     pub(crate) family: Family,
     /// For name resolution, TCP and TLS together.
     pub(crate) connect_timeout: Duration,
@@ -97,9 +97,10 @@ impl Target {
     ) -> Result<Dialled, FailureKind> {
         let stream = self.connect(progress).await?;
         let (stream, ahead) = match &self.proxy {
-            Some(proxy) => {
+            Some(via) => {
                 progress.reach(Stage::Tunnelling);
-                tunnel::open(stream, proxy, &self.address).await?
+                let stream = via.secure(stream, progress).await?;
+                tunnel::open(stream, &via.proxy, &self.address).await?
             }
             None => (stream, Bytes::new()),
         };
@@ -152,7 +153,7 @@ impl Target {
     async fn connect(&self, progress: &Arc<Progress>) -> Result<Box<dyn Stream>, FailureKind> {
         progress.reach(Stage::Connecting);
         let dialled = match (&self.proxy, &self.address) {
-            (Some(proxy), _) => proxy.uri.clone(),
+            (Some(via), _) => via.proxy.uri.clone(),
             // They are whole, which is all that could be wrong with them.
             (None, Address::Tcp { .. }) => {
                 format!("http://{}", self.address).parse().unwrap_or_default()
@@ -198,7 +199,7 @@ impl Target {
         }
         let source = found.unwrap_or_else(|| io::Error::other(error.to_string()));
         match &self.proxy {
-            Some(proxy) => {
+            Some(Via { proxy, .. }) => {
                 FailureKind::ProxyUnreachable { proxy: proxy.to_string(), source: source.into() }
             }
             None if is_resolution => FailureKind::Resolve { source: source.into() },

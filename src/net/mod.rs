@@ -29,3 +29,4 @@ pub(crate) use executor::IoExecutor;
 pub(crate) use message::{Deadline, Drained, End, Over, Request, Response, Stop};
 pub(crate) use runtime::{Runtime, blocking};
 pub use service::ConnectorStream;
+pub(crate) use tunnel::Via;

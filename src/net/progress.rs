@@ -38,8 +38,8 @@ impl Progress {
     pub(super) fn late(&self, target: &Target, after: Duration) -> FailureKind {
         let stage = self.read(|evidence| evidence.stage);
         match (stage, &target.proxy) {
-            (Stage::Resolving | Stage::Connecting | Stage::Tunnelling, Some(proxy)) => {
-                FailureKind::ProxyTimeout { proxy: proxy.to_string(), after }
+            (Stage::Resolving | Stage::Connecting | Stage::Tunnelling, Some(via)) => {
+                FailureKind::ProxyTimeout { proxy: via.proxy.to_string(), after }
             }
             (Stage::Resolving, None) => {
                 let words = format!("no answer from the name servers within {after:?}");

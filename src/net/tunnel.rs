@@ -1,4 +1,6 @@
-//! Through an HTTP proxy, by CONNECT.
+//! Through an HTTP proxy, by CONNECT, over TLS where its URL is `https://`.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
@@ -7,11 +9,59 @@ use http::{Method, Request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio_rustls::TlsConnector;
 
+use super::credentials::Watcher;
+use super::progress::Progress;
 use super::runtime::spawn;
-use super::stream::Stream;
+use super::stream::{Greeted, Stream};
 use crate::config::{Address, Proxy};
-use crate::failure::FailureKind;
+use crate::failure::{Evidence, FailureKind, Stage};
+use crate::tls::{Notes, Store};
+
+/// What connects us to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Via {
+    pub(super) proxy: Proxy,
+    /// By what it is verified; `None` where it is asked in plaintext.
+    credentials: Option<Arc<Watcher<Store>>>,
+}
+
+impl Via {
+    pub(crate) fn new(proxy: Proxy, store: Option<Arc<Store>>) -> Self {
+        Self { proxy, credentials: store.map(|store| Arc::new(Watcher::new(store))) }
+    }
+
+    /// Speaks TLS with the proxy, if it is to be spoken to so.
+    pub(super) async fn secure(
+        &self,
+        stream: Box<dyn Stream>,
+        progress: &Progress,
+    ) -> Result<Box<dyn Stream>, FailureKind> {
+        let (Some(tls), Some(credentials)) = (&self.proxy.tls, &self.credentials) else {
+            return Ok(stream);
+        };
+        credentials.look_if_due().await;
+        let current = credentials.current();
+        progress.note(|seen| seen.proxy_credentials = Some(current.clone()));
+        let notes = Notes::default();
+        let config = Arc::new(current.noting(&notes));
+        // What the proxy shows is not the collector's.
+        let mut seen = Evidence {
+            credentials: Some(current),
+            stage: Stage::Handshaking,
+            ..Evidence::default()
+        };
+        let stream = Greeted::new(stream, Bytes::new(), seen.greeting.clone());
+        let shaken = TlsConnector::from(config).connect(tls.server_name.clone(), stream).await;
+        let stream = shaken.map_err(|error| {
+            seen.handshake = Some(notes.read());
+            let reason = Box::new(seen.classify(&error, false, false));
+            FailureKind::ProxyTls { proxy: self.proxy.to_string(), reason }
+        })?;
+        Ok(Box::new(stream))
+    }
+}
 
 /// Has the proxy connect us to a collector. What came from there already is the second part.
 pub(super) async fn open(

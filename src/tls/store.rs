@@ -23,7 +23,9 @@ use super::platform;
 use super::source::Files;
 use super::status::{CredentialStatus, Rejections};
 use super::verifier::ServerVerifier;
-use crate::config::{Settings, Sourced, SpiffeId, TlsSettings, TlsVersion, Variable};
+use crate::config::{
+    Origin, Proxy, Settings, Sourced, SpiffeId, TlsSettings, TlsVersion, Variable,
+};
 use crate::error::{Error, SpiffeIdProblem, located};
 use crate::lock::lock;
 use crate::stderr;
@@ -165,6 +167,14 @@ pub(crate) struct Given {
     pub(crate) rustls_config: Option<Arc<ClientConfig>>,
 }
 
+/// Whose certificate is to be verified, for messages.
+struct Server<'a> {
+    name: String,
+    origin: &'a Origin,
+    /// What names a CA for it.
+    ca: String,
+}
+
 impl Store {
     /// Loads what the settings name, and fails on anything that cannot be used.
     pub(crate) fn load(
@@ -176,6 +186,37 @@ impl Store {
             true => vec![H2.to_vec()],
             false => vec![H2.to_vec(), HTTP_1_1.to_vec()],
         };
+        let server = Server {
+            name: settings.endpoint.to_string(),
+            origin: &settings.endpoint.origin,
+            ca: settings.named(Variable::Certificate),
+        };
+        Self::new(&server, tls, given, alpn)
+    }
+
+    /// The same of a proxy; `None` of one that is asked in plaintext. Of what code gives, nothing counts but the
+    /// provider.
+    pub(crate) fn of_proxy(proxy: &Proxy, given: &Given) -> Result<Option<Self>, Error> {
+        let Some(tls) = &proxy.tls else {
+            return Ok(None);
+        };
+        let brought = given.rustls_config.as_ref().map(|config| config.crypto_provider());
+        let provider = given.provider.as_ref().or(brought).cloned();
+        let given = Given { provider, ..Given::default() };
+        let server = Server {
+            name: format!("the proxy {proxy}"),
+            origin: &proxy.origin,
+            ca: "with_proxy_ca_certificate()".to_owned(),
+        };
+        Self::new(&server, tls, &given, vec![HTTP_1_1.to_vec()]).map(Some)
+    }
+
+    fn new(
+        server: &Server<'_>,
+        tls: &TlsSettings,
+        given: &Given,
+        alpn: Vec<Vec<u8>>,
+    ) -> Result<Self, Error> {
         let expiry = Expiry::new(tls.expiry_warning);
         if let Some(custom) = &given.rustls_config {
             let mut config = unresumed(ClientConfig::clone(custom));
@@ -198,15 +239,15 @@ impl Store {
             platform_roots: needs_platform.then(platform::roots),
             is_from_source: given.source.is_some(),
             alpn,
-            endpoint: settings.endpoint.to_string(),
+            endpoint: server.name.clone(),
             spiffe_id: tls.server_spiffe_id.clone(),
         };
         let platform_roots = recipe.platform_roots.as_deref().unwrap_or_default();
         if validated.anchors.is_empty() && platform_roots.is_empty() {
             return Err(platform::named_in_vain().unwrap_or_else(|| Error::NoPlatformRoots {
-                endpoint: settings.endpoint.to_string(),
-                origin: settings.endpoint.origin.clone(),
-                variable: settings.named(Variable::Certificate),
+                endpoint: server.name.clone(),
+                origin: server.origin.clone(),
+                variable: server.ca.clone(),
             }));
         }
         let current = recipe.generation(0, validated)?;

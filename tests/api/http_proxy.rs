@@ -1,13 +1,24 @@
 //! Through an HTTP proxy, by CONNECT.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use otlp_mtls::check::Topic;
-use otlp_mtls::{Error, Pem, Protocol, RetryPolicy, Signal};
+use otlp_mtls::check::{Outcome, Topic};
+use otlp_mtls::testing::{Fixture, Identity, Pki};
+use otlp_mtls::{Error, ExportersBuilder, FailureKind, Pem, Protocol, RetryPolicy, Signal};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy, copy_bidirectional,
+    sink,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::{
     SOON, TRANSPORTS, export, last_failure, mtls_collector, plaintext_collector, with_vars,
@@ -21,33 +32,63 @@ struct HttpProxy {
 }
 
 impl HttpProxy {
+    /// Without a server it says nothing.
     fn start(server: Option<SocketAddr>) -> Self {
+        Self::start_with(server, None)
+    }
+
+    fn secure(server: Option<SocketAddr>, identity: &Identity) -> Self {
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(identity.certificate_ders().to_vec(), identity.key_der())
+                .unwrap();
+        // One that offered HTTP/2 as well would have to speak it.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self::start_with(server, Some(Arc::new(config).into()))
+    }
+
+    fn start_with(server: Option<SocketAddr>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let heard = Arc::<Mutex<Vec<Vec<String>>>>::default();
         let hearing = Arc::clone(&heard);
+        let accept = async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let (tls, hearing) = (tls.clone(), Arc::clone(&hearing));
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(client, server, &hearing).await,
+                        Some(tls) => serve(tls.accept(client).await?, server, &hearing).await,
+                    }
+                });
+            }
+        };
         // Ends with the test's process: nobody waits for it.
         thread::spawn(move || {
-            for client in listener.incoming() {
-                let hearing = Arc::clone(&hearing);
-                // A client that goes away in the middle is one of the things that happen.
-                thread::spawn(move || drop(serve(client.unwrap(), server, &hearing)));
-            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            runtime.unwrap().block_on(accept)
         });
         Self { addr, heard }
     }
 }
 
-fn serve(
-    client: TcpStream,
+/// A client that goes away in the middle is one of the things that happen.
+async fn serve(
+    client: impl AsyncRead + AsyncWrite + Unpin,
     server: Option<SocketAddr>,
     heard: &Mutex<Vec<Vec<String>>>,
 ) -> io::Result<()> {
-    let mut reader = BufReader::new(client.try_clone()?);
+    let mut client = BufReader::new(client);
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        client.read_line(&mut line).await?;
         match line.trim_end() {
             "" => break,
             line => lines.push(line.to_owned()),
@@ -56,35 +97,33 @@ fn serve(
     heard.lock().unwrap().push(lines);
     let Some(server) = server else {
         // Says nothing until the client goes.
-        return io::copy(&mut reader, &mut io::sink()).map(drop);
+        return copy(&mut client, &mut sink()).await.map(drop);
     };
-    let upstream = TcpStream::connect(server)?;
-    (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
-    let (mut from, mut to) = (upstream.try_clone()?, client.try_clone()?);
-    let back = thread::spawn(move || {
-        let copied = io::copy(&mut from, &mut to);
-        // It may be closed already.
-        let _ = to.shutdown(Shutdown::Write);
-        copied
-    });
-    io::copy(&mut reader, &mut (&upstream))?;
-    upstream.shutdown(Shutdown::Write)?;
-    back.join().unwrap().map(drop)
+    let mut upstream = TcpStream::connect(server).await?;
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+    client.flush().await?;
+    copy_bidirectional(&mut client, &mut upstream).await.map(drop)
 }
 
 #[test]
 fn every_signal_goes_through_it() {
     for protocol in TRANSPORTS {
-        for secure in [true, false] {
+        for (secure, proxy_scheme) in
+            [(true, "http"), (false, "http"), (true, "https"), (false, "https")]
+        {
             let (pki, tls) = mtls_collector();
             let plain = plaintext_collector();
             let (collector, scheme) = if secure { (&tls, "https") } else { (&plain, "http") };
-            let proxy = HttpProxy::start(Some(collector.addr()));
+            let proxy_pki = Pki::new();
+            let proxy = match proxy_scheme {
+                "http" => HttpProxy::start(Some(collector.addr())),
+                _ => HttpProxy::secure(Some(collector.addr()), &proxy_pki.server(Fixture::Good)),
+            };
             let client = pki.client_named("a client");
             let vars = vec![
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("{scheme}://collector.example:4317")),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_string()),
-                ("ALL_PROXY", format!("http://user:pass%20word@localhost:{}", proxy.addr.port())),
+                ("ALL_PROXY", proxy_url(&proxy, proxy_scheme)),
             ];
             let exporters = with_vars(vars)
                 .with_ca_certificate(Pem::bytes(pki.ca_pem()))
@@ -93,6 +132,7 @@ fn every_signal_goes_through_it() {
                     Pem::bytes(client.key_pem()),
                 )
                 .with_server_name("localhost")
+                .with_proxy_ca_certificate(Pem::bytes(proxy_pki.ca_pem()))
                 .build()
                 .unwrap();
             let shown = format!("{exporters:?} {:?}", exporters.status());
@@ -100,7 +140,7 @@ fn every_signal_goes_through_it() {
             let exporter = crate::support::Exporter::new(&exporters, Signal::Traces);
             futures_executor::block_on(exporter.export()).unwrap();
             futures_executor::block_on(exporter.export()).unwrap();
-            assert_eq!(collector.spans().len(), 2, "{protocol} {scheme}");
+            assert_eq!(collector.spans().len(), 2, "{protocol} {scheme} by {proxy_scheme}");
             let heard = proxy.heard.lock().unwrap().clone();
             let [lines] = heard.as_slice() else { panic!("{heard:?}") };
             assert_eq!(lines[0], "CONNECT collector.example:4317 HTTP/1.1");
@@ -118,6 +158,90 @@ fn every_signal_goes_through_it() {
     }
 }
 
+fn proxy_url(proxy: &HttpProxy, scheme: &str) -> String {
+    format!("{scheme}://user:pass%20word@localhost:{}", proxy.addr.port())
+}
+
+/// A builder for a collector in plaintext, behind this proxy.
+fn behind(proxy: String) -> ExportersBuilder {
+    with_vars(vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4317".to_owned()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+        ("HTTP_PROXY", proxy),
+    ])
+    .with_retry(RetryPolicy::disabled())
+    .with_failure_handler(|_| {})
+}
+
+#[test]
+fn the_ca_of_one_rotates() {
+    let collector = plaintext_collector();
+    let pki = Pki::new();
+    let proxy = HttpProxy::secure(Some(collector.addr()), &pki.server(Fixture::Good));
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("proxy-ca.crt");
+    fs::write(&ca, pki.other_ca_pem()).unwrap();
+    let exporters = behind(proxy_url(&proxy, "https"))
+        .with_proxy_ca_certificate(Pem::file(&ca))
+        .build()
+        .unwrap();
+    export(&exporters, Signal::Traces).unwrap_err();
+    let failure = last_failure(&exporters, Signal::Traces);
+    let FailureKind::ProxyTls { reason, .. } = failure.kind() else { panic!("{failure}") };
+    assert_eq!(reason.name(), "server_certificate_unknown_issuer", "{failure}");
+    assert!(failure.to_string().contains(ca.to_str().unwrap()), "{failure}");
+    let report = exporters.check_blocking();
+    let finding = report.signals[0].findings.iter().find(|finding| finding.topic == Topic::Proxy);
+    assert_eq!(finding.unwrap().outcome, Outcome::Failed, "{report}");
+    assert!(proxy.heard.lock().unwrap().is_empty(), "a password for whoever answers");
+
+    fs::write(&ca, pki.ca_pem()).unwrap();
+    exporters.reload().unwrap();
+    export(&exporters, Signal::Traces).unwrap();
+    assert_eq!(collector.spans().len(), 1);
+}
+
+#[test]
+fn a_ca_that_cannot_be_used_is_an_error() {
+    let proxy = || "https://proxy.example".to_owned();
+    let error = behind(proxy()).with_proxy_ca_certificate(Pem::file("/nowhere")).build();
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("with_proxy_ca_certificate(): "), "{error}");
+    // It is not needed.
+    let plain = "http://proxy.example".to_owned();
+    behind(plain).with_proxy_ca_certificate(Pem::file("/nowhere")).build().unwrap();
+}
+
+/// The platform's roots are those of a process: this test runs itself in one whose only root is the proxy's.
+#[test]
+fn the_platforms_roots_verify_one_unless_a_ca_is_named() {
+    const PROXY: &str = "OTLP_MTLS_PROXY";
+    const NAME: &str = "http_proxy::the_platforms_roots_verify_one_unless_a_ca_is_named";
+    if let Ok(url) = std::env::var(PROXY) {
+        let exporters = behind(url.clone()).build().unwrap();
+        export(&exporters, Signal::Traces).unwrap();
+        let other = Pki::new();
+        let builder = behind(url).with_proxy_ca_certificate(Pem::bytes(other.ca_pem()));
+        let exporters = builder.build().unwrap();
+        export(&exporters, Signal::Traces).unwrap_err();
+        assert_eq!(last_failure(&exporters, Signal::Traces).kind().name(), "proxy_tls");
+        return;
+    }
+    let collector = plaintext_collector();
+    let pki = Pki::new();
+    let proxy = HttpProxy::secure(Some(collector.addr()), &pki.server(Fixture::Good));
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(PROXY, proxy_url(&proxy, "https"))
+        .env("SSL_CERT_FILE", pki.write_ca_to(directory.path()).unwrap())
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(collector.spans().len(), 1);
+}
+
 #[test]
 fn one_that_says_nothing_costs_the_connect_timeout() {
     let proxy = HttpProxy::start(None);
@@ -125,7 +249,7 @@ fn one_that_says_nothing_costs_the_connect_timeout() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4317".to_owned()),
         ("HTTPS_PROXY", format!("http://localhost:{}", proxy.addr.port())),
     ])
-    .with_ca_certificate(Pem::bytes(otlp_mtls::testing::Pki::new().ca_pem()))
+    .with_ca_certificate(Pem::bytes(Pki::new().ca_pem()))
     .with_connect_timeout(Duration::from_millis(300))
     .with_timeout(SOON)
     .with_retry(RetryPolicy::disabled())

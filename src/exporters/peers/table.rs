@@ -1,4 +1,4 @@
-//! The tables: their cases, which of them are open, and the comparison with the observations.
+//! The tables: their cases, and the comparison with the observations.
 //!
 //! `tests/peers` uses this file as well.
 
@@ -60,23 +60,12 @@ struct Row {
     ours: Option<Map<String, Value>>,
 }
 
-pub(crate) struct Case {
-    row: Row,
-    /// Why it does not hold yet, if `open.json` lists it.
-    open: Option<String>,
-}
+pub(crate) struct Case(Row);
 
 /// The cases of these kinds.
 pub(crate) fn load(kinds: &[Kind]) -> Vec<Case> {
-    let mut open = BTreeMap::new();
-    for (why, ids) in read::<BTreeMap<String, Vec<String>>>("open") {
-        open.extend(ids.into_iter().map(|id| (id, why.clone())));
-    }
     let rows = TABLES.into_iter().flat_map(read::<Vec<Row>>);
-    let mut cases: Vec<_> = rows.map(|row| Case { open: open.remove(&row.id), row }).collect();
-    assert!(open.is_empty(), "open.json has ids of no case: {open:?}");
-    cases.retain(|case| kinds.contains(&case.row.kind));
-    cases
+    rows.filter(|row| kinds.contains(&row.kind)).map(Case).collect()
 }
 
 fn read<T: DeserializeOwned>(table: &str) -> T {
@@ -88,38 +77,35 @@ fn read<T: DeserializeOwned>(table: &str) -> T {
 
 impl Case {
     pub(crate) fn input(&self) -> &Value {
-        &self.row.input
+        &self.0.input
     }
 
     #[allow(dead_code, reason = "the unit tests start no server")]
     pub(crate) fn server(&self) -> &Value {
-        &self.row.server
+        &self.0.server
     }
 
     /// The expected observations.
     pub(crate) fn wanted(&self) -> &Map<String, Value> {
-        self.row.ours.as_ref().unwrap_or(&self.row.expect)
+        self.0.ours.as_ref().unwrap_or(&self.0.expect)
     }
 
     /// Whether they must not hold: the opposite was decided, and the table does not say what replaces them.
     fn is_unwanted(&self) -> bool {
-        matches!(self.row.verdict, Some(Verdict::Decided)) && self.row.ours.is_none()
+        matches!(self.0.verdict, Some(Verdict::Decided)) && self.0.ours.is_none()
     }
 
-    /// Compares, and enforces `open.json` in both directions.
+    /// Compares.
     pub(crate) fn check(&self, observed: &Observed) -> Result<(), String> {
         let mismatches: Vec<_> = self
             .wanted()
             .iter()
             .filter_map(|(name, wanted)| mismatch(name, wanted, observed))
             .collect();
-        let complaint = match (mismatches.is_empty() != self.is_unwanted(), &self.open) {
-            (true, None) | (false, Some(_)) => return Ok(()),
-            (true, Some(why)) => format!("it holds now: remove it from open.json ({why})"),
-            (false, None) if self.is_unwanted() => {
-                "it behaves as the other project does".to_owned()
-            }
-            (false, None) => mismatches.join("; "),
+        let complaint = match (mismatches.is_empty(), self.is_unwanted()) {
+            (true, false) | (false, true) => return Ok(()),
+            (true, true) => "it behaves as the other project does".to_owned(),
+            (false, false) => mismatches.join("; "),
         };
         let observed = Value::Object(observed.clone());
         Err(format!("{self}\n  {complaint}\n  observed: {observed}"))
@@ -128,7 +114,7 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { id, project, test, input, server, reason, .. } = &self.row;
+        let Row { id, project, test, input, server, reason, .. } = &self.0;
         write!(f, "{id}: {project}: {test}\n  input: {input}")?;
         if !server.is_null() {
             write!(f, "\n  server: {server}")?;

@@ -69,10 +69,8 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
         })
         .fact(expected)
         .remedy(|context| {
-            let (endpoint, name) = (&context.endpoint, context.server_name());
-            format!(
-                "use one of its names in {endpoint}, or with_server_name(), or issue it for {name}"
-            )
+            let (setting, name) = (context.name_setting(), context.server_name());
+            format!("use one of its names in {setting}, or issue it for {name}")
         }),
         Problem::WrongSpiffeId => other(
             "server_certificate_wrong_spiffe_id",
@@ -98,9 +96,8 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
             .fact(expected)
             .remedy(|context| {
                 format!(
-                    "use one of its names in {}, or with_server_name(), or issue it with \
-                     subjectAltName=IP:{}",
-                    context.endpoint,
+                    "use one of its names in {}, or issue it with subjectAltName=IP:{}",
+                    context.name_setting(),
                     context.server_name()
                 )
             })

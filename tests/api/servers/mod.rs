@@ -6,6 +6,7 @@ mod grpc_go;
 mod grpcio;
 mod haproxy;
 mod nginx;
+mod proxies;
 
 use std::env;
 use std::ffi::OsString;

@@ -17,7 +17,7 @@ use otlp_mtls::rustls::{
     SignatureScheme, SupportedProtocolVersion,
 };
 use otlp_mtls::testing::{Accept, Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Compression, CredentialSource, Credentials, TlsVersion};
+use otlp_mtls::{Compression, CredentialSource, Credentials, Pem, TlsVersion};
 
 use http::HeaderMap;
 
@@ -104,6 +104,47 @@ pub(super) const CASES: &[Case] = &[
         protocols: BOTH,
         connections: None,
         setup: |ground| Setup { server: Server::Nobody, ..through_proxy(ground, NOBODY) },
+    },
+    // The collector's CA does not count for it.
+    Case {
+        name: "A proxy's certificate is from another CA",
+        kind: "proxy_tls",
+        refused_by: Some(Side::Us),
+        names: &["the proxy localhost:4317", "with_proxy_ca_certificate()"],
+        protocols: BOTH,
+        connections: Some(1),
+        setup: |ground| {
+            let (server, port) = proxy(ground, Fixture::Good);
+            let Setup { builder, .. } = through_secure_proxy(ground, port);
+            let ca = ground.pki.other_ca_pem();
+            let builder = builder.with_proxy_ca_certificate(Pem::bytes(ca));
+            Setup { server, builder, port }
+        },
+    },
+    Case {
+        name: "A proxy's certificate is for another name",
+        kind: "proxy_tls",
+        refused_by: Some(Side::Us),
+        names: &["expected: localhost, by HTTPS_PROXY"],
+        protocols: BOTH,
+        connections: Some(1),
+        setup: |ground| {
+            let (server, port) = proxy(ground, Fixture::WrongName);
+            Setup { server, ..through_secure_proxy(ground, port) }
+        },
+    },
+    Case {
+        name: "A proxy does not speak TLS",
+        kind: "proxy_tls",
+        refused_by: Some(Side::Us),
+        names: &["begin HTTPS_PROXY with http://"],
+        protocols: BOTH,
+        connections: Some(1),
+        setup: |ground| {
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            let (peer, port) = listening(Peer::saying(answer));
+            Setup { server: Server::Peer(peer), ..through_secure_proxy(ground, port) }
+        },
     },
     // The two ends do not speak the same.
     Case {
@@ -1096,13 +1137,36 @@ fn proxied(ground: &Ground, answer: &'static [u8]) -> Setup {
 }
 
 fn through_proxy(ground: &Ground, port: u16) -> Setup {
+    through(ground, format!("http://localhost:{port}"), port)
+}
+
+/// One that is verified as the collector is.
+fn through_secure_proxy(ground: &Ground, port: u16) -> Setup {
+    let Setup { server, builder, port } =
+        through(ground, format!("https://localhost:{port}"), port);
+    let ca = Pem::bytes(ground.pki.ca_pem());
+    Setup { server, builder: builder.with_proxy_ca_certificate(ca), port }
+}
+
+fn through(ground: &Ground, proxy: String, port: u16) -> Setup {
     let builder = ground.exporters_with(
         "https://collector.example:4317".to_owned(),
         ground.pki.ca_pem(),
         None,
-        &[("HTTPS_PROXY", format!("http://localhost:{port}"))],
+        &[("HTTPS_PROXY", proxy)],
     );
     Setup { server: Server::Nobody, builder, port }
+}
+
+/// A server that has a certificate of a proxy: no handshake with it gets further.
+fn proxy(ground: &Ground, fixture: Fixture) -> (Server, u16) {
+    let collector = Collector::builder()
+        .with_tls(ground.pki.server(fixture))
+        .with_alpn(vec![b"http/1.1".to_vec()])
+        .start()
+        .unwrap();
+    let port = collector.addr().port();
+    (Server::Collector(collector), port)
 }
 
 fn listening(peer: Peer) -> (Peer, u16) {
