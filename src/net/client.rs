@@ -1,4 +1,4 @@
-//! Requests to one server: a connection that all share, dialled once for all who wait for it.
+//! Sends requests to one server, over a shared connection and shared dials.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::failure::{Cure, Evidence, FailureKind};
 use crate::lock::lock;
 use crate::tls::{Generation, Store};
 
-/// One server, for all who send there.
+/// One server, shared by all callers that send to it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(super) runtime: Arc<Runtime>,
@@ -27,45 +27,45 @@ pub(crate) struct Client {
     /// `None` over plaintext.
     pub(super) credentials: Option<Watcher<Store>>,
     hub: Mutex<Hub>,
-    /// Told when a window ends before its time.
+    /// Notified when a backoff window ends early.
     window_ended: Notify,
-    /// Set once the server has asked for HTTP/1.1.
+    /// Set once the server has required HTTP/1.1.
     only_http1: AtomicBool,
-    /// Set once the server has answered.
+    /// Set once the server has answered a request.
     has_answered: AtomicBool,
-    /// How many connections were made.
+    /// The number of connections that were made.
     connections: AtomicU64,
 }
 
-/// One caller's place among the requests. HTTP/1.1 carries one request at a time, so each caller has one
-/// connection at most: its requests take turns.
+/// Serialises one caller's requests over HTTP/1.1, which carries one request at a time: without it,
+/// a caller with several requests would open several connections.
 #[derive(Debug, Default)]
 pub(crate) struct Turn(tokio::sync::Mutex<()>);
 
 #[derive(Debug)]
 struct Hub {
     link: Link<Arc<Connection>, Arc<NetError>>,
-    /// The newest credentials that the link was told of.
+    /// The newest credentials that the link knows.
     credentials: Option<Arc<Generation>>,
-    /// The dial that goes on.
+    /// The dial in progress.
     dial: Option<Dial>,
-    /// What the last dial saw.
+    /// The evidence of the last dial.
     last: Arc<Evidence>,
 }
 
-/// A dial that goes on, and whose result all who wait share.
+/// A dial in progress. All waiting requests share its result.
 #[derive(Clone, Debug)]
 struct Dial {
     progress: Arc<Progress>,
-    /// Of the credentials that it is made with.
+    /// The generation of the credentials that it uses.
     generation: u64,
     end: watch::Receiver<Option<DialEnd>>,
 }
 
-/// How a dial ended, for those who have waited for it.
+/// How a dial ended, for the requests that waited for it.
 #[derive(Clone, Debug)]
 enum DialEnd {
-    /// They ask again: there is a connection, or another dial is worth while.
+    /// Ask again: there is a connection, or another dial is worthwhile.
     AskAgain,
     Failed(Arc<NetError>),
 }
@@ -73,7 +73,7 @@ enum DialEnd {
 /// What a request does next.
 enum Step {
     Use(Arc<Connection>),
-    /// The generation is that of the newest credentials.
+    /// With the generation of the newest credentials.
     Join(Dial, u64),
     Bury(NetError),
     AskAgain,
@@ -81,12 +81,12 @@ enum Step {
     Fail(Arc<NetError>, std::time::Instant),
 }
 
-/// How far a request has come, for whoever gives it up.
+/// How far a request has come, to explain a timeout.
 #[derive(Default)]
 struct Trail {
     /// The connection that it was last sent on.
     connection: Option<Arc<Connection>>,
-    /// Why an attempt failed that was repeated at once.
+    /// The failure of an earlier attempt that was repeated at once.
     failure: Option<NetError>,
 }
 
@@ -121,28 +121,28 @@ impl Client {
         &self.runtime
     }
 
-    /// What the last dial saw, or the one that goes on.
+    /// The evidence of the dial in progress, or else of the last one.
     pub(crate) fn observed(&self) -> Arc<Evidence> {
         let hub = lock(&self.hub);
         hub.dial.as_ref().map_or_else(|| Arc::clone(&hub.last), |dial| dial.progress.evidence())
     }
 
-    /// Counts the connections that were made.
+    /// The number of connections that were made.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// When a dial may begin next, if that is not now.
+    /// When the next dial may begin, if not now.
     pub(crate) fn next_dial(&self) -> Option<std::time::Instant> {
         lock(&self.hub).link.paced(now()).map(|(until, _)| until)
     }
 
-    /// Since when the server is out of reach, if it is.
+    /// Since when the server is unreachable, if it is.
     pub(crate) fn unreachable_since(&self) -> Option<std::time::Instant> {
         lock(&self.hub).link.unreachable_since()
     }
 
-    /// Lets the next request dial at once, whatever has failed before.
+    /// Lets the next request dial at once despite earlier failures.
     pub(crate) fn end_window(&self) {
         lock(&self.hub).link.end_window();
         self.window_ended.notify_waiters();
@@ -150,8 +150,8 @@ impl Client {
 
     /// Sends one request, and reads as much of the response as arrives in time.
     ///
-    /// It is sent again only where the server cannot have acted on it, or where the path has swallowed
-    /// it. To be called on the I/O thread.
+    /// It is sent again only if the server cannot have acted on it, or if the network path turned
+    /// out to be dead. Must be called on the I/O thread.
     pub(crate) async fn exchange(
         self: &Arc<Self>,
         request: &Request,
@@ -165,7 +165,7 @@ impl Client {
         }
     }
 
-    /// Why a request has failed whose time is over, by what it waited for.
+    /// Why a request timed out, from what it was waiting for.
     fn given_up(&self, mut trail: Trail, over: Over) -> NetError {
         let kind = match over {
             Over::TimedOut(after) => FailureKind::Deadline { after },
@@ -223,7 +223,7 @@ impl Client {
                         lock(&self.hub).link.give_back(connection);
                         return Ok(response);
                     }
-                    // It has read the request, and done nothing with it.
+                    // The server has read the request but not acted on it.
                     Some(kind) => {
                         connection.retire();
                         Lost { kind, how: How::Unsent(Ending::Broken) }
@@ -237,8 +237,8 @@ impl Client {
         }
     }
 
-    /// Decides on a request that was lost. `Ok` is to send it again at once, with the failure that is to
-    /// be told if that comes to nothing.
+    /// Decides about a request that was lost. `Ok` means to send it again at once, with the failure
+    /// to report if that fails too.
     async fn lost(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
@@ -250,7 +250,7 @@ impl Client {
             How::Broken | How::Silent => Sent::Maybe,
             How::Unsent(_) | How::Refused | How::WantsHttp1 => Sent::Unsent,
         };
-        // Whoever refuses us by an alert has taken nothing. Of others that is not known.
+        // A server that rejects us by an alert has not acted on the request. Others may have.
         let is_untaken = sent == Sent::Unsent || kind.is_alert();
         let error = connection.error(kind, sent);
         let ending = match how {
@@ -275,14 +275,16 @@ impl Client {
             hub.link.ended(now(), jitter(), connection, ending, failure(&error))
         };
         let is_worth_another = !counts || self.is_cured(&error).await;
-        // The second announced end in a row has opened a window, in which the request can wait.
+        // After a second announced end in a row there is a backoff window, for which the request
+        // can wait.
         match is_untaken && (is_worth_another || ending == Ending::Announced) {
             true => Ok(None),
             false => Err(error),
         }
     }
 
-    /// A connection with the credentials of now: one that is there, or the result of the one dial.
+    /// A connection with the current credentials: an existing one, or the result of the shared
+    /// dial.
     async fn acquire(
         self: &Arc<Self>,
         patience: Patience,
@@ -295,10 +297,10 @@ impl Client {
                     let end = dial.end.wait_for(Option::is_some).await;
                     match end.ok().and_then(|end| end.clone()) {
                         Some(DialEnd::AskAgain) => {}
-                        // It failed with older credentials than those this request came with.
+                        // It failed with older credentials than the current ones.
                         Some(DialEnd::Failed(_)) if dial.generation != generation => {}
                         Some(DialEnd::Failed(error)) => return Err(NetError::clone(&error)),
-                        // Its task is gone, and the runtime with it.
+                        // Its task has ended because the runtime has.
                         None => {
                             let evidence = dial.progress.evidence();
                             return Err(NetError::unsent(FailureKind::Runtime, evidence));
@@ -306,7 +308,7 @@ impl Client {
                     }
                 }
                 Step::AskAgain => {}
-                // Whoever finds that shares it, like the failure of a dial.
+                // The dead connection counts as a failed dial.
                 Step::Bury(error) => {
                     if !self.is_cured(&error).await {
                         return Err(error);
@@ -353,7 +355,7 @@ impl Client {
             }
             Next::Join => match &hub.dial {
                 Some(dial) => Step::Join(dial.clone(), hub.link.generation()),
-                // The link says so only while there is one.
+                // The link returns `Join` only while there is a dial.
                 None => Step::Wait(now()),
             },
             Next::Wait(until) => Step::Wait(until),
@@ -361,7 +363,7 @@ impl Client {
         }
     }
 
-    /// Tells the link of credentials that are newer than those it knows.
+    /// Passes newer credentials to the link.
     fn follow(&self, hub: &mut Hub) {
         let Some(current) = self.credentials.as_ref().map(|credentials| credentials.current())
         else {
@@ -376,8 +378,7 @@ impl Client {
         self.window_ended.notify_waiters();
     }
 
-    /// Has the credentials looked at because of a failure, and says whether there are new ones that may
-    /// be the remedy.
+    /// Checks the credentials because of a failure. True if there are new ones that may remedy it.
     async fn is_cured(&self, error: &NetError) -> bool {
         let Some(credentials) = &self.credentials else {
             return false;
@@ -396,7 +397,7 @@ impl Client {
             .is_some_and(|used| renewal(&current, used).is_cure(cure))
     }
 
-    /// Dials in a task of its own, because the request that begins a dial may end before the dial does.
+    /// Dials in a task of its own, because the request that begins a dial may end before it.
     fn begin_dial(self: &Arc<Self>, hub: &mut Hub) -> Dial {
         let progress = Arc::new(Progress::new(hub.credentials.clone()));
         progress.note(|seen| seen.has_answered = self.has_answered.load(Ordering::Relaxed));
@@ -412,7 +413,7 @@ impl Client {
             let opening = spawn(async move {
                 Connection::open(&target, credentials.as_deref(), only_http1, &seen, alive).await
             });
-            // A verifier or a key that was brought along may panic.
+            // A caller's own verifier or signing key may panic.
             let opened = opening.await.unwrap_or_else(|lost| Err(FailureKind::lost(&lost)));
             if let Some(client) = Weak::upgrade(&client) {
                 let end = client.end_dial(opened, &progress).await;
@@ -422,7 +423,7 @@ impl Client {
         dial
     }
 
-    /// Tells the credentials how a dial with them ended.
+    /// Reports to the credentials how a dial with them ended.
     pub(super) async fn note_dial(&self, failure: Option<&FailureKind>, evidence: &Evidence) {
         let Some(credentials) = &self.credentials else {
             return;
@@ -431,7 +432,7 @@ impl Client {
             let is_done = evidence.session.is_some();
             credentials.note_handshake(handshake, is_done, failure.map(FailureKind::name));
         }
-        // The one of us who refuses the other may do so because we are not up to date.
+        // Either side may have rejected the other because our credentials are stale.
         if failure.is_some_and(|kind| kind.cure() != Cure::Nothing) {
             credentials.look_after_a_failure().await;
         }
@@ -443,7 +444,7 @@ impl Client {
         progress: &Progress,
     ) -> DialEnd {
         let evidence = progress.evidence();
-        // All who wait for the dial wait for that look too.
+        // All requests that wait for the dial wait for this check too.
         self.note_dial(opened.as_ref().err(), &evidence).await;
         let mut hub = lock(&self.hub);
         self.follow(&mut hub);
@@ -469,7 +470,7 @@ impl Client {
     }
 }
 
-/// What is new in credentials.
+/// Which parts of the credentials are new.
 fn renewal(current: &Generation, known: &Generation) -> Renewal {
     Renewal {
         trust_anchors: current.has_other_trust_anchors(known),
@@ -477,10 +478,10 @@ fn renewal(current: &Generation, known: &Generation) -> Renewal {
     }
 }
 
-/// A failure as the link has it.
+/// A failure in the form that the link needs.
 fn failure(error: &NetError) -> LinkFailure<Arc<NetError>> {
     LinkFailure {
-        // What panicked once need not do so again.
+        // A panic need not happen again.
         is_permanent: error.kind.is_permanent() && !matches!(error.kind, FailureKind::Panicked),
         cure: error.kind.cure(),
         error: Arc::new(error.clone()),
@@ -491,9 +492,9 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// Within [`JITTER`] of 1.
+/// A factor within [`JITTER`] of 1.
 fn jitter() -> f64 {
-    // Each `RandomState` has keys of its own.
+    // Each `RandomState` has different keys.
     let random = RandomState::new().hash_one(()) >> 11;
     1.0 - JITTER + 2.0 * JITTER * (random as f64 / (1u64 << 53) as f64)
 }

@@ -1,5 +1,4 @@
-//! One connection to a server, HTTP/1.1 or HTTP/2: how it is opened, what a request on it meets, and how
-//! it ends.
+//! One connection to a server, HTTP/1.1 or HTTP/2: it is opened, carries requests, and ends.
 
 mod loss;
 
@@ -32,15 +31,15 @@ use crate::tls::Generation;
 
 pub(super) use self::loss::{How, Lost};
 
-/// How long a connection that nobody uses any more may take to say goodbye.
+/// How long an unused connection may take to close gracefully.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// After how many requests in a row without an answer new ones get another connection, although the
-/// path is alive: what answers PINGs may be a proxy.
+/// The number of unanswered requests in a row after which new requests use another connection, even
+/// if PINGs are answered: a proxy may answer those.
 const UNANSWERED: usize = 3;
 
-/// How long an answer is waited for, where a request has no limit, before the path is asked whether it
-/// is alive.
+/// The timeout assumed for a request without one: after half of it without data, the path is
+/// probed.
 const UNLIMITED: Duration = Duration::from_secs(10);
 
 /// A connection that is ready for requests.
@@ -52,17 +51,17 @@ pub(super) struct Connection {
     authority: Authority,
     sender: Sender,
     tap: Arc<Tap>,
-    /// Set once no further request shall begin on it.
+    /// Set once no further request may begin on it.
     is_retired: AtomicBool,
-    /// Set once the path was asked whether it is alive, and carried nothing for that long.
+    /// Set once the path was probed and found dead, to the time without data.
     silent: OnceLock<Duration>,
-    /// How long the kernel waits until it says so.
+    /// The kernel's timeout for a dead path.
     user_timeout: Duration,
     has_answered: AtomicBool,
-    /// How many requests in a row had no answer.
+    /// The number of unanswered requests in a row.
     unanswered: AtomicUsize,
     driver: AbortHandle,
-    /// Dropped with the last exchange, which ends the connection.
+    /// Dropped with the last reference, which makes the driver close the connection.
     _open: oneshot::Sender<()>,
 }
 
@@ -73,7 +72,8 @@ enum Sender {
 }
 
 impl Connection {
-    /// Dials, and gets as far as requests can be sent. The runtime is kept `alive` until it is closed.
+    /// Dials until requests can be sent. `alive` keeps the runtime alive until the connection is
+    /// closed.
     pub(super) async fn open(
         target: &Target,
         credentials: Option<&Generation>,
@@ -138,7 +138,9 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Waits for the server's first byte, its SETTINGS, or for its refusal of our certificate.
+    /// Waits for the server's first byte. In TLS 1.3 our side of the handshake is complete before
+    /// the server has verified our certificate: without this wait, the first request would fail
+    /// instead of the dial, and it would not be known whether the server had acted on it.
     async fn verdict(&self) -> Result<(), FailureKind> {
         self.tap.first_news().await;
         match self.last_word() {
@@ -159,16 +161,16 @@ impl Connection {
         self.has_answered.load(Ordering::Relaxed)
     }
 
-    /// Lets no further request begin on it.
+    /// Prevents further requests on it.
     pub(super) fn retire(&self) {
         self.is_retired.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a request on it has run out of time without an answer, and says whether new ones are
-    /// to have another connection.
+    /// Records that a request timed out without an answer. True if new requests should use another
+    /// connection.
     pub(super) fn note_unanswered(&self) -> bool {
         let unanswered = self.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
-        // What is left of an exchange of HTTP/1.1 would be taken for the next answer.
+        // Over HTTP/1.1 a late answer would be read as the answer to the next request.
         let is_over = !self.is_multiplexed() || unanswered >= UNANSWERED;
         if is_over {
             self.retire();
@@ -176,12 +178,12 @@ impl Connection {
         is_over
     }
 
-    /// Notes that the server has answered what we sent.
+    /// Records that the server has answered.
     fn note_answer(&self) {
         self.unanswered.store(0, Ordering::Relaxed);
     }
 
-    /// Notes that it has answered as a server does that is in good order.
+    /// Records that the server has answered other than by rejecting our certificate.
     pub(super) fn note_success(&self) {
         if !self.has_answered.swap(true, Ordering::Relaxed)
             && let Some(credentials) = &self.evidence.credentials
@@ -190,8 +192,8 @@ impl Connection {
         }
     }
 
-    /// Sends one request, and reads as much of the response as arrives in time. A path that carries
-    /// nothing any more is noticed before the deadline.
+    /// Sends one request, and reads as much of the response as arrives in time. A dead path is
+    /// detected before the deadline.
     pub(super) async fn exchange(
         &self,
         request: &Request,
@@ -216,7 +218,7 @@ impl Connection {
                 biased;
                 done = exchange.as_mut() => return done,
                 is_alive = self.is_alive(pause / 2) => if !is_alive {
-                    // Everybody else on it waits in vain too.
+                    // All other requests on it would wait in vain too.
                     let after = *self.silent.get_or_init(|| pause + pause / 2);
                     self.retire();
                     self.driver.abort();
@@ -226,7 +228,8 @@ impl Connection {
         }
     }
 
-    /// Whether the path carries a PING there and back. HTTP/1.1 has none: there the deadline tells.
+    /// Whether a PING is answered. HTTP/1.1 has no PING, so there only the deadline detects a dead
+    /// path.
     async fn is_alive(&self, within: Duration) -> bool {
         match &self.sender {
             Sender::Http2(http2) => http2.is_alive(within).await,
@@ -250,7 +253,7 @@ impl Connection {
                 Ok(Response { status, headers, body: bytes, trailers, end, evidence })
             }
             Sender::Http1(http1) => {
-                // Whatever ends the exchange early ends the connection with it.
+                // If the exchange ends early, so does the connection.
                 let mut unfinished = Unfinished { connection: self, is_over: true };
                 let exchange = http1.exchange(head, body, request.max_response, deadline, answered);
                 let http1::Answered { status, headers, body, is_reusable } =
@@ -268,7 +271,7 @@ impl Connection {
         }
     }
 
-    /// The request's head as this version of HTTP has it.
+    /// The request's head for this version of HTTP.
     fn head(&self, request: &Request) -> HttpRequest<()> {
         let is_http2 = self.is_multiplexed();
         let mut uri = Parts::default();
@@ -278,7 +281,7 @@ impl Connection {
         uri.path_and_query = Some(request.path.clone());
         let mut head = HttpRequest::new(());
         *head.method_mut() = request.method.clone();
-        // Both forms are whole, which is all that could be wrong with them.
+        // It cannot fail: both forms are complete.
         *head.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
         let headers = head.headers_mut();
         headers.clone_from(&request.headers);
@@ -340,8 +343,8 @@ impl Connected for Arc<Connection> {
     }
 }
 
-/// An exchange of HTTP/1.1. Unless it is finished, the connection is of no further use, and is closed:
-/// the server sees that nobody waits for its answer.
+/// An exchange over HTTP/1.1. If it does not finish, the connection cannot be reused and is closed,
+/// which also tells the server that its answer is not needed.
 struct Unfinished<'a> {
     connection: &'a Connection,
     is_over: bool,
@@ -356,8 +359,8 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Runs a connection until it is closed, which takes at most [`CLOSING`] once nobody uses it: one that
-/// waits to flush what a dead peer will never take is cut.
+/// Runs a connection until it is closed. Once it is unused that takes at most [`CLOSING`];
+/// otherwise one whose dead peer never reads would never end.
 async fn drive<E>(
     connection: impl Future<Output = Result<(), E>>,
     closing: oneshot::Receiver<()>,
@@ -366,13 +369,13 @@ async fn drive<E>(
 ) {
     let mut connection = pin!(connection);
     let is_over = tokio::select! {
-        // Why it ended, the stream and the requests on it know.
+        // The reason is known to the tap and to the requests on it.
         _ = connection.as_mut() => true,
         _ = closing => false,
     };
     tap.tell_of_the_end();
     if !is_over {
-        // What it says on its way out concerns nobody.
+        // An error at this point concerns no request.
         let _ = timeout(CLOSING, connection).await;
     }
 }

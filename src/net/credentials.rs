@@ -1,5 +1,5 @@
-//! When credentials and tokens are looked at: with requests and with the handshakes of other clients, at intervals, and
-//! after a failure that newer ones may be the remedy for.
+//! Decides when credentials and tokens are checked for changes: at intervals, by requests and by
+//! other clients' handshakes, and after a failure that newer ones may remedy.
 
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex};
@@ -13,22 +13,22 @@ use super::runtime::{Runtime, blocking};
 use crate::lock::lock;
 use crate::tls::{Store, TokenFile};
 
-/// How long a request or a handshake waits for a look: a file system may hang.
+/// How long a request or handshake waits for a check: a file system may hang.
 const LOOKING: Duration = Duration::from_secs(1);
 
-/// How often a failure may force a look at certificates, which is less than once a second: a source may issue new
-/// credentials whenever it is asked.
+/// The shortest interval between checks of certificates that failures force. A source may issue new
+/// credentials at every call, so it is longer than a second.
 const FORCED: Duration = Duration::from_millis(1_250);
 
-/// What changes in the course of time, and is looked at by blocking work.
+/// Something that changes over time and is checked by blocking work.
 pub(crate) trait Watched: Send + Sync + 'static {
-    /// How often a failure may force a look.
+    /// The shortest interval between checks that failures force.
     const FORCED: Duration;
 
-    /// Whether it is time to look again; the look is the caller's to make.
+    /// Whether a check is due. If it is, the caller must call `look`.
     fn is_due(&self) -> bool;
 
-    /// Takes what is new. What it finds is its own to report.
+    /// Loads changes and reports errors itself.
     fn look(&self, force: bool);
 }
 
@@ -44,7 +44,7 @@ impl Watched for Store {
     }
 }
 
-/// Every refusal of a token has cost a request, and a look costs less.
+/// Every rejection of a token has cost a request, and a check costs less, so there is no interval.
 impl Watched for TokenFile {
     const FORCED: Duration = Duration::ZERO;
 
@@ -57,11 +57,11 @@ impl Watched for TokenFile {
     }
 }
 
-/// Has something looked at when it is time to.
+/// Checks something when that is due.
 #[derive(Debug)]
 pub(crate) struct Watcher<W> {
     watched: Arc<W>,
-    /// Held during a look: a file system that hangs is to hang one thread.
+    /// Held during a check, so that a file system that hangs blocks only one thread.
     turn: Arc<tokio::sync::Mutex<()>>,
     forced: Mutex<Option<Instant>>,
 }
@@ -79,8 +79,8 @@ impl<W: Watched> Watcher<W> {
         Self { watched, turn: Arc::default(), forced: Mutex::default() }
     }
 
-    /// Has it looked at, if it is time to and nobody is at it, and waits until that is done or takes
-    /// too long: then it goes on in the background.
+    /// Checks if that is due and no check is running. Waits until it is done or takes too long;
+    /// then it continues in the background.
     pub(crate) async fn look_if_due(&self) {
         if self.watched.is_due()
             && let Ok(turn) = Arc::clone(&self.turn).try_lock_owned()
@@ -89,8 +89,8 @@ impl<W: Watched> Watcher<W> {
         }
     }
 
-    /// Has it looked at now, unless a failure had it looked at a moment ago, and waits for whatever look
-    /// goes on as `look_if_due` does.
+    /// Checks now, unless another failure did so within the interval. Waits for a running check, as
+    /// `look_if_due` does.
     pub(crate) async fn look_after_a_failure(&self) {
         let look = async {
             let turn = Arc::clone(&self.turn).lock_owned().await;
@@ -120,7 +120,8 @@ impl<W: Watched> Watcher<W> {
     }
 }
 
-/// The configuration for other clients, which follows the store: a handshake has the store look if it is time to.
+/// The configuration for other clients. It follows the store: a handshake checks the store if that
+/// is due.
 pub(crate) fn rotating_config(store: &Arc<Store>) -> Arc<ClientConfig> {
     let handshakes = Handshakes { store: Arc::clone(store), look: Arc::default() };
     Arc::new(store.rotating_config(move || {
@@ -129,26 +130,27 @@ pub(crate) fn rotating_config(store: &Arc<Store>) -> Arc<ClientConfig> {
     }))
 }
 
-/// The handshakes of other clients, which may be the only ones: then there is an I/O thread for a look alone.
+/// Checks the store for handshakes of other clients. If nothing is exported, the I/O thread is
+/// started just for a check.
 struct Handshakes {
     store: Arc<Store>,
     look: Arc<Look>,
 }
 
-/// A look that handshakes wait for together: a file system that hangs is to hang one thread, and to hold up only
-/// the handshakes of one moment.
+/// A check that handshakes wait for together, so that a file system that hangs blocks only one
+/// thread and delays only the handshakes that begin during the wait.
 #[derive(Default)]
 struct Look {
     since: Mutex<Option<std::time::Instant>>,
     over: Condvar,
 }
 
-/// Ends a look when it is dropped, which is also where the work panics or never begins.
+/// Ends a check when it is dropped, also if the work panics or never begins.
 struct Looking(Arc<Look>);
 
 impl Handshakes {
-    /// Has the store look, if it is time to, and waits until that is done or takes too long: then it goes on in the
-    /// background.
+    /// Checks the store if that is due. Waits until it is done or takes too long; then it continues
+    /// in the background.
     fn look(&self) {
         let mut since = lock(&self.look.since);
         let is_first = since.is_none() && self.store.is_due();
@@ -156,29 +158,30 @@ impl Handshakes {
             *since = Some(std::time::Instant::now());
         }
         drop(since);
-        // What is dropped on the way locks that again. The runtime lives for as long as we wait.
+        // Not under the lock, which `Looking` takes when it is dropped. The runtime must live as
+        // long as the wait.
         let _runtime = is_first.then(|| self.begin());
-        // A source may need the I/O thread.
+        // The I/O thread must not wait: a source may need it.
         if Runtime::is_current() {
             return;
         }
         let since = lock(&self.look.since);
         let left = since.map(|since| LOOKING.saturating_sub(since.elapsed()));
-        // Nothing is taken from the guard: whoever panicked with it has left nothing half done.
+        // A poisoned lock does not matter: no state is left half changed.
         let _ = self
             .look
             .over
             .wait_timeout_while(since, left.unwrap_or_default(), |since| since.is_some());
     }
 
-    /// `None` if no thread can be started: the next look is due an interval later.
+    /// `None` if no thread can be started; the next check is due an interval later.
     fn begin(&self) -> Option<Arc<Runtime>> {
         let looking = Looking(Arc::clone(&self.look));
         let runtime = Runtime::shared().ok()?;
         let store = Arc::clone(&self.store);
         runtime.begin_blocking(move || {
             let _looking = looking;
-            // What it finds is the store's to report.
+            // The store reports errors itself.
             let _ = store.look(false);
         });
         Some(runtime)

@@ -1,4 +1,4 @@
-//! To a server: name resolution, TCP, a proxy's tunnel, TLS.
+//! Dials a server: name resolution, TCP, a proxy's tunnel, TLS.
 
 use std::future::Future;
 use std::io;
@@ -25,55 +25,57 @@ use crate::config::Address;
 use crate::failure::{FailureKind, Peer, Session, Side, Stage};
 use crate::tls::{Generation, Handshake, Notes};
 
-/// How often the kernel asks an idle peer whether it is there.
+/// The kernel's interval of TCP keepalive.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Where a server is, and how it is spoken to.
+/// A server's address and how to connect to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: Address,
-    /// What requests are addressed to.
+    /// The scheme and authority of requests.
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
     /// The name that its certificate must have; `None` over plaintext.
     pub(crate) server_name: Option<ServerName<'static>>,
-    /// What connects us to it; `None` where we do that ourselves.
+    /// The proxy to connect through; `None` for a direct connection.
     pub(crate) proxy: Option<Via>,
     pub(crate) family: Family,
-    /// For name resolution, TCP and TLS together.
+    /// The limit for name resolution, TCP and TLS together.
     pub(crate) connect_timeout: Duration,
-    /// How long the kernel waits for what it has sent to be acknowledged, and for the peer to read.
+    /// How long the kernel waits for sent data to be acknowledged, and for the peer to read
+    /// (`TCP_USER_TIMEOUT`).
     pub(crate) user_timeout: Duration,
 }
 
-/// Which versions of HTTP a server is spoken to in.
+/// The versions of HTTP to use with a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// HTTP/2 where ALPN says so, otherwise HTTP/1.1.
+    /// HTTP/2 if ALPN selects it, otherwise HTTP/1.1.
     Any,
-    /// HTTP/2 alone. `is_assumed` where there is no ALPN.
+    /// Only HTTP/2. `is_assumed`: also without ALPN.
     Http2 { is_assumed: bool },
 }
 
-/// A connection before any HTTP.
+/// A connection before HTTP.
 pub(super) struct Dialled {
     pub(super) stream: Box<dyn Stream>,
     alpn: Alpn,
-    /// Whether the server may yet refuse our certificate: TLS 1.3 does so after our handshake.
+    /// Whether the server may still reject our certificate: in TLS 1.3 it does so after our side of
+    /// the handshake.
     pub(super) awaits_verdict: bool,
 }
 
-/// What ALPN agreed on.
+/// What ALPN selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Alpn {
     H2,
     Http1,
-    /// There was no TLS, or the server knows no ALPN.
+    /// There is no TLS, or the server does not support ALPN.
     Nothing,
 }
 
 impl Dialled {
-    /// Whether HTTP/2 is spoken on it.
+    /// Whether to speak HTTP/2 on it.
     pub(super) fn is_http2(&self, family: Family) -> Result<bool, FailureKind> {
         match (self.alpn, family) {
             (Alpn::H2, _) | (Alpn::Nothing, Family::Http2 { is_assumed: true }) => Ok(true),
@@ -87,8 +89,8 @@ impl Dialled {
 }
 
 impl Target {
-    /// Dials with these credentials. What is seen on the way is written down, also of a dial that fails
-    /// or goes on still; the deadline is the caller's.
+    /// Dials with these credentials. `progress` records each step, also for a dial that fails or is
+    /// still running. The caller applies the deadline.
     pub(super) async fn dial(
         &self,
         credentials: Option<&Generation>,
@@ -138,7 +140,7 @@ impl Target {
         let awaits_verdict = session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && notes.read().certificate_requested;
         progress.note(|seen| {
-            // A verifier that was brought along takes no notes.
+            // A caller's own verifier does not record the chain.
             if let (Some(chain), Some(handshake)) =
                 (session.peer_certificates(), &mut seen.handshake)
             {
@@ -149,12 +151,12 @@ impl Target {
         Ok(Dialled { stream: Box::new(stream), alpn, awaits_verdict })
     }
 
-    /// The server, or the proxy before it.
+    /// Connects to the server, or to the proxy before it.
     async fn connect(&self, progress: &Arc<Progress>) -> Result<Box<dyn Stream>, FailureKind> {
         progress.reach(Stage::Connecting);
         let dialled = match (&self.proxy, &self.address) {
             (Some(via), _) => via.proxy.uri.clone(),
-            // They are whole, which is all that could be wrong with them.
+            // It cannot fail: the parts are complete.
             (None, Address::Tcp { .. }) => {
                 format!("http://{}", self.address).parse().unwrap_or_default()
             }
@@ -170,9 +172,11 @@ impl Target {
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE / 6));
         tcp.set_keepalive_retries(Some(3));
-        // Divided by the number of addresses, so that a dead one does not take all of it.
+        // The connector divides it by the number of addresses, so that a dead one does not use it
+        // up.
         tcp.set_connect_timeout(Some(self.connect_timeout));
-        // No keepalive is sent while data is unacknowledged.
+        // Keepalive does not detect a dead peer while data is unacknowledged; the user timeout
+        // does.
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(self.user_timeout));
         let stream = tcp.call(dialled).await.map_err(|error| self.unconnected(&error))?;
@@ -203,7 +207,7 @@ impl Target {
                 FailureKind::ProxyUnreachable { proxy: proxy.to_string(), source: source.into() }
             }
             None if is_resolution => FailureKind::Resolve { source: source.into() },
-            // Of one address, where there are several.
+            // A timeout of one address of several.
             None if source.kind() == io::ErrorKind::TimedOut => {
                 FailureKind::ConnectTimeout { after: self.connect_timeout }
             }
@@ -221,7 +225,7 @@ fn agreed(session: &ClientConnection) -> Session {
     }
 }
 
-/// The same error again, for `io::Error` is not `Clone`.
+/// Copies an error: `io::Error` is not `Clone`.
 fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
@@ -245,7 +249,8 @@ mod unix {
             Ok(stream) => return Ok(Box::new(stream)),
             Err(error) => error,
         };
-        // Of another file Linux says what it says where nobody listens: that the connection is refused.
+        // If the file is not a socket, Linux reports `ECONNREFUSED`, as for a socket without a
+        // listener.
         let path = path.to_owned();
         let is_other = move || Ok::<_, io::Error>(!path.metadata()?.file_type().is_socket());
         match blocking(is_other).await {
@@ -262,13 +267,13 @@ mod unix {
 
     use crate::net::stream::Stream;
 
-    /// Nobody gets here: such an endpoint is refused by `build()`.
+    /// Not reached: `build()` rejects such an endpoint.
     pub(super) async fn connect(_path: &Path) -> io::Result<Box<dyn Stream>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// The system's resolver, which tells the dial that it is done. It is not called for IP addresses.
+/// The system's resolver, which reports its end to the dial. It is not called for IP addresses.
 #[derive(Clone, Debug)]
 struct Resolver(Arc<Progress>);
 
@@ -289,7 +294,7 @@ impl Service<Name> for Resolver {
         self.0.reach(Stage::Resolving);
         let progress = Arc::clone(&self.0);
         Box::pin(async move {
-            // The connector puts the port in.
+            // The connector sets the port.
             let resolve = move || (name.as_str(), 0).to_socket_addrs();
             let addresses = blocking(resolve).await.and_then(|addresses| addresses);
             progress.reach(Stage::Connecting);

@@ -12,7 +12,7 @@ pub(crate) struct NetError {
     pub(crate) kind: FailureKind,
     pub(crate) evidence: Arc<Evidence>,
     pub(crate) sent: Sent,
-    /// When the next dial may begin, where this failure is remembered and nothing was tried.
+    /// When the next dial may begin, if this is a remembered failure and nothing was attempted.
     pub(crate) next_attempt: Option<Instant>,
 }
 

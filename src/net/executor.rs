@@ -1,4 +1,4 @@
-//! The I/O thread, for the tasks of other clients.
+//! Runs other clients' tasks on the I/O thread.
 
 use std::future::Future;
 use std::sync::Arc;

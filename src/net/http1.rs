@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::message::{Body, BodyEnd, Deadline, Piece, Pieces, collect};
 use super::stream::Tapped;
 
-/// How long after an early answer a connection may take to be ready for the next request.
+/// How long a connection may take to become ready for the next request after an early answer.
 const SETTLING: Duration = Duration::from_millis(100);
 
 /// The sending half of a connection.
@@ -39,7 +39,7 @@ pub(super) enum Unanswered {
 }
 
 impl Http1 {
-    /// The connection is to be polled.
+    /// The caller must poll the connection.
     pub(super) async fn begin(
         stream: Tapped,
     ) -> Result<(Self, Connection<TokioIo<Tapped>, Full<Bytes>>), hyper::Error> {
@@ -52,8 +52,8 @@ impl Http1 {
         self.0.try_lock().is_ok_and(|send| !send.is_closed())
     }
 
-    /// Sends one request, and reads as much of the response as arrives in time. `answered` is called
-    /// when it begins.
+    /// Sends one request, and reads as much of the response as arrives in time. `answered` is
+    /// called when the response begins.
     pub(super) async fn exchange(
         &self,
         head: Request<()>,
@@ -73,7 +73,7 @@ impl Http1 {
         answered();
         let (head, body) = response.into_parts();
         let body = collect(body, max_response, deadline).await;
-        // A server may answer before it has read the request, and never read the rest of it.
+        // A server may answer before it has read the whole request, and never read the rest.
         let is_reusable = matches!(body.end, BodyEnd::Complete)
             && timeout(SETTLING, send.ready()).await.is_ok_and(|ready| ready.is_ok());
         Ok(Answered { status: head.status, headers: head.headers, body, is_reusable })

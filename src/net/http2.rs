@@ -1,5 +1,5 @@
-//! HTTP/2, by the crate h2 itself: hyper's client cannot send a single PING, and hides the reasons for
-//! which a server resets a stream.
+//! HTTP/2, by the crate h2 directly: hyper's client cannot send a single PING, and hides the error
+//! codes with which a server resets a stream.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -18,18 +18,18 @@ use tracing::instrument::WithSubscriber;
 use super::message::{Body, Deadline, Piece, Pieces, collect};
 use super::stream::Tapped;
 
-/// How much a server may send that we have not read: of one response, and of all.
+/// The flow-control window of one response and of the connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
 
-/// How much of the requests may wait in h2 for the stream to take it.
+/// How much request data may wait in h2 for flow control.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// The most that the headers of a response may take.
+/// The largest size of a response's headers.
 const MAX_HEADERS: u32 = 64 << 10;
 
-/// How many PINGs are sent between two answers. gRPC's servers take more for an attack, and close the
-/// connection with `too_many_pings`.
+/// How many PINGs may be sent between two answers. gRPC servers treat more as an attack and close
+/// the connection with `too_many_pings`.
 const PINGS: usize = 2;
 
 /// The sending half of a connection.
@@ -37,7 +37,7 @@ const PINGS: usize = 2;
 pub(super) struct Http2 {
     send: SendRequest<Bytes>,
     pings: tokio::sync::Mutex<Option<PingPong>>,
-    /// How many PINGs were sent since the last answer.
+    /// The number of PINGs sent since the last answer.
     pinged: AtomicUsize,
 }
 
@@ -55,7 +55,8 @@ pub(super) enum Unanswered {
 }
 
 impl Http2 {
-    /// Says hello, without waiting for the server's SETTINGS. The connection is to be polled.
+    /// Sends the connection preface and does not wait for the server's SETTINGS. The caller must
+    /// poll the connection.
     pub(super) async fn begin(
         stream: Tapped,
     ) -> Result<(Self, Connection<Tapped, Bytes>), h2::Error> {
@@ -66,15 +67,17 @@ impl Http2 {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADERS)
             .max_send_buffer_size(SEND_BUFFER);
-        // h2 opens a root span per connection, which no suppression by context reaches; seen by no
-        // subscriber it stays closed, and what happens within it is in our context.
+        // h2 creates a root span per connection. Its parent is not our context, so suppressing
+        // telemetry there does not reach it: with a subscriber, the exporter would export a span
+        // about itself. Without one the span stays disabled, and what is recorded within it belongs
+        // to our context, which suppresses it.
         let handshake = builder.handshake(stream).with_subscriber(Dispatch::none());
         let (send, mut connection) = handshake.await?;
         let pings = tokio::sync::Mutex::new(connection.ping_pong());
         Ok((Self { send, pings, pinged: AtomicUsize::new(0) }, connection))
     }
 
-    /// Why no further request may begin on it; `None` while one may.
+    /// Why no further request may begin on it; `None` if one may.
     pub(super) fn end(&self) -> Option<h2::Error> {
         let mut cx = Context::from_waker(Waker::noop());
         match self.send.clone().poll_ready(&mut cx) {
@@ -103,7 +106,7 @@ impl Http2 {
             let body = collect(body, max_response, deadline).await;
             Ok(Answered { status: head.status, headers: head.headers, body })
         });
-        // A server may answer before it has read the request, and need not read the rest of it.
+        // A server may answer before it has read the whole request, and need not read the rest.
         tokio::select! {
             biased;
             answer = answer.as_mut() => return answer,
@@ -112,8 +115,7 @@ impl Http2 {
         answer.await
     }
 
-    /// Asks by one PING whether the path still carries anything; `true` where that was asked often
-    /// enough.
+    /// Whether a PING is answered in time. `true` without a PING if the limit is reached.
     pub(super) async fn is_alive(&self, within: Duration) -> bool {
         if self.pinged.fetch_add(1, Ordering::Relaxed) >= PINGS {
             return true;
@@ -126,7 +128,7 @@ impl Http2 {
             loop {
                 match pings.ping(Ping::opaque()).await {
                     Ok(_pong) => return true,
-                    // One is under way that somebody has given up, and whose answer may be old.
+                    // An abandoned PING is still in flight, and its answer may be old.
                     Err(_) if poll_fn(|cx| pings.poll_pong(cx)).await.is_ok() => {}
                     Err(_closed) => return false,
                 }
@@ -136,14 +138,15 @@ impl Http2 {
     }
 }
 
-/// Writes a request's body as the server takes it. Why a server takes no more, its answer says.
+/// Writes a request's body as flow control permits. If the server stops reading, its answer says
+/// why.
 async fn write(mut stream: SendStream<Bytes>, mut body: Bytes) {
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
         let Some(Ok(capacity)) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
             return;
         };
-        // Capacity that another stream was faster to take.
+        // Another stream took the capacity first.
         if capacity == 0 {
             continue;
         }

@@ -1,48 +1,46 @@
-//! Which connection a request takes, and when one may be dialled: pool and pacing as one state machine
-//! without I/O. Whoever wants a connection asks [`Link::acquire`] under a lock, does what it says, and
-//! reports how that ended.
+//! Decides which connection a request uses and when to dial: pool and backoff as one state machine
+//! without I/O. A request calls [`Link::acquire`] under a lock, does what that returns, and reports
+//! the outcome.
 
 use std::time::{Duration, Instant};
 
 use crate::failure::Cure;
 
-/// The first window after a failed dial; each further one is longer by [`GROWTH`], as in [gRPC's
-/// connection backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md).
+/// The first backoff window after a failed dial. Each further one is longer by [`GROWTH`], as in
+/// [gRPC's connection backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md).
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
 const GROWTH: f64 = 1.6;
 
-/// How far a window may be longer or shorter, so that clients that failed together do not come back
-/// together.
+/// The random part of a window, so that clients that failed together do not dial together.
 pub(super) const JITTER: f64 = 0.2;
 
-/// The longest window while the server is out of reach: one that is back is found within the default
-/// timeout of an export.
+/// The longest window while the server is unreachable, so that its return is noticed within the
+/// default timeout of an export.
 const LONGEST_UNREACHABLE: Duration = Duration::from_secs(10);
 
-/// The longest window after a failure that lasts until somebody changes something, which may happen at
-/// the other end.
+/// The longest window after a permanent failure, which a change at the server may end.
 const LONGEST_PERMANENT: Duration = Duration::from_secs(30);
 
-/// What the machine needs to know of a connection. Clones are the same one.
+/// What the state machine needs to know about a connection. Clones are the same connection.
 pub(super) trait Connected: Clone {
-    /// Of the credentials that it was made with.
+    /// The generation of the credentials that it was made with.
     fn generation(&self) -> u64;
     /// Whether another request may begin on it.
     fn is_usable(&self) -> bool;
-    /// Whether it takes any number of requests at once: HTTP/2.
+    /// Whether it carries concurrent requests, as HTTP/2 does.
     fn is_multiplexed(&self) -> bool;
     /// Whether the server has answered a request on it.
     fn has_answered(&self) -> bool;
     fn is_same(&self, other: &Self) -> bool;
 }
 
-/// Why there is no connection, or none any more.
+/// Why there is no connection, or no longer one.
 #[derive(Clone, Debug)]
 pub(super) struct LinkFailure<E> {
     pub(super) error: E,
-    /// Whether it lasts until somebody changes something.
+    /// Whether it lasts until a configuration changes.
     pub(super) is_permanent: bool,
-    /// Which change of ours makes another dial worth while at once.
+    /// The credentials whose change makes an immediate new dial worthwhile.
     pub(super) cure: Cure,
 }
 
@@ -54,7 +52,7 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// Whether a failure may be over that is about this.
+    /// Whether it may remedy a failure with this cure.
     pub(super) fn is_cure(self, cure: Cure) -> bool {
         match cure {
             Cure::TrustAnchors => self.trust_anchors,
@@ -69,7 +67,7 @@ impl Renewal {
 pub(super) struct Patience {
     /// `None` for no limit.
     pub(super) deadline: Option<Instant>,
-    /// How long it was given from its begin; `None` for no limit.
+    /// The timeout from its beginning; `None` for no limit.
     pub(super) timeout: Option<Duration>,
 }
 
@@ -79,13 +77,14 @@ pub(super) enum Next<C, E> {
     Use(C),
     /// Dial with the newest credentials, and report to [`Link::dialled`].
     Dial,
-    /// Say by [`Link::ended`] why this connection has ended, on which the server never answered.
+    /// This connection has ended and the server never answered on it: report why to
+    /// [`Link::ended`].
     Bury(C),
-    /// Somebody dials: share the result, or ask again.
+    /// A dial is in progress: share its result, or ask again.
     Join,
-    /// Ask again then, or when the state has changed.
+    /// Ask again at this instant, or when the state has changed.
     Wait(Instant),
-    /// Give up: nothing is known that would change this in time. A dial may begin at the instant.
+    /// Give up: the window ends too late. A dial may begin at the instant.
     Fail(LinkFailure<E>, Instant),
 }
 
@@ -102,12 +101,12 @@ pub(super) struct Link<C, E> {
     state: State<C, E>,
     /// HTTP/1.1 connections that wait for their next request.
     idle: Vec<C>,
-    /// That of the newest credentials.
+    /// The generation of the newest credentials.
     generation: u64,
-    /// How many dials have failed since the server last answered.
+    /// The number of failed dials since the server last answered.
     failures: u32,
     unreachable_since: Option<Instant>,
-    /// The last connection that the server has ended by announcement.
+    /// The last connection whose end the server announced.
     announced: Option<C>,
 }
 
@@ -115,14 +114,14 @@ pub(super) struct Link<C, E> {
 enum State<C, E> {
     Idle,
     Dialling {
-        /// What became new meanwhile.
+        /// The credentials that changed meanwhile.
         renewal: Renewal,
-        /// How another connection ended meanwhile on which the server never answered.
+        /// Why another connection, on which the server never answered, ended meanwhile.
         ended: Option<LinkFailure<E>>,
     },
-    /// The connection that all share.
+    /// The shared HTTP/2 connection.
     Up(C),
-    /// Nobody dials until then.
+    /// A backoff window: no dial begins before its end.
     Paced {
         until: Instant,
         last: LinkFailure<E>,
@@ -145,7 +144,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
         self.generation
     }
 
-    /// When a dial may begin next, if that is not now, and why the last one failed.
+    /// The end of the current window, and why the last dial failed.
     pub(super) fn paced(&self, now: Instant) -> Option<(Instant, &LinkFailure<E>)> {
         match &self.state {
             State::Paced { until, last } if now < *until => Some((*until, last)),
@@ -153,7 +152,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
         }
     }
 
-    /// Since when no dial has succeeded, if the last one has failed for a reason that may pass.
+    /// Since when no dial has succeeded, if the last failure was not permanent.
     pub(super) fn unreachable_since(&self) -> Option<Instant> {
         self.unreachable_since
     }
@@ -164,7 +163,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
             if self.is_current(&connection) {
                 return self.take(connection);
             }
-            // What is in flight on it has handles of its own.
+            // Requests in flight hold their own references to it.
             self.state = State::Idle;
             if self.is_failure(&connection) {
                 return Next::Bury(connection);
@@ -179,7 +178,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
             }
         }
         match &self.state {
-            // Also for a dial with older credentials: there is one at a time.
+            // Also if the dial uses older credentials: only one dial runs at a time.
             State::Dialling { .. } => Next::Join,
             State::Paced { until, last } if now < *until => {
                 let is_late = patience.deadline.is_some_and(|deadline| deadline < *until);
@@ -204,7 +203,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
         connection.generation() == self.generation && connection.is_usable()
     }
 
-    /// Whether a connection that is of no further use counts as a failed dial.
+    /// Whether a connection that is no longer usable counts as a failed dial.
     fn is_failure(&self, connection: &C) -> bool {
         connection.generation() == self.generation && !connection.has_answered()
     }
@@ -214,7 +213,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
         Next::Use(connection)
     }
 
-    /// A server that answers is in good order: what failed before says nothing of the next dial.
+    /// If the server has answered, resets the backoff.
     fn note_answers(&mut self, connection: &C) {
         if connection.has_answered() {
             self.failures = 0;
@@ -222,7 +221,8 @@ impl<C: Connected, E: Clone> Link<C, E> {
         }
     }
 
-    /// The dial has ended that [`Next::Dial`] began. `jitter` is within [`JITTER`] of 1.
+    /// Reports the result of the dial that [`Next::Dial`] began. `jitter` is within [`JITTER`] of
+    /// 1.
     pub(super) fn dialled(&mut self, now: Instant, jitter: f64, result: Result<C, LinkFailure<E>>) {
         let (renewal, ended) = match std::mem::replace(&mut self.state, State::Idle) {
             State::Dialling { renewal, ended } => (renewal, ended),
@@ -236,12 +236,12 @@ impl<C: Connected, E: Clone> Link<C, E> {
                     return;
                 }
                 self.idle.push(connection);
-                // This one may end like the other. Nobody dials before that is known.
+                // This connection may end like the other one, so no further dial begins at once.
                 if let Some(failure) = ended.filter(|ended| !renewal.is_cure(ended.cure)) {
                     self.pace(now, jitter, failure);
                 }
             }
-            // How credentials fail that are no longer in use says nothing of the new ones.
+            // The failure of replaced credentials says nothing about the new ones.
             Err(failure) if renewal.is_cure(failure.cure) => {}
             Err(failure) => self.pace(now, jitter, failure),
         }
@@ -254,15 +254,16 @@ impl<C: Connected, E: Clone> Link<C, E> {
             self.unreachable_since.get_or_insert(now);
         }
         let longest = if last.is_permanent { LONGEST_PERMANENT } else { LONGEST_UNREACHABLE };
-        // Beyond that every window is the longest.
+        // More failures do not lengthen the window, and `mul_f64` would panic on an infinite
+        // factor.
         let growth = GROWTH.powi(self.failures.min(16).cast_signed());
         let window = FIRST_WINDOW.mul_f64(growth).min(longest.div_f64(1.0 + JITTER));
         self.failures = self.failures.saturating_add(1);
         self.state = State::Paced { until: now + window.mul_f64(jitter), last };
     }
 
-    /// There are new credentials: new requests use a new connection, and a window ends that they may
-    /// be the remedy for.
+    /// There are new credentials: new requests use a new connection. A window ends if they may
+    /// remedy its failure.
     pub(super) fn renewed(&mut self, generation: u64, renewal: Renewal) {
         self.generation = generation;
         match &mut self.state {
@@ -283,7 +284,7 @@ impl<C: Connected, E: Clone> Link<C, E> {
         }
     }
 
-    /// An HTTP/1.1 connection is free again.
+    /// Returns an HTTP/1.1 connection to the pool.
     pub(super) fn give_back(&mut self, connection: C) {
         self.note_answers(&connection);
         if !connection.is_multiplexed() && self.is_current(&connection) {
@@ -291,17 +292,17 @@ impl<C: Connected, E: Clone> Link<C, E> {
         }
     }
 
-    /// Gives new requests another connection than this one.
+    /// Stops new requests from using this connection.
     pub(super) fn condemn(&mut self, condemned: &C) {
         if matches!(&self.state, State::Up(connection) if connection.is_same(condemned)) {
             self.state = State::Idle;
         }
     }
 
-    /// A connection has ended. If the server never answered on it, that counts as a failed dial, and
-    /// `true` is returned: otherwise a server that accepts connections and closes them would be dialled
-    /// again at once, for ever. Only an announced end, as a server's that restarts, is worth one more
-    /// dial at once.
+    /// Reports that a connection has ended. If the server never answered on it, that counts as a
+    /// failed dial and returns `true`: otherwise a server that accepts connections and closes them
+    /// would be dialled in a tight loop. The first announced end, as of a server that restarts,
+    /// does not count.
     pub(super) fn ended(
         &mut self,
         now: Instant,
@@ -312,12 +313,12 @@ impl<C: Connected, E: Clone> Link<C, E> {
     ) -> bool {
         self.condemn(connection);
         self.note_answers(connection);
-        // How one ends whose credentials are no longer in use says nothing of the next.
+        // The end of a connection with replaced credentials says nothing about the next one.
         if !self.is_failure(connection) {
             return false;
         }
         let is_known = self.announced.as_ref().is_some_and(|known| known.is_same(connection));
-        // What the one before has answered meanwhile, it has answered after it was announced.
+        // If the previous announced connection has answered since, this end is a first one again.
         let is_first = self.announced.as_ref().is_none_or(Connected::has_answered);
         if ending == Ending::Announced && (is_first || is_known) {
             self.announced = Some(connection.clone());
@@ -326,9 +327,9 @@ impl<C: Connected, E: Clone> Link<C, E> {
         match &mut self.state {
             State::Idle => self.pace(now, jitter, failure),
             State::Dialling { ended, .. } => *ended = Some(failure),
-            // Others who were on it have reported it.
+            // Other requests on it have already reported it.
             State::Paced { .. } => {}
-            // There is a newer one.
+            // There is a newer connection.
             State::Up(_) => return false,
         }
         true

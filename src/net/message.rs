@@ -1,4 +1,4 @@
-//! Requests and what arrives in answer to them.
+//! Requests, responses and deadlines.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -23,11 +23,11 @@ pub(crate) struct Request {
     pub(crate) path: PathAndQuery,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The most that is read of the response's body, in bytes.
+    /// The largest size of a response's body that is read, in bytes.
     pub(crate) max_response: usize,
 }
 
-/// What has arrived of a response.
+/// A response, as far as it arrived.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
@@ -35,7 +35,7 @@ pub(crate) struct Response {
     pub(crate) body: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) end: End,
-    /// Of the connection on which it arrived.
+    /// The evidence of the connection on which it arrived.
     pub(crate) evidence: Arc<Evidence>,
 }
 
@@ -43,9 +43,9 @@ pub(crate) struct Response {
 #[derive(Debug)]
 pub(crate) enum End {
     Complete,
-    /// The connection or the stream ended first, or the time did.
+    /// The connection or the stream ended first, or the deadline passed.
     BrokenOff(Box<NetError>),
-    /// It was longer than what is read.
+    /// It was longer than the limit.
     TooLong,
 }
 
@@ -102,10 +102,10 @@ pub(super) async fn collect<P: Pieces>(
     Body { bytes: bytes.freeze(), trailers, end }
 }
 
-/// How long a shutdown still waits for a server that was out of reach before it began.
+/// How long a shutdown still waits for a server that was unreachable before it began.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// The end of a request's time: its timeout, or an instant that whoever shuts down names later.
+/// The deadline of a request: its timeout, or an earlier one that a shutdown sets later.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline {
     timeout: Option<Duration>,
@@ -113,23 +113,23 @@ pub(crate) struct Deadline {
     stop: Stop,
 }
 
-/// What ends requests before their time.
+/// Ends requests early.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
-    /// The end of all requests, once there is one.
+    /// The deadline of all requests, once a shutdown sets it.
     pub(crate) drain: watch::Receiver<Option<Drained>>,
-    /// Set once nothing is to be waited for any more. What is under way goes on.
+    /// Set to end all waits between attempts. Running attempts continue.
     pub(crate) closed: watch::Receiver<bool>,
 }
 
-/// A shutdown that has begun.
+/// A shutdown in progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drained {
     pub(crate) since: StdInstant,
     pub(crate) ends: StdInstant,
 }
 
-/// Why the time is over.
+/// Why a deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     TimedOut(Duration),
@@ -137,27 +137,28 @@ pub(crate) enum Over {
 }
 
 impl Deadline {
-    /// `None` is no limit, and so is what no clock can tell.
+    /// `None` means no limit, and so does a timeout beyond the range of the clock.
     pub(crate) fn new(begun: Instant, timeout: Option<Duration>, stop: Stop) -> Self {
         let ends = timeout.and_then(|timeout| begun.checked_add(timeout));
         Self { timeout, ends, stop }
     }
 
-    /// How long the request was given from its begin.
+    /// The timeout of the request from its beginning.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// When it ends, as far as that is known now.
+    /// The current deadline.
     pub(crate) fn ends(&self) -> Option<Instant> {
         let drained = self.stop.drain.borrow().map(|drained| drained.ends.into());
         self.ends.into_iter().chain(drained).min()
     }
 
-    /// Runs a future until it is done or the time is over.
+    /// Runs a future until it is done or the deadline passes.
     ///
-    /// Whoever gives up looks once more at what has arrived: a process that was stopped hears its timer
-    /// before its socket, whose bytes still have to pass through the connection's task.
+    /// At the deadline the future is polled again after other tasks have run. After a process was
+    /// suspended, its timer fires before the answer in its socket has passed through the
+    /// connection's task: without this, an answer that arrived in time would be lost.
     pub(crate) async fn bound<T>(&self, future: impl Future<Output = T>) -> Result<T, Over> {
         let mut future = pin!(future);
         let over = tokio::select! {
@@ -175,8 +176,9 @@ impl Deadline {
         Err(over)
     }
 
-    /// Waits before another attempt. A shutdown gives a server that was out of reach before it began a
-    /// second, and `closed` none: of the time that is given to them, nothing would come.
+    /// Waits before another attempt. During a shutdown the wait ends after one second if the server
+    /// was unreachable before, and `closed` ends it at once: longer waits would only delay the
+    /// shutdown.
     pub(crate) async fn wait(
         &self,
         until: Instant,
@@ -212,7 +214,7 @@ impl Deadline {
             };
             tokio::select! {
                 () = passed => return over,
-                // Where nobody can shut down any more, only the timeout is left.
+                // If the sender is gone, no shutdown can come: only the timeout remains.
                 Ok(()) = drain.changed() => {}
             }
         }
@@ -237,8 +239,8 @@ mod tests {
         (drain, close, Stop { drain: drained, closed })
     }
 
-    /// What happens to a process that is stopped and goes on: when it looks again, its timer has run out
-    /// and its answer has arrived, which still has to pass through another task.
+    /// A process that is suspended and resumed: its timer has fired, and its answer has arrived but
+    /// still has to pass through another task.
     #[tokio::test]
     async fn who_was_stopped_looks_at_what_has_arrived() {
         let (send, receive) = std::sync::mpsc::channel();
@@ -260,7 +262,7 @@ mod tests {
         let (_drain, _closed, stop) = stop();
         let deadline = Deadline::new(Instant::now(), Some(Duration::from_millis(50)), stop);
         let stopped = async {
-            // Whatever else waits has been polled once.
+            // All other tasks have been polled once.
             yield_now().await;
             send.send(()).unwrap();
             // Blocks the runtime until long after the deadline.
@@ -285,7 +287,7 @@ mod tests {
         assert!(deadline.ends().is_some());
     }
 
-    /// By a clock of its own, which jumps to the next timer.
+    /// With a paused clock, which jumps to the next timer.
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_early_for_who_shuts_down() {
         let (drain, close, stop) = stop();
@@ -298,7 +300,7 @@ mod tests {
         drain.send_replace(Some(Drained { since, ends: since + 60 * LAST_WAIT }));
         assert_eq!(wait(known).await, Err(Over::ShuttingDown));
         assert!(begun.elapsed() < 2 * LAST_WAIT, "{:?}", begun.elapsed());
-        // It may come up yet.
+        // The server may still become reachable.
         assert_eq!(wait(Some(since)).await, Err(Over::ShuttingDown));
         assert!(begun.elapsed() > 59 * LAST_WAIT, "{:?}", begun.elapsed());
 

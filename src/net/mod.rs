@@ -1,5 +1,4 @@
-//! One server, any request: a connection that all share, and what is known of the server. Knows
-//! nothing of what the requests mean.
+//! Connections and requests to servers. This module does not know what the requests mean.
 
 mod client;
 mod connection;

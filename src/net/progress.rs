@@ -1,4 +1,4 @@
-//! The evidence of a dial while it goes on.
+//! The evidence of a dial in progress.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crate::failure::{Evidence, FailureKind, Stage};
 use crate::lock::lock;
 use crate::tls::Generation;
 
-/// The evidence of a dial that goes on. Each step of the dial is written down where it begins, and read
-/// by whoever's deadline comes first.
+/// The evidence of a dial in progress. Each step is recorded as it begins, so that a request whose
+/// deadline passes first can say how far the dial had come.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<Evidence>);
 
@@ -34,7 +34,7 @@ impl Progress {
         Arc::new(self.read(Evidence::clone))
     }
 
-    /// The failure of a dial that has taken too long, by how far it has come.
+    /// The failure of a dial that took too long, from the stage that it reached.
     pub(super) fn late(&self, target: &Target, after: Duration) -> FailureKind {
         let stage = self.read(|evidence| evidence.stage);
         match (stage, &target.proxy) {

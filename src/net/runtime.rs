@@ -1,9 +1,9 @@
 //! The I/O thread: a current-thread tokio runtime of our own, so that exporters work under any
-//! async runtime and none.
+//! async runtime or without one.
 //!
-//! No telemetry is recorded of its work: otherwise each export would trigger another. Everything that
-//! records asks OpenTelemetry's context whether to, and on this thread it says no; no task here is in
-//! a span of `tracing` either, because no caller polls it.
+//! No telemetry is recorded about its work: otherwise each export would trigger another. On this
+//! thread OpenTelemetry's context suppresses telemetry. No task here is in a span of `tracing`
+//! either, because no caller polls it.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -20,14 +20,14 @@ use tokio::task::JoinHandle;
 use crate::lock::lock;
 use crate::process::Process;
 
-/// The thread that all exporters of the process share, while there are any.
+/// The thread that all exporters of the process share, as long as there are any.
 static SHARED: Mutex<Weak<Runtime>> = Mutex::new(Weak::new());
 
 thread_local! {
     static IS_IO_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where I/O is done.
+/// A runtime for I/O.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     pub(super) handle: Handle,
@@ -35,15 +35,15 @@ pub(crate) struct Runtime {
     process: Process,
 }
 
-/// Keeps the I/O thread alive. It ends with the last of these, and is never joined: the last may be
-/// dropped anywhere, on the thread itself too.
+/// Keeps the I/O thread alive. The thread ends with the last of these. It is never joined, because
+/// the last one may be dropped on the thread itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Alive {
     _token: mpsc::Sender<()>,
 }
 
 impl Runtime {
-    /// The I/O thread of the process, started if there is none.
+    /// The I/O thread of the process, which is started if there is none.
     pub(crate) fn shared() -> io::Result<Arc<Self>> {
         let mut shared = lock(&SHARED);
         if let Some(runtime) = shared.upgrade().filter(|runtime| runtime.is_of_this_process()) {
@@ -54,7 +54,8 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Starts an I/O thread of its own: for who blocks until it is done, on the shared one too.
+    /// Starts a separate I/O thread, for a caller that blocks until its work is done and may be on
+    /// the shared one.
     pub(crate) fn start() -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -62,9 +63,9 @@ impl Runtime {
         thread::Builder::new().name("otlp-mtls-io".to_owned()).spawn(move || {
             IS_IO_THREAD.set(true);
             let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
-            // Nothing is ever sent: this resolves once all senders are dropped.
+            // Nothing is ever sent: this resolves when all senders are dropped.
             runtime.block_on(tokens.recv());
-            // Not waiting for a name resolution that hangs.
+            // In the background, because a name resolution may hang.
             runtime.shutdown_background();
         })?;
         let alive = Alive { _token: token };
@@ -76,12 +77,12 @@ impl Runtime {
         IS_IO_THREAD.get()
     }
 
-    /// False in a child that was forked since: the thread did not come along.
+    /// False in a child process that was forked since: the thread exists only in the parent.
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.process.is_current()
     }
 
-    /// What keeps the I/O thread alive.
+    /// A token that keeps the I/O thread alive.
     pub(crate) fn alive(&self) -> Alive {
         self.alive.clone()
     }
@@ -98,13 +99,13 @@ impl Runtime {
 }
 
 impl Runtime {
-    /// Begins blocking work of our own I/O, for which nobody on the runtime waits.
+    /// Starts blocking work for our own I/O, without waiting for it.
     pub(super) fn begin_blocking(&self, work: impl FnOnce() + Send + 'static) {
         self.handle.spawn_blocking(suppressed(work));
     }
 }
 
-/// A future that is at work on the runtime.
+/// A future that runs on the runtime.
 pub(crate) struct Running<T>(JoinHandle<T>);
 
 impl<T> Future for Running<T> {
@@ -128,8 +129,8 @@ pub(crate) fn spawn<T: Send + 'static>(
     tokio::spawn(future)
 }
 
-/// Blocking work of our own I/O, on a thread that records no telemetry either. What it panics with may be a
-/// secret, and is not in the error.
+/// Runs blocking work for our own I/O, on a thread that records no telemetry either. The error does
+/// not contain the payload of a panic, which may be secret.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -139,7 +140,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     })
 }
 
-/// The same work, of which no telemetry is recorded.
+/// Wraps work so that no telemetry is recorded about it.
 fn suppressed<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     move || {
         let _suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();

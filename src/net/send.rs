@@ -1,4 +1,4 @@
-//! Requests of other clients, by the connection that all share.
+//! Requests of other clients, on the shared connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ impl Client {
     ) -> Result<Response, NetError> {
         let client = Arc::clone(self);
         self.on_io_thread(async move {
-            // Nothing ends it but its timeout: without their senders these change no more.
+            // Only the timeout ends it: the senders are dropped, so these never change.
             let stop = Stop { drain: watch::channel(None).1, closed: watch::channel(false).1 };
             let deadline = Deadline::new(Instant::now(), timeout, stop);
             client.exchange(&request, &turn, &deadline).await

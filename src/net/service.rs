@@ -37,7 +37,7 @@ impl Client {
         done.unwrap_or_else(|lost| Err(NetError::unsent(FailureKind::lost(&lost), Arc::default())))
     }
 
-    /// Dials with the credentials of now. The connection is the caller's alone.
+    /// Dials with the current credentials. The connection is not shared.
     async fn dial_apart(&self) -> Result<ConnectorStream, NetError> {
         if let Some(credentials) = &self.credentials {
             credentials.look_if_due().await;
@@ -61,8 +61,8 @@ impl Client {
 
 /// A connection that a [`Connector`](crate::Connector) has made, over TLS if the endpoint is `https`.
 ///
-/// It can be used on any runtime: the I/O thread, which lives as long as the connection, says when there is
-/// something to read or room to write; whoever polls does the rest.
+/// It can be used on any runtime. The I/O thread, which lives as long as the connection, only
+/// reports readiness; the caller's thread reads and writes.
 pub struct ConnectorStream {
     stream: TokioIo<Box<dyn Stream>>,
     is_http2: bool,

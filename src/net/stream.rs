@@ -1,5 +1,5 @@
-//! What passes on a connection, seen from below TLS and from below HTTP: their implementations keep
-//! neither how much came nor how it failed.
+//! Streams that record what passes on a connection, below TLS and below HTTP: the TLS and HTTP
+//! implementations keep neither the amount received nor the original error.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::failure::Greeting;
 use crate::lock::lock;
 
-/// What is written goes out at least this often.
+/// The size of the write buffer, in bytes.
 const WRITE_BUFFER: usize = 64 * 1024;
 
 /// A stream that a connection is made on: TCP, a Unix domain socket, or TLS on one.
@@ -24,9 +24,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// A stream whose first bytes are kept.
 pub(super) struct Greeted {
     stream: Box<dyn Stream>,
-    /// What came through a tunnel before anybody read it.
+    /// Bytes that were read beyond a proxy's answer.
     ahead: Bytes,
-    /// `None` once there was something to hear.
+    /// `None` once the first bytes were recorded.
     greeting: Option<Greeting>,
 }
 
@@ -89,23 +89,23 @@ impl AsyncWrite for Greeted {
     }
 }
 
-/// What was seen of a [`Tapped`] stream.
+/// What was observed on a [`Tapped`] stream.
 #[derive(Debug, Default)]
 pub(super) struct Tap {
     received: AtomicU64,
-    /// The first failure to read or write. What follows is its consequence.
+    /// The first failure to read or write. Later ones are its consequences.
     failure: Mutex<Option<io::Error>>,
-    /// Told of the first bytes, and of the end.
+    /// Notified of the first bytes, and of the end.
     first_news: Notify,
 }
 
 impl Tap {
-    /// How many bytes have arrived.
+    /// The number of bytes received.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Resolves with the first bytes, or with the end.
+    /// Resolves at the first bytes or at the end.
     pub(super) async fn first_news(&self) {
         self.first_news.notified().await;
     }
@@ -119,7 +119,7 @@ impl Tap {
         lock(&self.failure).as_ref().map(read)
     }
 
-    /// Keeps a failure, and makes an error of it to pass on.
+    /// Records a failure, and returns an error of the same kind to pass on.
     fn note(&self, error: io::Error) -> io::Error {
         let kind = error.kind();
         lock(&self.failure).get_or_insert(error);
@@ -127,7 +127,7 @@ impl Tap {
     }
 }
 
-/// A stream that is buffered, and tells its [`Tap`] what passes.
+/// A buffered stream that reports to its [`Tap`].
 pub(super) struct Tapped {
     stream: BufWriter<Box<dyn Stream>>,
     tap: Arc<Tap>,
@@ -147,9 +147,9 @@ impl Tapped {
         }
     }
 
-    /// A write that fails tells that the server is gone; what it said before it went, its alert, is
-    /// still to be read. So a failed write waits for the read side's end. Without that, a server that
-    /// refuses our certificate over TLS 1.3 is mostly seen as `broken pipe`.
+    /// A failed write first reads until the end of the read side, because the server may have sent
+    /// an alert before it closed the connection. Without that, a server that rejects our
+    /// certificate over TLS 1.3 mostly shows as `broken pipe`.
     fn written<T>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -219,15 +219,14 @@ impl AsyncWrite for Tapped {
         self.stream.is_write_vectored()
     }
 
-    /// The first flush after a write is put off until the task is polled again: h2 flushes after every
-    /// frame of at most 16 KiB, which would be a TLS record and a system call each. By the next poll,
-    /// which comes at once because the task is woken here, most of a batch is in the buffer (26 in
-    /// place of 32 µs per 100 KiB).
+    /// The first flush after a write is deferred until the task is polled again. h2 flushes after
+    /// every frame of at most 16 KiB, which would cost a TLS record and a system call each. By the
+    /// next poll, which follows at once because the task is woken here, most of a batch is in the
+    /// buffer (26 instead of 32 µs per 100 KiB).
     ///
-    /// That is safe although the flush reports success early: nothing waits for what a flush has
-    /// brought out but the connection's own task, and that is polled until a flush that follows no
-    /// write has passed on everything. Without the wake, a request that ends in this flush would stay
-    /// in the buffer.
+    /// Reporting success early is safe: only the connection's own task waits for a flush, and it is
+    /// polled again until a flush without a preceding write has passed on everything. Without the
+    /// wake, a request that ends with this flush would stay in the buffer.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.is_unflushed) {
             cx.waker().wake_by_ref();

@@ -63,7 +63,8 @@ impl Via {
     }
 }
 
-/// Has the proxy connect us to a collector. What came from there already is the second part.
+/// Asks the proxy to connect us to a collector. Returns the stream and the bytes that were already
+/// read beyond the proxy's answer.
 pub(super) async fn open(
     stream: Box<dyn Stream>,
     proxy: &Proxy,
@@ -91,15 +92,15 @@ pub(super) async fn open(
     let upgraded = hyper::upgrade::on(response).await.map_err(silent)?;
     match upgraded.downcast::<TokioIo<Box<dyn Stream>>>() {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
-        // It is the stream that was given to hyper above.
+        // Not reached: it is the stream that was given to hyper above.
         Err(_other) => Err(refused(None)),
     }
 }
 
-/// The form that CONNECT takes: host and port, without a scheme.
+/// The target of CONNECT: host and port, without a scheme.
 fn authority(collector: &Address) -> Uri {
     let mut parts = Parts::default();
     parts.authority = collector.to_string().parse().ok();
-    // An authority alone is whole.
+    // It cannot fail: an authority alone is a complete URI.
     Uri::from_parts(parts).unwrap_or_default()
 }

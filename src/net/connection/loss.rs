@@ -1,4 +1,4 @@
-//! Why a request has no answer, and what that says of its connection.
+//! Why a request has no answer, and what that means for its connection.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::failure::FailureKind;
 use crate::net::link::Ending;
 use crate::net::message::Response;
 
-/// Why a request has no answer, and what that says of the connection.
+/// Why a request has no answer, and what that means for the connection.
 #[derive(Debug)]
 pub(in crate::net) struct Lost {
     pub(in crate::net) kind: FailureKind,
@@ -23,24 +23,24 @@ pub(in crate::net) enum How {
     Unsent(Ending),
     /// The connection broke, and the server may have acted on the request.
     Broken,
-    /// The server gave the request back, and the connection goes on.
+    /// The server refused the request unprocessed; the connection continues.
     Refused,
-    /// The server wants HTTP/1.1.
+    /// The server requires HTTP/1.1.
     WantsHttp1,
-    /// The path carries nothing any more.
+    /// The network path is dead.
     Silent,
 }
 
 impl Connection {
-    /// What an error of h2's means for a request that was begun ([RFC 9113, section
+    /// What an error of h2 means for a request that was begun ([RFC 9113, section
     /// 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)).
     pub(super) fn lost(&self, error: &h2::Error) -> Lost {
         if let Some(after) = self.silent.get() {
             return silent(*after);
         }
         let by_stream = error.reason().filter(|_| error.is_remote());
-        // A GOAWAY does not fail the requests that it says the server may have acted on: their stream
-        // only ends.
+        // h2 does not report a GOAWAY to the requests that the server may have acted on: their
+        // streams just end.
         let Some(reason) = by_stream.or_else(|| self.goaway()) else {
             return Lost { kind: self.failure(error), how: How::Broken };
         };
@@ -48,7 +48,7 @@ impl Connection {
         let how = match reason {
             h2::Reason::HTTP_1_1_REQUIRED => How::WantsHttp1,
             h2::Reason::REFUSED_STREAM | h2::Reason::ENHANCE_YOUR_CALM => How::Refused,
-            // nginx ends each connection so after `keepalive_requests`.
+            // nginx ends a connection this way after `keepalive_requests`.
             h2::Reason::NO_ERROR if error.is_go_away() => How::Unsent(Ending::Announced),
             _ if error.is_go_away() => How::Unsent(Ending::Broken),
             _ => How::Broken,
@@ -64,7 +64,7 @@ impl Connection {
         Lost { kind, how }
     }
 
-    /// The error with which the server has ended the connection.
+    /// The error of the GOAWAY with which the server ended the connection.
     fn goaway(&self) -> Option<h2::Reason> {
         let Sender::Http2(http2) = &self.sender else {
             return None;
@@ -72,7 +72,7 @@ impl Connection {
         http2.end().filter(|end| end.is_remote() && end.is_go_away())?.reason()
     }
 
-    /// Why it has ended, for who finds it so.
+    /// Why it has ended, for a request that finds it closed.
     pub(in crate::net) fn end(&self) -> Lost {
         match &self.sender {
             Sender::Http2(http2) => match http2.end() {
@@ -88,7 +88,7 @@ impl Connection {
         unsent(self.failure(&end))
     }
 
-    /// What it means that the connection had ended before a request.
+    /// The loss of a request before which the connection had ended.
     pub(super) fn unsent(&self, error: &h2::Error) -> Lost {
         match self.lost(error) {
             Lost { kind, how: How::Broken } => unsent(kind),
@@ -96,16 +96,16 @@ impl Connection {
         }
     }
 
-    /// Why HTTP failed: the stream's reason, if it has one.
+    /// Why HTTP failed: because of the stream, if that failed.
     pub(super) fn failure(&self, error: &(dyn std::error::Error + 'static)) -> FailureKind {
         let closed =
             || self.evidence.classify(error, self.tap.received() == 0, self.is_multiplexed());
         self.last_word().unwrap_or_else(closed)
     }
 
-    /// The failure of the stream, or what it shows of why HTTP failed.
+    /// The failure of the stream, or what its first bytes show about why HTTP failed.
     pub(super) fn last_word(&self) -> Option<FailureKind> {
-        // Who has answered speaks what we do.
+        // A server that has answered speaks our protocol.
         let misunderstood = match self.has_answered() {
             true => None,
             false => self.evidence.misunderstood(self.is_multiplexed()),
@@ -119,14 +119,14 @@ impl Connection {
         })
     }
 
-    /// What a server says of TLS by an HTTP status of 400 and a page.
+    /// The TLS failure that a server reports by an HTTP status of 400 with a page.
     pub(in crate::net) fn refused_by_page(&self, response: &Response) -> Option<FailureKind> {
         let is_page = response.status == StatusCode::BAD_REQUEST;
         is_page.then(|| self.evidence.page(&response.body)).flatten()
     }
 }
 
-/// Another connection would end like this one, if the server has refused us for good.
+/// If the failure is permanent, another connection would end the same way.
 pub(super) fn unsent(kind: FailureKind) -> Lost {
     let how = if kind.is_permanent() { How::Broken } else { How::Unsent(Ending::Broken) };
     Lost { kind, how }

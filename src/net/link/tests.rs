@@ -1,11 +1,11 @@
-//! The machine, explored at random under a simulated clock.
+//! The state machine under random histories and a simulated clock.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::*;
 
-/// How many random histories are explored, and how many events each has.
+/// The number of random histories, and of events in each.
 const SEEDS: u64 = 20_000;
 const EVENTS: usize = 80;
 
@@ -15,7 +15,7 @@ struct TestConnection {
     is_multiplexed: bool,
     is_closed: Cell<bool>,
     has_answered: Cell<bool>,
-    /// The requests on it.
+    /// The number of requests on it.
     carries: Cell<usize>,
 }
 
@@ -39,7 +39,7 @@ impl Connected for Connection {
     }
 }
 
-/// A generator of random numbers that a seed decides (xorshift).
+/// A random number generator with a fixed seed (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -59,7 +59,7 @@ impl Random {
     }
 }
 
-/// Where a request is.
+/// The state of a request.
 #[derive(Debug)]
 enum At {
     Start,
@@ -74,11 +74,11 @@ enum At {
 struct Request {
     patience: Patience,
     at: At,
-    /// How often the server has taken it.
+    /// How often the server has accepted it.
     taken: usize,
 }
 
-/// A window in which nobody may dial, as an onlooker keeps it.
+/// A backoff window, as an observer records it.
 #[derive(Debug)]
 struct Window {
     until: Instant,
@@ -91,7 +91,7 @@ struct World {
     link: Link<Connection, ()>,
     generation: u64,
     dialling: Option<u64>,
-    /// What became new while somebody dials.
+    /// The credentials that changed during a dial.
     since: Renewal,
     window: Option<Window>,
     connections: Vec<Connection>,
@@ -99,7 +99,7 @@ struct World {
     seen: Seen,
 }
 
-/// What was seen, so that a history in which nothing happens is no proof.
+/// Counts of what happened, so that the test fails if nothing did.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     dials: usize,
@@ -146,7 +146,7 @@ impl World {
         self.requests.push(Request { patience, at: At::Start, taken: 0 });
     }
 
-    /// Lets every request go on that can.
+    /// Runs every request that can proceed.
     fn run(&mut self) {
         for index in 0..self.requests.len() {
             let Request { patience, at, .. } = &self.requests[index];
@@ -223,7 +223,7 @@ impl World {
     fn give_up(&mut self, index: usize) {
         if let At::On(connection) = &self.requests[index].at {
             connection.carries.set(connection.carries.get() - 1);
-            // An HTTP/1.1 connection that owes an answer is of no further use.
+            // An HTTP/1.1 connection that owes an answer cannot be reused.
             connection.is_closed.set(connection.is_closed.get() || !connection.is_multiplexed);
         }
         if !matches!(self.requests[index].at, At::Delivered | At::Lost) {
@@ -259,7 +259,7 @@ impl World {
         let is_current = generation == self.generation;
         for request in &mut self.requests {
             if matches!(request.at, At::Joined) {
-                // Those of them who share the failure do not try again.
+                // Requests that share the failure do not try again.
                 request.at = At::Start;
                 if is_current && has_failed && self.window.is_some() {
                     request.at = At::Lost;
@@ -269,7 +269,7 @@ impl World {
         }
     }
 
-    /// Learns of a window as the link shows it, and checks its length.
+    /// Records a new window of the link, and checks its length.
     fn look_at_the_window(&mut self) {
         let paced = self.link.paced(self.now).map(|(until, last)| (until, last.clone()));
         self.window = paced.map(|(until, last)| {
@@ -280,7 +280,7 @@ impl World {
         });
     }
 
-    /// A request that is on a connection.
+    /// Picks a request that is on a connection.
     fn on_a_connection(&mut self) -> Option<(usize, Connection)> {
         let on =
             self.requests.iter().enumerate().filter_map(|(index, request)| match &request.at {
@@ -324,7 +324,7 @@ impl World {
             connection.carries.set(connection.carries.get() - 1);
             let (jitter, failure) = (self.random.jitter(), self.failure());
             self.link.ended(self.now, jitter, &connection, ending, failure);
-            // The server says of some that it has not taken them: those are sent again.
+            // The server refuses some unprocessed: those are sent again.
             self.requests[index].at = At::Start;
             if ending == Ending::Broken {
                 self.requests[index].taken += usize::from(self.random.coin());
@@ -350,7 +350,7 @@ impl World {
         }
     }
 
-    /// Has those who wait for a window ask again.
+    /// Makes the requests that wait for a window ask again.
     fn wake(&mut self) {
         for request in &mut self.requests {
             if matches!(request.at, At::Waiting(_)) {
@@ -416,7 +416,7 @@ fn whatever_happens() {
     assert!(counts.iter().all(|count| *count > 1_000), "hardly anything happened: {all:?}");
 }
 
-/// One request without a limit, in a link that has been told of this.
+/// What a link in this state returns to a request without a limit.
 fn next(
     tell: impl FnOnce(&mut Link<Connection, ()>, Instant, &[Connection; 2]),
 ) -> Next<Connection, ()> {
@@ -451,7 +451,7 @@ fn a_connection_that_ends_without_an_answer_counts_as_a_failed_dial() {
     assert!(matches!(next, Next::Wait(_)), "{next:?}");
 }
 
-/// Nobody was on it.
+/// There was no request on it.
 #[test]
 fn one_that_is_found_ended_does_too() {
     let next = next(|link, now, [one, _]| {
@@ -474,7 +474,7 @@ fn one_that_has_answered_does_not() {
 fn an_announced_end_is_worth_one_dial_at_once() {
     let once = next(|link, now, [one, _]| {
         ends(link, now, one, Ending::Announced);
-        // Another request that was on it.
+        // Reported by another request that was on it.
         link.ended(now, 1.0, one, Ending::Announced, broken());
     });
     assert!(matches!(once, Next::Dial), "{once:?}");
