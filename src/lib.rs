@@ -11,7 +11,7 @@
 //! }
 //! ```
 //!
-//! It reads the environment, as in every other language:
+//! It reads the same environment variables as OpenTelemetry in every other language:
 //!
 //! | variable, `OTEL_EXPORTER_OTLP_…` | value | setter |
 //! |---|---|---|
@@ -26,10 +26,12 @@
 //! | `METRICS_TEMPORALITY_PREFERENCE` | `cumulative` (default), `delta`, `lowmemory` | [`with_temporality`](ExportersBuilder::with_temporality) |
 //! | `METRICS_DEFAULT_HISTOGRAM_AGGREGATION` | `explicit_bucket_histogram` (default), `base2_exponential_bucket_histogram` | [`with_histogram_aggregation`](ExportersBuilder::with_histogram_aggregation) |
 //!
-//! All but the last two exist for one signal, too: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. For each setting, the first of
-//! these that has it wins: the builder for one signal, the builder for all, the variable of one signal, that of all, the
-//! default of the [specification]. [`init`] says which other variables of the SDK are read. With the feature `config-file`,
-//! `OTEL_CONFIG_FILE` names a file of the [declarative configuration], which is [read in place of them][config-file].
+//! All but the last two also exist per signal: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. For each
+//! setting, the first one set wins: the builder for one signal, the builder for all signals, the
+//! variable of one signal, the variable of all signals, the default of the [specification].
+//! [`init`] lists the other variables of the SDK that are read. With the feature `config-file`,
+//! `OTEL_CONFIG_FILE` names a file of the [declarative configuration], which is [read instead of
+//! the variables][config-file].
 //!
 //! # Dependencies
 //!
@@ -38,12 +40,14 @@
 //! otlp-mtls = "0.1"
 //! ```
 //!
-//! `opentelemetry` and `opentelemetry_sdk` are re-exported. In another minor version beside ours, `opentelemetry` has
-//! globals of its own: what is recorded by those goes nowhere, without an error. `cargo tree --invert opentelemetry`
-//! fails where there are several, and names them.
+//! `opentelemetry` and `opentelemetry_sdk` are re-exported. A second minor version of
+//! `opentelemetry` in the build has globals of its own: what is recorded through them is lost
+//! without an error. `cargo tree --invert opentelemetry` fails if there are several versions, and
+//! lists them.
 //!
-//! A service on rustls with ring adds this crate without its default features, which bring aws-lc-rs: of two providers
-//! rustls chooses none, and the service's own `ClientConfig::builder()` panics. The exporters work with both.
+//! A service that uses rustls with ring should add this crate without its default features, which
+//! include aws-lc-rs: with two providers compiled in, rustls does not choose one, and the service's
+//! own `ClientConfig::builder()` panics. The exporters work with either provider.
 //!
 //! ```toml
 //! otlp-mtls = { version = "0.1", default-features = false, features = ["base", "ring"] }
@@ -69,7 +73,7 @@
 //! # }
 //! ```
 //!
-//! A service that has providers of its own takes the exporters alone:
+//! A service with its own providers uses only the exporters:
 //!
 //! ```no_run
 //! use otlp_mtls::Exporters;
@@ -84,8 +88,8 @@
 //!
 //! # The crate `tracing`
 //!
-//! With the feature `tracing`, spans and events of that crate are exported as spans and log records, and written to standard
-//! output:
+//! With the feature `tracing`, that crate's spans and events are exported as spans and log records,
+//! and written to standard output:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), otlp_mtls::Error> {
@@ -96,26 +100,27 @@
 //!
 //! # Trust
 //!
-//! A CA that is named replaces the platform's roots, which are loaded only for an `https` endpoint
-//! without one ([rustls-native-certs] finds them; it honours `SSL_CERT_FILE` and
-//! `SSL_CERT_DIR`). Nothing switches verification off. Whatever is set and cannot be used is an
-//! [`Error`] of [`build`](ExportersBuilder::build): there is no silent fall-back.
+//! A configured CA replaces the platform's roots, which are loaded only for an `https` endpoint
+//! without one (by [rustls-native-certs], which honours `SSL_CERT_FILE` and `SSL_CERT_DIR`).
+//! Verification cannot be switched off. Every setting that cannot be used is an [`Error`] of
+//! [`build`](ExportersBuilder::build): there is no silent fallback.
 //!
 //! # Rotation
 //!
-//! Files are looked at when an export starts, at most every 10 seconds, and at once after a failure
-//! that stale credentials may explain. What is new and can be used moves all signals to a new
-//! connection; what cannot be used changes nothing and is reported by a warning and by
-//! [`Exporters::status`]. [`CredentialSource`] is for what is not in files. More: [rotation].
+//! Files are checked for changes when an export starts, at most every 10 seconds, and at once after
+//! a failure that stale credentials may explain. Usable new credentials move all signals to a new
+//! connection; unusable ones change nothing and are reported by a warning and by
+//! [`Exporters::status`]. [`CredentialSource`] is for credentials that are not in files. More:
+//! [rotation].
 //!
 //! # When it fails
 //!
-//! A [`Failure`] says who refused whom, what either side showed, and what to do: in the error that
-//! the SDK logs, in [`Exporters::status`], and to
+//! A [`Failure`] says which side rejected the other, the facts about either side, and what to do.
+//! It is in the error that the SDK logs, in [`Exporters::status`], and passed to
 //! [`with_failure_handler`](ExportersBuilder::with_failure_handler).
 //!
-//! [`Exporters::check`] goes the whole way to the collector once, and reports. `otlp-doctor` is the same as a program, which
-//! `cargo install otlp-mtls --features doctor` installs.
+//! [`Exporters::check`] tests every step to the collector once, and reports. The program
+//! `otlp-doctor` does the same; `cargo install otlp-mtls --features doctor` installs it.
 //!
 //! ```no_run
 //! # fn check(exporters: &otlp_mtls::Exporters) {
@@ -130,49 +135,51 @@
 //!
 //! The rustls `CryptoProvider` is the one given to
 //! [`with_crypto_provider`](ExportersBuilder::with_crypto_provider), else the process's default,
-//! else the compiled one, `aws-lc-rs` before `ring`. A process default is never installed.
+//! else the compiled-in one, `aws-lc-rs` before `ring`. This crate never installs a process
+//! default.
 //!
 //! # Runtimes
 //!
-//! All I/O is on a thread of its own, `otlp-mtls-io`, which is started with the first exporter and
-//! ends with the last: exporters work under any async runtime and none.
+//! All I/O runs on a separate thread, `otlp-mtls-io`, which starts with the first exporter and ends
+//! with the last: exporters work under any async runtime or without one.
 //!
 //! # Features
 //!
-//! `default-features = false` leaves no protocol, no signal and no cryptography: choose one of each, or `base` and a provider.
+//! `default-features = false` disables all protocols, signals and crypto providers: enable one of
+//! each, or `base` and a provider.
 //!
-//! - `base`: the default features without a provider of cryptography
+//! - `base`: the default features without a crypto provider
 //! - `grpc`, `http` (default), `http-json`: the protocols
 //! - `trace`, `metrics`, `logs` (default): the signals
-//! - `aws-lc-rs` (default), `ring`, `fips`: cryptography
+//! - `aws-lc-rs` (default), `ring`, `fips`: the crypto providers
 //! - `gzip` (default), `zstd`: compression
-//! - `proxy`: obeys `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, for proxies with `http://`
-//!   and `https://` URLs. It is the one feature that changes what a build does without a change of
-//!   code: that is what it is for
+//! - `proxy`: obeys `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, for proxies with
+//!   `http://` and `https://` URLs. It is the only feature that changes behaviour without a change
+//!   of code, which is its purpose
 //! - `serde`: `Serialize` for status and reports
-//! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for spans and events of the crate
-//!   `tracing`
+//! - `tracing`: `init_tracing` and `Telemetry::tracing_layer`, for the spans and events of the
+//!   crate `tracing`
 //! - `b3`: Zipkin's propagators
 //! - `config-file`: `OTEL_CONFIG_FILE`, the [declarative configuration] in YAML
 //! - `console`: signals on standard output. Its format is meant for people, and [not standardised]
 //! - `opentelemetry-http`: `Exporters::http_client`, an `HttpClient` of that crate
-//! - `opentelemetry-otlp`: `upstream`, the exporters of that crate on this crate's TLS
+//! - `opentelemetry-otlp`: `upstream`, the exporters of that crate over this crate's TLS
 //! - `doctor`: the program `otlp-doctor`
-//! - `testing`: a throw-away PKI and an in-process collector
+//! - `testing`: a throwaway PKI and an in-process collector
 //!
 //! # Pages
 //!
-//! - [README]: each kind of service, the variables, troubleshooting by message, what it costs
-//! - [migrating] from opentelemetry-otlp, wired by hand
+//! - [README]: each kind of service, the variables, troubleshooting by message, costs
+//! - [migrating] from a hand-wired opentelemetry-otlp
 //! - [rotation] of certificates, keys and CAs
-//! - [metrics] of the crate, to alert on
-//! - [spiffe]: servers that have an ID and no host name
+//! - [metrics] of the crate, for alerts
+//! - [spiffe]: servers with an ID instead of a host name
 //! - [config-file]: the declarative configuration
 //! - [conformance]: the specification, clause by clause
-//! - [benchmarks]: beside opentelemetry-otlp and other languages
-//! - [stability]: what is promised
-//! - [design]: how the code is built, and why
-//! - [security]: what is defended, and against whom
+//! - [benchmarks]: compared with opentelemetry-otlp and other languages
+//! - [stability]: the guarantees
+//! - [design]: the structure of the code and its reasons
+//! - [security]: the threat model
 //!
 //! [README]: https://docs.rs/crate/otlp-mtls/latest/source/README.md
 //! [migrating]: https://docs.rs/crate/otlp-mtls/latest/source/docs/migrating.md
@@ -191,7 +198,7 @@
 //! [specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// With a protocol or a signal switched off, what only it uses stands idle.
+// With a protocol or a signal switched off, code that only it uses is dead.
 #![cfg_attr(
     not(all(
         feature = "grpc",
@@ -252,7 +259,7 @@ pub use telemetry::init_tracing;
 pub use telemetry::{Providers, ShutdownLoss, Telemetry, init};
 pub use tls::{CredentialSource, Credentials};
 
-/// Credentials, and what is seen of them.
+/// Credentials, and what is known about them.
 pub mod credentials {
     pub use crate::tls::{
         CertificateFacts, CredentialSource, CredentialStatus, Credentials, RejectedCredentials,
@@ -267,7 +274,7 @@ pub mod encoder {
     pub use crate::otlp::whole::*;
 }
 
-/// The judgement of answers, for `fuzz/`.
+/// The interpretation of answers, for `fuzz/`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod answer {

@@ -14,7 +14,7 @@ pub enum Origin {
     Builder(&'static str),
     /// A key of a configuration file.
     File(Box<ConfigFileKey>),
-    /// Nobody set it.
+    /// The default: it is not set.
     Default,
 }
 
@@ -37,7 +37,7 @@ pub struct ConfigFileKey {
     pub path: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
-    /// The key, without those that lead to it.
+    /// The key itself, without its parents.
     pub key: String,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for ConfigFileKey {
     }
 }
 
-/// A value and its origin, which does not count where values are compared.
+/// A value and its origin. Comparison ignores the origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Sourced<T> {
     pub(crate) value: T,

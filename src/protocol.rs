@@ -1,8 +1,8 @@
-//! How OTLP travels, and how it is compressed.
+//! OTLP's transport protocols and compressions.
 
 use std::fmt;
 
-/// How OTLP travels: `OTEL_EXPORTER_OTLP_PROTOCOL`.
+/// The transport protocol of OTLP: `OTEL_EXPORTER_OTLP_PROTOCOL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -43,7 +43,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// How request bodies are compressed: `OTEL_EXPORTER_OTLP_COMPRESSION`.
+/// The compression of request bodies: `OTEL_EXPORTER_OTLP_COMPRESSION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Compression {
@@ -77,7 +77,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// As its variable has it.
+/// As in its variable.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Protocol {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

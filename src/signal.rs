@@ -1,4 +1,4 @@
-//! The three signals, and everything that OTLP spells differently for each of them.
+//! The three signals, and the names that OTLP has for each of them.
 
 use std::fmt;
 

@@ -1,15 +1,18 @@
-//! The exporters of the crate [opentelemetry-otlp](https://docs.rs/opentelemetry-otlp) on this crate's TLS: for services that have to keep them.
+//! The exporters of the crate [opentelemetry-otlp](https://docs.rs/opentelemetry-otlp) over this
+//! crate's TLS, for services that have to keep them.
 //!
-//! Endpoint, protocol, headers, timeout, compression and temporality are those of the [`Exporters`]. All else
-//! is upstream's: retries, logs, and what becomes of a batch. What these exporters send is not in
-//! [`Exporters::status`], no failure handler hears of it, and no header provider is asked.
-//! With [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file) they cannot be built.
+//! Endpoint, protocol, headers, timeout, compression and temporality are those of the
+//! [`Exporters`]. Everything else is upstream's: retries, logs, and the outcome of a batch. Their
+//! exports are not in [`Exporters::status`], and call neither the failure handler nor the header
+//! provider. They cannot be built together with
+//! [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
 //!
-//! They work under any async runtime and none. Over gRPC a connection is kept through a rotation, until the
-//! collector or a failure ends it; over HTTP it is that of this crate's own exporters.
+//! They work under any async runtime or without one. Over gRPC a connection is kept after a
+//! rotation until the collector or a failure ends it; over HTTP they use the connection of this
+//! crate's own exporters.
 //!
-//! Where compression is off in the settings alone, upstream reads `OTEL_EXPORTER_OTLP_COMPRESSION` of the
-//! process: it can be told of a compression, and not of none.
+//! If compression is off in the settings, upstream still reads `OTEL_EXPORTER_OTLP_COMPRESSION` of
+//! the process: its builder can set a compression, but not switch it off.
 
 use std::time::Duration;
 
@@ -26,14 +29,14 @@ use crate::net::IoExecutor;
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
-/// Upstream knows no timeout that does not end.
+/// Upstream has no unlimited timeout.
 const NO_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Upstream's exporter of spans.
 ///
 /// # Errors
 ///
-/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream refuses the settings.
+/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream rejects the settings.
 #[cfg(feature = "trace")]
 pub fn span_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::SpanExporter, Error> {
     let builder = opentelemetry_otlp::SpanExporter::builder();
@@ -49,7 +52,7 @@ pub fn span_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::SpanEx
 ///
 /// # Errors
 ///
-/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream refuses the settings.
+/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream rejects the settings.
 #[cfg(feature = "metrics")]
 pub fn metric_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::MetricExporter, Error> {
     let builder =
@@ -66,7 +69,7 @@ pub fn metric_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::Metr
 ///
 /// # Errors
 ///
-/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream refuses the settings.
+/// As [`Exporters::connector`], and [`Error::Upstream`] if upstream rejects the settings.
 #[cfg(feature = "logs")]
 pub fn log_exporter(exporters: &Exporters) -> Result<opentelemetry_otlp::LogExporter, Error> {
     let builder = opentelemetry_otlp::LogExporter::builder();
@@ -113,7 +116,8 @@ fn over_grpc<B: WithExportConfig + WithTonicConfig>(
         .with_protocol(opentelemetry_otlp::Protocol::Grpc)
         .with_timeout(timeout(&settings))
         .with_channel(channel(exporters, &settings)?)
-        // In place of `with_metadata`, to which upstream adds what the process's environment has.
+        // Instead of `with_metadata`, to which upstream adds the headers of the process's
+        // environment.
         .with_interceptor(move |mut request: tonic::Request<()>| {
             let mut all = std::mem::take(request.metadata_mut()).into_headers();
             replace(&mut all, &headers);
@@ -126,12 +130,12 @@ fn over_grpc<B: WithExportConfig + WithTonicConfig>(
     })
 }
 
-/// A channel whose tasks are run by the I/O thread, so that whoever exports needs no runtime.
+/// A channel whose tasks run on the I/O thread, so that the exporting thread needs no runtime.
 fn channel(exporters: &Exporters, settings: &Settings) -> Result<Channel, Error> {
     let endpoint = &settings.endpoint;
-    // With one of its TLS features in the build, which any other package may ask for, tonic fails to connect to
-    // `https://` without its own TLS ("Connecting to HTTPS without TLS enabled"). By `http://` TLS is left to the
-    // connector, and the origin is what requests are addressed to.
+    // If one of tonic's TLS features is enabled, by any package of the build, tonic refuses
+    // `https://` without its own TLS ("Connecting to HTTPS without TLS enabled"). With `http://` it
+    // leaves TLS to the connector, and the origin sets the scheme of the requests.
     let dialled = match endpoint.address.port() {
         Some(_) => uri("http", &endpoint.address.to_string()),
         None => uri("http", endpoint.address.host()),
@@ -147,7 +151,7 @@ fn channel(exporters: &Exporters, settings: &Settings) -> Result<Channel, Error>
 
 fn uri(scheme: &str, authority: &str) -> Uri {
     let uri = Uri::builder().scheme(scheme).authority(authority);
-    // It is whole, which is all that could be wrong with it.
+    // It cannot fail: the URI is complete.
     uri.path_and_query("/").build().unwrap_or_default()
 }
 
@@ -175,8 +179,8 @@ fn over_http<B: WithExportConfig + WithHttpConfig>(
     })
 }
 
-/// Sends with the settings' headers, in place of `with_headers`, to which upstream adds what the process's
-/// environment has.
+/// Sends with the settings' headers, instead of `with_headers`, to which upstream adds the headers
+/// of the process's environment.
 #[derive(Clone)]
 struct WithHeaders {
     client: HttpClient,
@@ -209,7 +213,7 @@ impl std::fmt::Debug for WithHeaders {
     }
 }
 
-/// Puts headers in the place of all but upstream's own.
+/// Replaces all headers except upstream's own.
 fn replace(all: &mut HeaderMap, headers: &HeaderMap) {
     let mut kept = HeaderMap::new();
     for name in [CONTENT_TYPE, CONTENT_ENCODING, USER_AGENT] {

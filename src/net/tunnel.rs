@@ -1,4 +1,4 @@
-//! Through an HTTP proxy, by CONNECT, over TLS where its URL is `https://`.
+//! Tunnels through an HTTP proxy, by CONNECT, over TLS if its URL is `https://`.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use crate::config::{Address, Proxy};
 use crate::failure::{Evidence, FailureKind, Stage};
 use crate::tls::{Notes, Store};
 
-/// What connects us to a server.
+/// The proxy that connects us to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
     pub(super) proxy: Proxy,
-    /// By what it is verified; `None` where it is asked in plaintext.
+    /// The TLS configuration to verify it with; `None` for plaintext.
     credentials: Option<Arc<Watcher<Store>>>,
 }
 
@@ -32,7 +32,7 @@ impl Via {
         Self { proxy, credentials: store.map(|store| Arc::new(Watcher::new(store))) }
     }
 
-    /// Speaks TLS with the proxy, if it is to be spoken to so.
+    /// Speaks TLS with the proxy, if its URL is `https://`.
     pub(super) async fn secure(
         &self,
         stream: Box<dyn Stream>,
@@ -46,7 +46,7 @@ impl Via {
         progress.note(|seen| seen.proxy_credentials = Some(current.clone()));
         let notes = Notes::default();
         let config = Arc::new(current.noting(&notes));
-        // What the proxy shows is not the collector's.
+        // The proxy's certificate is not the collector's, so it is not recorded as that.
         let mut seen = Evidence {
             credentials: Some(current),
             stage: Stage::Handshaking,
