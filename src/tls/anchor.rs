@@ -1,8 +1,8 @@
-//! A trusted certificate, and what it may vouch for.
+//! Trusted certificates, and what they may issue.
 //!
-//! webpki takes the subject, the key and the name constraints of a trust anchor, and checks nothing
-//! else of it. So we do, by a strict reading: what cannot be decoded, or stands twice, makes the
-//! certificate issue nothing.
+//! webpki uses the subject, key and name constraints of a trust anchor, and checks nothing else.
+//! This module checks the rest, strictly: a certificate with an extension that cannot be decoded or
+//! is repeated cannot be an issuer.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,7 +20,7 @@ use super::x509::{
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
-/// The bit of `keyUsage` that stands for `keyCertSign`, counted from the first.
+/// The bit of `keyCertSign` in `keyUsage`, counted from the first.
 const KEY_CERT_SIGN: usize = 5;
 
 /// Why a certificate cannot issue the certificate that a server presents.
@@ -32,18 +32,18 @@ pub(crate) enum IssuerProblem {
     NotYetValid,
     /// Its `basicConstraints` say `CA:FALSE`.
     NotCa,
-    /// It has neither `basicConstraints` nor `keyUsage`, and is no root of version 1.
+    /// It has neither `basicConstraints` nor `keyUsage`, and is not a version 1 root.
     NoCaExtension,
     /// Its `keyUsage` lacks `keyCertSign`.
     NoCertSign,
     /// Its extended key usage lacks `serverAuth`.
     WrongUsage,
-    /// There are more intermediates below it than its `pathLenConstraint` allows.
+    /// It has more intermediates below it than its `pathLenConstraint` allows.
     PathTooLong {
-        /// How many it allows.
+        /// The number that it allows.
         limit: u32,
     },
-    /// It has a critical extension that is unknown.
+    /// It has an unknown critical extension.
     UnknownExtension {
         /// The extension's object identifier.
         extension: String,
@@ -60,7 +60,7 @@ pub(crate) enum IssuerProblem {
     },
 }
 
-/// As what follows "the issuer".
+/// Worded to follow "the issuer".
 impl fmt::Display for IssuerProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,17 +96,17 @@ impl IssuerProblem {
     }
 }
 
-/// A certificate that we were told to trust.
+/// A certificate that is configured as trusted.
 #[derive(Debug)]
 pub(super) struct Anchor {
     pub(super) der: CertificateDer<'static>,
-    /// What webpki knows of it.
+    /// The part that webpki uses.
     pub(super) trust_anchor: TrustAnchor<'static>,
     pub(super) key_identifier: Option<Vec<u8>>,
     reading: Result<Reading, IssuerProblem>,
 }
 
-/// What a certificate says of what it may be used for.
+/// The permitted uses of a certificate.
 #[derive(Debug)]
 struct Reading {
     not_before: SystemTime,
@@ -114,15 +114,16 @@ struct Reading {
     /// Whether it may sign certificates.
     may_sign: Result<(), IssuerProblem>,
     is_for_servers: bool,
-    /// How many intermediates may stand below it.
+    /// How many intermediates may be below it.
     path_length: Option<u32>,
 }
 
 impl Anchor {
-    /// Fails on what is no certificate.
+    /// Fails if it is not a certificate.
     pub(super) fn read(der: &CertificateDer<'static>) -> der::Result<Self> {
         let certificate = ToBeSigned::parse(der)?;
-        // What is not decoded here constrains nothing, but issues nothing either.
+        // If the extensions cannot be decoded there are no constraints, but the certificate cannot
+        // be an issuer either.
         let name_constraints = certificate.all_extensions().ok().and_then(|extensions| {
             let constraints = find(&extensions, NAME_CONSTRAINTS)?;
             Some(AnyRef::from_der(constraints.value).ok()?.value().to_vec().into())
@@ -137,7 +138,8 @@ impl Anchor {
         Ok(Self { der: der.clone(), trust_anchor, key_identifier, reading })
     }
 
-    /// Whether it may issue certificates for servers now, with so many intermediates below it.
+    /// Whether it may issue certificates for servers now, with this number of intermediates below
+    /// it.
     pub(super) fn may_issue(
         &self,
         now: SystemTime,
@@ -170,7 +172,7 @@ impl Reading {
             return Err(IssuerProblem::UnknownExtension { extension: name(unknown) });
         }
         if let Some(constraints) = find(&extensions, NAME_CONSTRAINTS) {
-            // Its two lists, which webpki decodes when it compares names.
+            // Only its two lists: webpki decodes their names when it compares them.
             decode::<Vec<AnyRef<'_>>>(constraints)?;
         }
         let undecodable = || IssuerProblem::undecodable("validity");
@@ -196,15 +198,15 @@ impl Reading {
     }
 }
 
-/// Whether an intermediate may sign certificates: webpki does not look at its `keyUsage`.
+/// Whether an intermediate may sign certificates: webpki does not check its `keyUsage`.
 pub(super) fn may_sign(intermediate: &[u8]) -> Result<(), IssuerProblem> {
     let certificate = ToBeSigned::parse(intermediate).ok();
     let certificate = certificate.ok_or_else(|| IssuerProblem::undecodable("certificate"))?;
     signs(&certificate, &extensions(&certificate)?)
 }
 
-/// Whether a certificate is a CA's, or signs certificates or lists of revoked ones by its `keyUsage`. One that cannot be
-/// decoded may.
+/// Whether a certificate is a CA's, or may sign certificates or CRLs by its `keyUsage`. True if
+/// that cannot be decoded.
 pub(super) fn may_sign_anything(certificate: &ToBeSigned<'_>) -> bool {
     let signs = || {
         let extensions = extensions(certificate)?;
@@ -227,9 +229,10 @@ fn extensions<'a>(certificate: &ToBeSigned<'a>) -> Result<Vec<Extension<'a>>, Is
     }
 }
 
-/// By [RFC 5280, section 6.1.4](https://www.rfc-editor.org/rfc/rfc5280#section-6.1.4), (k) and (n). Roots
-/// of version 1 have no extensions to say so, and some of version 3 have `keyUsage` alone. A certificate
-/// of version 1 that is no root may be anybody's: `openssl x509 -req` makes such ones for clients.
+/// By [RFC 5280, section 6.1.4](https://www.rfc-editor.org/rfc/rfc5280#section-6.1.4), (k) and (n).
+/// Version 1 roots have no extensions, and some version 3 roots have only `keyUsage`. A version 1
+/// certificate that is not a root is not accepted: `openssl x509 -req` issues such certificates for
+/// clients.
 fn signs(certificate: &ToBeSigned<'_>, extensions: &[Extension<'_>]) -> Result<(), IssuerProblem> {
     let is_old_root =
         certificate.version() < 3 && certificate.subject_der() == certificate.issuer_der();
@@ -283,12 +286,12 @@ fn find<'e, 'a>(
     extensions.iter().find(|extension| extension.id.value() == id.as_bytes())
 }
 
-/// As OpenSSL's configuration calls it; another one by its number.
+/// Its name in OpenSSL's configuration, or else its object identifier.
 fn name(extension: &Extension<'_>) -> String {
     in_short(extension.id, EXTENSIONS)
 }
 
-/// To the last byte.
+/// Decodes an extension completely: trailing bytes are an error.
 fn decode<'a, T: Decode<'a>>(extension: &Extension<'a>) -> Result<T, IssuerProblem> {
     let decoded = T::from_der(extension.value).ok();
     decoded.ok_or_else(|| IssuerProblem::undecodable(name(extension)))

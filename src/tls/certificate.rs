@@ -1,4 +1,4 @@
-//! The facts worth knowing of a certificate.
+//! Facts about certificates, for messages and status.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::text::{hex, list, named, printable, utc};
 
 const UNREADABLE: &str = "(unreadable date)";
 
-/// What a certificate says of itself.
+/// The contents of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -27,14 +27,14 @@ pub struct CertificateFacts {
     /// SHA-256 of the whole certificate, in hexadecimal digits. Empty if the crypto provider has no
     /// SHA-256.
     pub fingerprint: String,
-    /// From when on it is valid; `None` if the date cannot be read.
+    /// The start of its validity; `None` if the date cannot be decoded.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_maybe_utc"))]
     pub not_before: Option<SystemTime>,
-    /// Until when it is valid; `None` if the date cannot be read.
+    /// The end of its validity; `None` if the date cannot be decoded.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_maybe_utc"))]
     pub not_after: Option<SystemTime>,
-    /// What it may be used for, by its extended key usage: `serverAuth`, `clientAuth` … Empty if it
-    /// does not say, which allows everything.
+    /// Its extended key usages: `serverAuth`, `clientAuth` … Empty if it has none, which allows
+    /// every use.
     pub usages: Vec<String>,
     /// The version of X.509: 1, 2 or 3.
     pub version: u32,
@@ -72,13 +72,13 @@ impl CertificateFacts {
         self.not_after.filter(|not_after| *not_after < now)
     }
 
-    /// When it is going to be valid, if it is not yet.
+    /// When it becomes valid, if it is not valid yet.
     pub(crate) fn not_yet_valid(&self, now: SystemTime) -> Option<SystemTime> {
         self.not_before.filter(|not_before| *not_before > now)
     }
 }
 
-/// In one line.
+/// On one line.
 impl fmt::Display for CertificateFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subject, issuer, names, not_before, not_after, .. } = self;

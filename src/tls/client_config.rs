@@ -1,4 +1,4 @@
-//! Credentials and provider to a rustls `ClientConfig`.
+//! Builds rustls' `ClientConfig` from credentials and provider.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::store::Generation;
 use super::verifier::ServerVerifier;
 use crate::config::TlsVersion;
 
-/// A configuration that verifies the server by `verifier` and presents `identity` where asked.
+/// A configuration that verifies servers by `verifier` and presents `identity` on request.
 pub(super) fn client_config(
     verifier: Arc<ServerVerifier>,
     min_version: TlsVersion,
@@ -26,8 +26,8 @@ pub(super) fn client_config(
     let provider = Arc::clone(&verifier.provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(min_version))?
-        // The name of the way in: ours takes nothing that rustls' own would refuse, but for the server's
-        // certificate that is itself trusted.
+        // Required by rustls for any verifier of one's own. Ours accepts nothing that rustls' own
+        // would reject, except for a server's certificate that is itself trusted.
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(Identity(identity)));
@@ -35,16 +35,16 @@ pub(super) fn client_config(
     Ok(unresumed(config))
 }
 
-/// A configuration that resumes no session, so that every connection shows the certificates of both
-/// sides as they are now. Connections live for hours; a resumption would save each a fraction of a
-/// millisecond.
+/// Disables session resumption: a resumed session would keep the certificates of the first
+/// handshake after a rotation. Connections live for hours, and resumption would save each a
+/// fraction of a millisecond.
 pub(super) fn unresumed(mut config: ClientConfig) -> ClientConfig {
     config.resumption = Resumption::disabled();
     config
 }
 
-/// The configuration for one dial, which notes what the server shows. The verifier of a configuration
-/// that was brought along is not known, and stays.
+/// The configuration for one dial, which records what the server presents. A `with_rustls_config`
+/// configuration keeps its own verifier.
 pub(super) fn noting(
     config: &ClientConfig,
     verifier: Option<&Arc<ServerVerifier>>,
@@ -60,7 +60,8 @@ pub(super) fn noting(
     config
 }
 
-/// The configuration, but for what asks for the credentials at each handshake.
+/// The configuration, with a verifier and resolver that look up the current credentials at each
+/// handshake.
 pub(super) fn rotating(
     mut config: ClientConfig,
     first: Arc<ServerVerifier>,
@@ -83,8 +84,8 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
 
 /// Our answer to a certificate request.
 ///
-/// Servers send more hints than they mean, or none: the one identity we have is presented, and the
-/// server says what it thinks of it.
+/// The hints that servers send are unreliable, so we always present our only identity and let the
+/// server decide.
 #[derive(Debug)]
 struct Identity(Option<Arc<CertifiedKey>>);
 
@@ -98,7 +99,7 @@ impl ResolvesClientCert for Identity {
     }
 }
 
-/// Does what the other does, and takes notes of what it is asked.
+/// Wraps a resolver and records the server's certificate request.
 #[derive(Debug)]
 struct Noting<T>(T, Notes);
 
@@ -155,9 +156,10 @@ impl ServerCertVerifier for Noting<Arc<ServerVerifier>> {
     }
 }
 
-/// Does what the verifier and the resolver of the credentials of now do.
+/// Delegates to the verifier and resolver of the current credentials.
 struct Rotating {
-    /// The provider stays, and with it what is verified of signatures.
+    /// The verifier of the first credentials, for signatures: they depend only on the provider,
+    /// which does not change.
     first: Arc<ServerVerifier>,
     current: Box<dyn Fn() -> Arc<Generation> + Send + Sync>,
 }
@@ -182,7 +184,7 @@ impl ServerCertVerifier for Rotating {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let current = (self.current)();
-        // Of one store, all credentials have a verifier or none has.
+        // Either all credentials of a store have a verifier or none has.
         let verifier = current.verifier.as_ref().unwrap_or(&self.first);
         verifier.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
     }

@@ -1,4 +1,4 @@
-//! Certificates and keys as they come from a source, and validated.
+//! Certificates and keys, as loaded from a source and as validated.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::config::Origin;
 use crate::error::{CredentialLocation, CredentialProblem, Error, KeyMismatch};
 use crate::text::utc;
 
-/// Whom to trust, and who we are: what a [`CredentialSource`](crate::CredentialSource) gives.
+/// Trust anchors and client identity, as loaded by a [`CredentialSource`](crate::CredentialSource).
 ///
-/// `Debug` shows how many certificates there are, and nothing of the key.
+/// `Debug` shows the number of certificates, and nothing of the key.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// `None` for the platform's roots.
@@ -40,7 +40,7 @@ pub(super) struct Identity {
 
 #[derive(Clone)]
 pub(super) enum Key {
-    /// Overwritten with zeros when the last of those who hold it lets go.
+    /// Overwritten with zeros when the last reference is dropped.
     Der(Arc<Zeroizing<PrivateKeyDer<'static>>>),
     Signing(Arc<dyn SigningKey>),
 }
@@ -53,7 +53,7 @@ pub(crate) struct Origins {
     pub(crate) key: (Origin, CredentialLocation),
 }
 
-/// The labels of what else each file holds, which is not used.
+/// The PEM labels of unused sections in each file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beside {
     pub(crate) ca: Vec<String>,
@@ -69,12 +69,12 @@ impl Default for Origins {
 }
 
 impl Credentials {
-    /// Trusts the platform's roots, and presents no certificate.
+    /// Trusts the platform's roots and presents no certificate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the certificate authorities to trust, in place of the platform's.
+    /// Sets the certificate authorities to trust, instead of the platform's.
     #[must_use]
     pub fn with_trust_anchors(
         mut self,
@@ -86,7 +86,7 @@ impl Credentials {
 
     /// Sets the client's certificate chain, leaf first, and its private key.
     ///
-    /// A chain without a certificate is refused where these credentials are to be used.
+    /// An empty chain is an error when the credentials are loaded.
     #[must_use]
     pub fn with_identity(
         mut self,
@@ -98,8 +98,8 @@ impl Credentials {
         self
     }
 
-    /// Sets the client's certificate chain, leaf first, and what signs in place of a key in memory:
-    /// an HSM's, for instance.
+    /// Sets the client's certificate chain, leaf first, and a signing key that is not in memory,
+    /// for instance in an HSM.
     #[must_use]
     pub fn with_signing_key(
         mut self,
@@ -111,7 +111,7 @@ impl Credentials {
         self
     }
 
-    /// Checks everything that can be checked before a handshake.
+    /// Checks everything that can be checked without a handshake.
     pub(super) fn validate(self, provider: &CryptoProvider) -> Result<Validated, Error> {
         if self.trust_anchors.as_ref().is_some_and(Vec::is_empty) {
             return Err(problem(&self.origins.ca, CredentialProblem::NoTrustAnchors));
@@ -138,7 +138,7 @@ impl Credentials {
 }
 
 impl PartialEq for Credentials {
-    /// Equal in content, wherever it came from.
+    /// Compares the content, and ignores where it came from.
     fn eq(&self, other: &Self) -> bool {
         self.trust_anchors == other.trust_anchors && self.identity == other.identity
     }
@@ -187,7 +187,7 @@ impl Identity {
                 })?
             }
         };
-        // A key that cannot tell its public half leaves a mismatch to the handshake.
+        // If the key does not give its public half, a mismatch shows only in the handshake.
         if let Some(public_key) = key.public_key()
             && !facts.first().is_some_and(|leaf| is_same(&leaf.public_key, &public_key))
         {
@@ -210,14 +210,14 @@ impl Identity {
     }
 }
 
-/// Credentials that can be used.
+/// Validated credentials.
 #[derive(Debug)]
 pub(crate) struct Validated {
     pub(super) credentials: Credentials,
     /// Empty for the platform's roots.
     pub(super) anchors: Arc<[Anchor]>,
     pub(super) certified_key: Option<Arc<CertifiedKey>>,
-    /// What the anchors say of themselves, one for one.
+    /// The facts of `anchors`, in the same order.
     pub(crate) trust_anchors: Vec<CertificateFacts>,
     /// The client's, leaf first.
     pub(crate) chain: Vec<CertificateFacts>,
@@ -229,23 +229,23 @@ impl Validated {
         &self.credentials.origins
     }
 
-    /// The CAs that were named, of which a refusal says which one is the reason.
+    /// The configured CAs, to find the one that caused a rejection.
     pub(crate) fn anchor_details(&self) -> Vec<CertificateDetails> {
         let named = self.credentials.trust_anchors.iter().flatten();
         named.filter_map(CertificateDetails::parse).collect()
     }
 
-    /// What each file holds that is not used.
+    /// The unused sections in each file.
     pub(crate) fn beside(&self) -> &Beside {
         &self.credentials.beside
     }
 
-    /// Whether a CA was named, in place of the platform's.
+    /// Whether CAs are configured, instead of the platform's.
     pub(crate) fn names_a_ca(&self) -> bool {
         self.credentials.trust_anchors.is_some()
     }
 
-    /// Each anchor, and why it cannot issue certificates for servers now, if it cannot.
+    /// Each anchor, with the reason if it cannot issue certificates for servers now.
     pub(crate) fn judged_anchors(
         &self,
     ) -> impl Iterator<Item = (&CertificateFacts, Result<(), IssuerProblem>)> {
@@ -254,8 +254,8 @@ impl Validated {
         self.trust_anchors.iter().zip(judged)
     }
 
-    /// Whether our own certificate is of a CA that we trust, as a server would see it that trusts the
-    /// same ones; `Ok(false)` where it is of another, which is as usual.
+    /// Verifies our certificate as a server that trusts the same CAs would. `Ok(false)` if another
+    /// CA issued it, which is not an error.
     pub(crate) fn verify_client(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -266,14 +266,14 @@ impl Validated {
         let roots = self.anchors.iter().map(|anchor| anchor.trust_anchor.clone());
         let roots = Arc::new(RootCertStore { roots: roots.collect() });
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
-        // There is no verifier for no roots.
+        // A verifier cannot be built without roots.
         let (Some((leaf, intermediates)), Ok(verifier)) = (chain.split_first(), verifier.build())
         else {
             return Ok(false);
         };
         match verifier.verify_client_cert(leaf, intermediates, UnixTime::now()) {
             Ok(_verified) => Ok(true),
-            // The latter is another CA of the same name.
+            // `BadSignature` means another CA of the same name.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             )) => Ok(false),
@@ -281,11 +281,11 @@ impl Validated {
         }
     }
 
-    /// Why these must not take the place of others that work: their time is over, or yet to come.
+    /// Fails if they are expired or not yet valid, so that they do not replace working ones.
     pub(super) fn ensure_in_time(&self) -> Result<(), Error> {
         let Origins { ca, certificate, .. } = &self.credentials.origins;
         let mut anchors = self.trust_anchors.iter().map(out_of_time);
-        // One that is good is enough.
+        // One valid anchor is enough.
         if let Some(Some(first)) = anchors.next()
             && anchors.all(|anchor| anchor.is_some())
         {

@@ -1,5 +1,4 @@
-//! What only the explanation of a refusal has to know of a certificate: its key, its algorithms, and
-//! what it restricts.
+//! The parts of a certificate that only explain a rejection: its key, algorithms and constraints.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use super::x509::{self, EXTENSIONS, NAME_CONSTRAINTS, SUBJECT_ALT_NAME, ToBeSigned, in_short};
 use crate::text::printable;
 
-/// Algorithms of keys and signatures, and curves.
+/// The names of key and signature algorithms, and of curves.
 const ALGORITHMS: &[(&str, &str)] = &[
     ("1.2.840.113549.1.1.1", "RSA"),
     ("1.2.840.113549.1.1.2", "RSA with MD2"),
@@ -51,36 +50,36 @@ const ALGORITHMS: &[(&str, &str)] = &[
     ("1.3.36.3.3.2.8.1.1.13", "brainpoolP512r1"),
 ];
 
-/// Extensions that must not be critical, or are of other documents than RFC 5280.
+/// Extensions that must not be critical, or that documents other than RFC 5280 define.
 const OTHER_EXTENSIONS: &[(&str, &str)] = &[
     ("1.3.6.1.5.5.7.1.1", "authorityInfoAccess"),
     ("1.3.6.1.5.5.7.1.11", "subjectInfoAccess"),
     ("1.3.6.1.5.5.7.1.24", "tlsFeature"),
 ];
 
-/// The extensions that webpki reads; it refuses a certificate with another one that is critical.
+/// The extensions that webpki supports. It rejects a certificate with any other critical extension.
 const READ_BY_WEBPKI: &[&str] =
     &["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
 
-/// A certificate, as far as it may be the reason for which a chain is refused.
+/// The parts of a certificate that may cause the rejection of a chain.
 #[derive(Debug)]
 pub(crate) struct CertificateDetails {
     pub(crate) subject: String,
     pub(crate) issuer: String,
-    /// The contents of both names, which webpki compares byte for byte.
+    /// The DER contents of both names, which webpki compares byte by byte.
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
     pub(crate) version: u32,
     pub(crate) is_ca: bool,
-    /// How many CAs may follow it in a chain, if that is limited.
+    /// How many CAs may be below it in a chain, if that is limited.
     pub(crate) path_length: Option<u8>,
     /// An `AlgorithmIdentifier`, without its tag and length.
     pub(crate) signature_algorithm: Vec<u8>,
     /// The `AlgorithmIdentifier` of its key, likewise.
     pub(crate) key_algorithm: Vec<u8>,
-    /// The size of its key, if that is RSA's.
+    /// The size of its key, if it is an RSA key.
     pub(crate) rsa_bits: Option<usize>,
-    /// The critical extensions that webpki does not read, by name and number.
+    /// The critical extensions that webpki does not support, by name and object identifier.
     pub(crate) unread_critical: Vec<String>,
     pub(crate) names: Vec<GeneralName>,
     /// The name constraints.
@@ -88,7 +87,7 @@ pub(crate) struct CertificateDetails {
     pub(crate) excluded: Vec<GeneralName>,
 }
 
-/// A name, or in a name constraint the names that it stands for ([RFC 5280, section
+/// A name, or in a name constraint the names that it covers ([RFC 5280, section
 /// 4.2.1.6](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.6)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GeneralName {
@@ -98,12 +97,12 @@ pub(crate) enum GeneralName {
     Uri(String),
     Email(String),
     Directory(String),
-    /// Another form, by its number.
+    /// Another form, by its tag number.
     Other(u8),
 }
 
 impl CertificateDetails {
-    /// `None` if it cannot be decoded, which has a kind of failure of its own.
+    /// `None` if it cannot be decoded, which is reported as another failure.
     pub(crate) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
         let certificate = ToBeSigned::parse(der).ok()?;
         let key = certificate.public_key().ok()?;
@@ -142,7 +141,7 @@ impl CertificateDetails {
 }
 
 impl GeneralName {
-    /// What form of name it is.
+    /// The form of the name.
     pub(crate) fn form(&self) -> &'static str {
         match self {
             Self::Dns(_) => "DNS name",
@@ -171,7 +170,8 @@ impl fmt::Display for GeneralName {
     }
 }
 
-/// The name of an `AlgorithmIdentifier` that has no tag and length; for a key, with its curve.
+/// The name of an algorithm, given an `AlgorithmIdentifier` without tag and length; for a key, with
+/// its curve.
 pub(crate) fn algorithm_name(algorithm: &[u8]) -> String {
     let name = (|| {
         let mut reader = SliceReader::new(algorithm).ok()?;
@@ -248,7 +248,7 @@ fn general_name(name: AnyRef<'_>) -> GeneralName {
     }
 }
 
-/// An address, and in a constraint the length of its mask.
+/// An address, and in a constraint the prefix length of its mask.
 fn address_and_mask(bytes: &[u8]) -> Option<(IpAddr, Option<u32>)> {
     let (address, mask) = match bytes.len() {
         4 | 16 => (bytes, None),

@@ -1,4 +1,4 @@
-//! Certificates that are about to expire.
+//! Warnings about certificates that expire soon.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,17 +12,17 @@ use crate::stderr;
 use crate::text::FEW;
 use crate::text::utc;
 
-/// The longest that is warned in advance, unless the builder says otherwise.
+/// The longest advance warning, unless the builder sets another one.
 const IN_ADVANCE: Duration = Duration::from_secs(14 * DAY);
 
 const DAY: u64 = 24 * 3600;
 
-/// Warns of each certificate once per day of life that is left to it.
+/// Warns about each certificate once per remaining day.
 #[derive(Debug)]
 pub(super) struct Expiry {
-    /// `None` for a quarter of a certificate's life, which is short for some.
+    /// `None` for a quarter of a certificate's lifetime, which may be short.
     threshold: Option<Duration>,
-    /// The days that were left when it was last told of, by fingerprint; `None` is expired.
+    /// The remaining days at the last warning, by fingerprint; `None` if it had expired.
     told: Mutex<BTreeMap<String, Option<u64>>>,
 }
 
@@ -44,8 +44,8 @@ impl Expiry {
         left(not_after) < threshold
     }
 
-    /// Of trust anchors the one counts that is in use: the others may be a root store, of which some
-    /// have always expired. If all of them are out of time, none can be used.
+    /// Checks the trust anchor in use: the others may be a root store, which always has some
+    /// expired ones. Also warns if all of them have expired.
     pub(super) fn look_at_anchors(
         &self,
         anchors: &[CertificateFacts],
@@ -58,7 +58,7 @@ impl Expiry {
         if anchors.iter().all(is_out_of_time) {
             anchors.iter().take(FEW).for_each(|anchor| self.look("CA", anchor, place));
         }
-        // After a rotation it may be nobody's to renew.
+        // After a rotation it may no longer be among the anchors.
         if let Some(used) = used.filter(|used| anchors.contains(used)) {
             self.look("CA", used, place);
         }
@@ -97,7 +97,7 @@ impl Expiry {
         stderr::write_unless_heard(Level::WARN, words);
     }
 
-    /// Warns once of a certificate that is not valid yet.
+    /// Warns once about a certificate that is not valid yet.
     fn warn_if_early(&self, whose: &str, facts: &CertificateFacts, place: &str) {
         let CertificateFacts { subject, fingerprint, .. } = facts;
         let Some(not_before) = facts.not_yet_valid(SystemTime::now()) else {
@@ -122,7 +122,7 @@ impl Expiry {
     }
 }
 
-/// What is left until then.
+/// The time left until then.
 fn left(not_after: SystemTime) -> Duration {
     not_after.duration_since(SystemTime::now()).unwrap_or_default()
 }

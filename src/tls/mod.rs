@@ -1,4 +1,4 @@
-//! Whom we trust, and who we are. Knows nothing of tokio, tonic or hyper.
+//! Trust anchors, client identity and verification. This module does not use tokio, tonic or hyper.
 
 mod anchor;
 mod certificate;

@@ -1,4 +1,4 @@
-//! What one handshake shows, as the verifier and the resolver of its dial see it.
+//! Records what one handshake presents, as the verifier and the resolver of its dial see it.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,20 +6,20 @@ use rustls::pki_types::CertificateDer;
 
 use crate::lock::lock;
 
-/// What a handshake showed, whether or not it came to an end.
+/// What a handshake presented, whether or not it was completed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshake {
-    /// What the server presented, leaf first. Empty if it came to none.
+    /// What the server presented, leaf first. Empty if it presented nothing.
     pub(crate) server_chain: Vec<CertificateDer<'static>>,
-    /// The trust anchor to which that leads, once we accepted it.
+    /// The trust anchor of that chain, once we have accepted it.
     pub(crate) anchor: Option<CertificateDer<'static>>,
     /// Whether the server asked for a client certificate.
     pub(crate) certificate_requested: bool,
-    /// Whose certificates the server says that it takes, as distinguished names.
+    /// The issuers that the server accepts, as distinguished names.
     pub(crate) acceptable_issuers: Vec<String>,
 }
 
-/// What one handshake shows our verifier and resolver. Clones are the same one.
+/// The record of one handshake, shared by its verifier and resolver. Clones are the same record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes(Arc<Mutex<Handshake>>);
 
@@ -38,7 +38,7 @@ impl Notes {
         handshake.acceptable_issuers = acceptable_issuers;
     }
 
-    /// What the handshake has shown so far.
+    /// What the handshake has presented so far.
     pub(crate) fn read(&self) -> Handshake {
         lock(&self.0).clone()
     }

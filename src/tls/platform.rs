@@ -7,14 +7,15 @@ use super::anchor::Anchor;
 use crate::config::Pem;
 use crate::error::Error;
 
-/// What cannot be read or parsed is left out: what the platform has is not ours to put right.
+/// Certificates that cannot be read or parsed are left out: the platform's store is not under the
+/// user's control.
 pub(super) fn roots() -> Arc<[Anchor]> {
     let roots = rustls_native_certs::load_native_certs().certs;
     roots.iter().filter_map(|der| Anchor::read(der).ok()).collect()
 }
 
-/// Why there are no roots, if a variable names others than the system's: those that
-/// `rustls-native-certs` reads, as OpenSSL does.
+/// Why there are no roots, if one of the variables that `rustls-native-certs` reads names others
+/// than the system's.
 pub(super) fn named_in_vain() -> Option<Error> {
     ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|variable| {
         let path = env::var_os(variable).filter(|path| !path.is_empty())?;

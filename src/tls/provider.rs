@@ -1,4 +1,4 @@
-//! Which rustls `CryptoProvider`. The only file with `cfg`s for cryptography.
+//! Selects the rustls `CryptoProvider`. The only file with `cfg`s for cryptography.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use rustls::crypto::CryptoProvider;
 
 use crate::error::Error;
 
-/// The explicit provider, else the process's default, else the compiled one. A process default is
-/// never installed: that is the application's to do.
+/// The explicit provider, else the process's default, else the compiled-in one. A process default
+/// is never installed: only the application may do that.
 pub(crate) fn crypto_provider(
     explicit: Option<&Arc<CryptoProvider>>,
 ) -> Result<Arc<CryptoProvider>, Error> {
@@ -18,7 +18,7 @@ pub(crate) fn crypto_provider(
         .ok_or(Error::NoCryptoProvider)
 }
 
-/// The provider that is compiled in.
+/// The compiled-in provider.
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) fn compiled_provider() -> Option<Arc<CryptoProvider>> {
     Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))

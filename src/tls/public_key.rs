@@ -1,9 +1,9 @@
-//! Whether two public keys are the same one, however they are encoded.
+//! Compares public keys, whatever their encoding.
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
 use der::{Decode, Sequence};
 
-/// Of RSA in general, and for RSASSA-PSS alone.
+/// RSA keys in general, and those restricted to RSASSA-PSS.
 const RSA: [ObjectIdentifier; 2] = [
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1"),
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10"),
@@ -13,31 +13,31 @@ const ELLIPTIC_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// A `SubjectPublicKeyInfo`, without its parameters.
 #[derive(Sequence)]
 struct PublicKey<'a> {
-    /// The identifier, and parameters.
+    /// The identifier and parameters.
     algorithm: Vec<AnyRef<'a>>,
     key: BitStringRef<'a>,
 }
 
-/// What two encodings of a key have in common.
+/// The value of a key, independent of its encoding.
 #[derive(PartialEq, Eq)]
 enum Value<'a> {
     Rsa {
         modulus: &'a [u8],
         exponent: &'a [u8],
     },
-    /// Its second coordinate is given by its parity.
+    /// The second coordinate is given by its parity.
     Point {
         x: &'a [u8],
         y_is_odd: bool,
     },
 }
 
-/// By the key itself: not by how a point is written, nor by an algorithm's parameters.
+/// Compares the keys themselves, and ignores the encoding of a point and an algorithm's parameters.
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || value(one).is_some_and(|one| Some(one) == value(other))
 }
 
-/// `None` for keys that are encoded in one way only.
+/// `None` for keys that have only one encoding.
 fn value(der: &[u8]) -> Option<Value<'_>> {
     let PublicKey { algorithm, key } = PublicKey::from_der(der).ok()?;
     let (id, key) = (algorithm.first()?.value(), key.as_bytes()?);
@@ -91,7 +91,7 @@ mod tests {
         assert!(is_same(&whole, &point(&[3, 10, 11])));
         assert!(is_same(&point(&[3, 10, 11]), &whole));
         assert!(is_same(&whole, &point(&[7, 10, 11, 20, 21])));
-        // In place of the curve's name, its numbers.
+        // Explicit curve parameters instead of the curve's name.
         let explicit = key(ELLIPTIC_CURVE, &tlv(Tag::Sequence, &[]), &[4, 10, 11, 20, 21]);
         assert!(is_same(&whole, &explicit));
         assert!(!is_same(&whole, &point(&[2, 10, 11])));
@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// Ed25519 has one encoding.
+    /// Ed25519 keys have only one encoding.
     #[test]
     fn others_by_their_bytes() {
         let id = ObjectIdentifier::new_unwrap("1.3.101.112");

@@ -1,4 +1,4 @@
-//! Where credentials come from, again and again.
+//! Sources of credentials, which are loaded repeatedly.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,13 +9,13 @@ use super::pem::{Wanted, certificates, private_key};
 use crate::config::{Origin, Pem, Sourced, TlsSettings};
 use crate::error::{CredentialLocation, Error};
 
-/// Gives the credentials of this moment, from wherever they are kept: Vault, a SPIFFE agent, an HSM.
+/// Provides the current credentials, for instance from Vault, a SPIFFE agent or an HSM.
 ///
-/// It is asked when exporters are built, when an export starts and the reload interval is over, and
-/// at once after TLS has failed, but then at most once a second. The calls come from a thread that may block. One at a time is in
-/// progress; while it is, exports go on with what they have.
+/// It is called when exporters are built, when an export starts after the reload interval, and at
+/// once after TLS has failed, but then at most once a second. The calling thread may block. Only
+/// one call is in progress at a time; meanwhile, exports continue with the current credentials.
 ///
-/// What it gives is checked as files are: what cannot be used never replaces what can.
+/// The result is checked as files are: unusable credentials never replace usable ones.
 ///
 /// ```
 /// use otlp_mtls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -55,22 +55,22 @@ use crate::error::{CredentialLocation, Error};
 /// # assert!(exporters.is_err());
 /// ```
 pub trait CredentialSource: fmt::Debug + Send + Sync {
-    /// The credentials of this moment.
+    /// Loads the current credentials.
     ///
     /// # Errors
     ///
-    /// Why there are none now. At the start that is an error of `build()`; later the last good ones
-    /// stay in use.
+    /// Why there are none at the moment. At the first call `build()` fails with it; later the
+    /// previous credentials remain in use.
     fn load(&self) -> Result<Credentials, Box<dyn StdError + Send + Sync>>;
 
-    /// Whether `load` may give something else than it did last. It should cost next to nothing; what
-    /// cannot tell says so always, and what was loaded is compared.
+    /// Whether `load` may return something else than last time. It should be cheap. A source that
+    /// cannot tell returns `true`: what is loaded is compared anyway.
     fn may_have_changed(&self) -> bool {
         true
     }
 }
 
-/// So that the application can keep a hand on its source.
+/// So that the application can keep a reference to its source.
 impl<S: CredentialSource + ?Sized> CredentialSource for Arc<S> {
     fn load(&self) -> Result<Credentials, Box<dyn StdError + Send + Sync>> {
         (**self).load()
@@ -122,7 +122,7 @@ fn located(pem: &Sourced<Pem>) -> (Origin, CredentialLocation) {
     (pem.origin.clone(), pem.value.place())
 }
 
-/// They are read at each look, and what was read is compared: it takes microseconds, and sees every
+/// They are read at each check and compared by content: that takes microseconds, and detects every
 /// change on every platform.
 impl CredentialSource for Files {
     fn load(&self) -> Result<Credentials, Box<dyn StdError + Send + Sync>> {

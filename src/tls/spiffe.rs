@@ -1,4 +1,4 @@
-//! Whether a server is the one of a SPIFFE ID.
+//! Verifies a server's SPIFFE ID.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::x509::ToBeSigned;
 use crate::config::SpiffeId;
 use crate::text::printable;
 
-/// A certificate without the SPIFFE ID that is expected: travels in [`CertificateError::Other`].
+/// A certificate without the expected SPIFFE ID. It is passed in [`CertificateError::Other`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the certificate is not of {expected}")]
 pub(crate) struct OtherSpiffeId {
@@ -21,14 +21,14 @@ pub(crate) struct OtherSpiffeId {
 /// What is wrong with it.
 #[derive(Clone, Debug)]
 pub(crate) enum SpiffeProblem {
-    /// It has these URIs: another one, none, or several.
+    /// It has these URIs instead: another one, none, or several.
     Uris(Vec<String>),
-    /// It may sign certificates, or lists of revoked ones.
+    /// It may sign certificates or CRLs.
     IsSigner,
 }
 
-/// By [X509-SVID, sections 4 and 5][spec]: exactly one URI, which is the ID, in a certificate that signs nothing. The chain is
-/// verified elsewhere.
+/// By [X509-SVID, sections 4 and 5][spec]: exactly one URI, which is the ID, in a certificate that
+/// may not sign others. The chain is verified elsewhere.
 ///
 /// [spec]: https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md#5-validation
 pub(super) fn verify_spiffe_id(

@@ -1,4 +1,4 @@
-//! What can be seen of credentials from outside.
+//! The status of credentials and tokens.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -14,15 +14,15 @@ use crate::signal::Signal;
 pub struct CredentialStatus {
     /// The signals that use them.
     pub signals: Vec<Signal>,
-    /// Counts the replacements since the exporters were built.
+    /// The number of replacements since the exporters were built.
     pub generation: u64,
     /// When they were loaded.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
     pub loaded: SystemTime,
-    /// The client's certificate and those that vouch for it, leaf first. Empty without a client
-    /// certificate, and with [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
+    /// The client's certificate chain, leaf first. Empty without a client certificate, and with
+    /// [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
     pub chain: Vec<CertificateFacts>,
-    /// The certificate authorities that were named. Empty for the platform's, and with
+    /// The configured certificate authorities. Empty for the platform's, and with
     /// [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
     pub trust_anchors: Vec<CertificateFacts>,
     /// The server's certificate, as it was last presented.
@@ -31,9 +31,9 @@ pub struct CredentialStatus {
     pub anchor: Option<CertificateFacts>,
     /// Whether TLS is in FIPS mode.
     pub fips: bool,
-    /// Why the newest credentials there are do not replace these; `None` if there are no newer ones.
+    /// Why the newest credentials do not replace these; `None` if there are no newer ones.
     pub refusal: Option<RejectedCredentials>,
-    /// How many different replacements were refused since the exporters were built.
+    /// How many different replacements were rejected since the exporters were built.
     pub refusals: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct TokenStatus {
     pub signals: Vec<Signal>,
     /// The file that it is read from.
     pub file: PathBuf,
-    /// Counts the replacements since the exporters were built.
+    /// The number of replacements since the exporters were built.
     pub generation: u64,
     /// When it was first read.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
@@ -54,9 +54,9 @@ pub struct TokenStatus {
     /// When it was last read.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
     pub read: SystemTime,
-    /// Why what is in the file now does not replace it; `None` if it is in the file.
+    /// Why the file's current content does not replace it; `None` if it is the file's content.
     pub refusal: Option<RejectedCredentials>,
-    /// How many different replacements were refused since the exporters were built.
+    /// How many different replacements were rejected since the exporters were built.
     pub refusals: u64,
 }
 
@@ -68,21 +68,21 @@ pub struct RejectedCredentials {
     /// When it was first seen.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::text::serialize_utc"))]
     pub at: SystemTime,
-    /// What is wrong with it, in the words of [`Error`](crate::Error)'s `Debug`.
+    /// What is wrong with it: the text of [`Error`](crate::Error)'s `Debug`.
     pub reason: String,
 }
 
 /// Replacements that could not be used.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    /// Why the newest there are do not replace the current ones.
+    /// Why the newest credentials do not replace the current ones.
     pub(super) last: Option<RejectedCredentials>,
     /// How many different ones there were.
     pub(super) count: u64,
 }
 
 impl Rejections {
-    /// Keeps what a look ended with, and says what is wrong if that is new.
+    /// Records the result of a check. Returns the error's text if it is a new one.
     pub(super) fn settle(&mut self, error: Option<&Error>) -> Option<String> {
         let reason = error.map(|error| format!("{error:?}"));
         let is_known = reason.as_ref() == self.last.as_ref().map(|last| &last.reason);

@@ -1,5 +1,4 @@
-//! The credentials in use: whose they are, since when, and what might replace them. Every dial asks
-//! here.
+//! The credentials in use and their renewal. Every dial takes its credentials from here.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,36 +30,36 @@ use crate::lock::lock;
 use crate::stderr;
 use crate::text::utc;
 
-/// The application protocols that OTLP travels by.
+/// The ALPN protocols that can carry OTLP.
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The TLS side of a transport.
 #[derive(Debug)]
 pub(crate) struct Store {
-    /// `None` with a configuration that was brought along, which does not rotate.
+    /// `None` with a `with_rustls_config` configuration, which does not rotate.
     renewal: Option<Renewal>,
-    /// How often it is looked, at what may be new and at what is about to expire.
+    /// The interval of checks for new and expiring credentials.
     interval: Duration,
     state: Mutex<State>,
     expiry: Expiry,
 }
 
-/// All that it takes to make new credentials.
+/// What is needed to load new credentials.
 #[derive(Debug)]
 struct Renewal {
     source: Arc<dyn CredentialSource>,
     recipe: Recipe,
-    /// Held while the source is asked.
+    /// Held during a call of the source.
     turn: Mutex<()>,
 }
 
-/// Credentials to configuration.
+/// Builds configurations from credentials.
 #[derive(Debug)]
 struct Recipe {
     provider: Arc<CryptoProvider>,
     min_version: TlsVersion,
-    /// `None` where they are not needed.
+    /// `None` if they are not needed.
     platform_roots: Option<Arc<[Anchor]>>,
     is_from_source: bool,
     alpn: Vec<Vec<u8>>,
@@ -74,31 +73,31 @@ struct State {
     loaded: SystemTime,
     looked: Instant,
     rejections: Rejections,
-    /// The server's leaf, of the last handshake that showed one.
+    /// The server's leaf certificate in the last handshake that presented one.
     server: Option<CertificateFacts>,
-    /// The one of the named trust anchors to which its chain led.
+    /// The configured trust anchor to which its chain led.
     anchor: Option<CertificateFacts>,
-    /// How many dials came to a TLS handshake, by the name of their failure.
+    /// How many dials reached a TLS handshake, by the name of their failure.
     handshakes: BTreeMap<Option<&'static str>, u64>,
 }
 
-/// The credentials of one moment, which all who dialled with them share.
+/// One version of the credentials, shared by all dials that used it.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    /// Counts up with every change of the credentials.
+    /// Increases with every change of the credentials.
     pub(crate) number: u64,
     pub(crate) config: Arc<ClientConfig>,
-    /// The configuration's; `None` if that was brought along.
+    /// The verifier of the configuration; `None` with `with_rustls_config`.
     pub(super) verifier: Option<Arc<ServerVerifier>>,
     /// Whether the server has answered a request on a connection made with these credentials.
     accepted: AtomicBool,
     /// Whether a server has asked for a client certificate in a handshake with these credentials.
     requested: AtomicBool,
-    /// What the configuration was made of; `None` if it was brought along.
+    /// The credentials of the configuration; `None` with `with_rustls_config`.
     pub(crate) validated: Option<Validated>,
-    /// Whether that is from a source of the application's.
+    /// Whether they come from the application's credential source.
     pub(crate) is_from_source: bool,
-    /// Whether the platform's roots are trusted, be it beside a CA.
+    /// Whether the platform's roots are trusted, alone or in addition to other CAs.
     pub(crate) trusts_platform: bool,
 }
 
@@ -116,12 +115,12 @@ impl Generation {
         }
     }
 
-    /// The configuration for one dial, whose handshake shows in the notes.
+    /// The configuration for one dial, whose handshake is recorded in `notes`.
     pub(crate) fn noting(&self, notes: &Notes) -> ClientConfig {
         noting(&self.config, self.verifier.as_ref(), notes)
     }
 
-    /// Whether these trust other CAs. Of a configuration that was brought along there is one.
+    /// Whether these trust other CAs. A `with_rustls_config` configuration never changes.
     pub(crate) fn has_other_trust_anchors(&self, than: &Self) -> bool {
         self.differs(than, |credentials| &credentials.trust_anchors)
     }
@@ -138,7 +137,7 @@ impl Generation {
             .is_some_and(|(one, other)| part(&one.credentials) != part(&other.credentials))
     }
 
-    /// Notes that the server has answered a request: it accepts these credentials.
+    /// Records that the server has answered a request, and so accepts these credentials.
     pub(crate) fn accept(&self) {
         self.accepted.store(true, Ordering::Relaxed);
     }
@@ -147,7 +146,7 @@ impl Generation {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Notes that a server has asked for a client certificate.
+    /// Records that a server has asked for a client certificate.
     pub(crate) fn request(&self) {
         self.requested.store(true, Ordering::Relaxed);
     }
@@ -157,13 +156,13 @@ impl Generation {
     }
 }
 
-/// What code gives in place of what settings can say.
+/// What code sets instead of settings.
 #[derive(Default)]
 pub(crate) struct Given {
     pub(crate) provider: Option<Arc<CryptoProvider>>,
-    /// Credentials from elsewhere than files and bytes.
+    /// The source of credentials, instead of files and bytes.
     pub(crate) source: Option<Arc<dyn CredentialSource>>,
-    /// A configuration brought along, in place of one made here.
+    /// The caller's own configuration.
     pub(crate) rustls_config: Option<Arc<ClientConfig>>,
 }
 
@@ -176,7 +175,7 @@ struct Server<'a> {
 }
 
 impl Store {
-    /// Loads what the settings name, and fails on anything that cannot be used.
+    /// Loads the configured credentials. Fails if any of them cannot be used.
     pub(crate) fn load(
         settings: &Settings,
         tls: &TlsSettings,
@@ -263,8 +262,8 @@ impl Store {
         Arc::clone(&self.state().current)
     }
 
-    /// The configuration for other clients, which asks for the credentials at each handshake and leaves ALPN to
-    /// them. One that was brought along does not rotate.
+    /// The configuration for other clients, which looks up the credentials at each handshake and
+    /// leaves ALPN to them. A `with_rustls_config` configuration does not rotate.
     pub(crate) fn rotating_config(
         &self,
         current: impl Fn() -> Arc<Generation> + Send + Sync + 'static,
@@ -278,7 +277,7 @@ impl Store {
         }
     }
 
-    /// Whether it is time to look again; the look is the caller's to make.
+    /// Whether a check is due. If it is, the caller must call `look`.
     pub(crate) fn is_due(&self) -> bool {
         let mut state = self.state();
         let is_due = state.looked.elapsed() >= self.interval;
@@ -288,19 +287,19 @@ impl Store {
         is_due
     }
 
-    /// Asks the source, and takes what is new and can be used. With `force`, also where the source
-    /// says that nothing has changed.
+    /// Checks the source, and uses new credentials if they are usable. With `force`, also if the
+    /// source says that nothing has changed.
     ///
-    /// It may block, also to wait for another look to end: what that one saw may be old.
+    /// It may block. It also waits for a running check, whose result may already be outdated.
     ///
-    /// The error says why what is there is not taken.
+    /// The error says why the new credentials are not used.
     pub(crate) fn look(&self, force: bool) -> Result<(), Error> {
         self.warn_of_expiry();
         let Some(renewal) = &self.renewal else {
             return Ok(());
         };
         let turn = lock(&renewal.turn);
-        // What was refused is tried again: it may have been half written.
+        // Rejected credentials are tried again: the file may have been half written.
         let is_refused = self.state().rejections.last.is_some();
         if !force && !is_refused && !may_have_changed(&*renewal.source) {
             return Ok(());
@@ -310,7 +309,7 @@ impl Store {
         let generation = state.current.number;
         let problem = state.rejections.settle(renewed.as_ref().err());
         drop(state);
-        // Whoever subscribes to events may ask for the status, look, or export.
+        // A subscriber to events may ask for the status, check, or export, which would deadlock.
         drop(turn);
         if let Some(reason) = problem {
             let words = format!("new credentials are not used: {reason}");
@@ -331,7 +330,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes what is new; `None` if nothing is.
+    /// Loads new credentials; `None` if nothing has changed.
     fn renew(&self, renewal: &Renewal) -> Result<Option<Arc<Generation>>, Error> {
         let Renewal { source, recipe, .. } = renewal;
         let credentials = load(&**source)?;
@@ -341,7 +340,7 @@ impl Store {
         }
         let validated = credentials.validate(&recipe.provider)?;
         validated.ensure_in_time()?;
-        // Only a look changes the generation, and looks take turns.
+        // Only a check changes the generation, and checks are serialised.
         let number = self.state().current.number + 1;
         let renewed = Arc::new(recipe.generation(number, validated)?);
 
@@ -351,7 +350,7 @@ impl Store {
         Ok(Some(renewed))
     }
 
-    /// Notes a dial that came to a handshake, and by which name it failed.
+    /// Records a dial that reached a handshake, with the name of its failure.
     pub(crate) fn note_handshake(
         &self,
         handshake: &Handshake,
@@ -360,10 +359,10 @@ impl Store {
     ) {
         let current = self.current();
         let facts = |der: &CertificateDer<'_>| {
-            // What cannot be parsed has no date to show.
+            // A certificate that cannot be parsed has no dates.
             CertificateFacts::parse(der, current.config.crypto_provider()).ok()
         };
-        // Of whom we trust: nobody else's dates matter.
+        // Only after a completed handshake: the expiry of an untrusted certificate does not matter.
         let leaf = handshake.server_chain.first().filter(|_| is_done);
         let leaf = leaf.and_then(facts);
         let named = current.validated.iter().flat_map(|validated| &validated.trust_anchors);
@@ -377,12 +376,12 @@ impl Store {
         }
     }
 
-    /// How many dials came to a TLS handshake, by the name of their failure.
+    /// How many dials reached a TLS handshake, by the name of their failure.
     pub(crate) fn handshakes(&self) -> BTreeMap<Option<&'static str>, u64> {
         self.state().handshakes.clone()
     }
 
-    /// Whether a certificate's time is soon over.
+    /// Whether a certificate expires soon.
     pub(crate) fn is_expiring(&self, facts: &CertificateFacts) -> bool {
         self.expiry.is_near(facts)
     }
@@ -405,7 +404,7 @@ impl Store {
         }
     }
 
-    /// What there is to know of the credentials in use.
+    /// The status of the credentials in use.
     pub(crate) fn status(&self) -> CredentialStatus {
         let state = self.state();
         let validated = state.current.validated.as_ref();
@@ -446,7 +445,7 @@ impl State {
 
 impl Recipe {
     fn generation(&self, number: u64, validated: Validated) -> Result<Generation, Error> {
-        // The platform's roots are no trust domain's bundle.
+        // The platform's roots are not the bundle of a trust domain.
         if let Some(id) = self.spiffe_id.as_ref().filter(|_| validated.anchors.is_empty()) {
             return Err(Error::SpiffeId {
                 origin: id.origin.clone(),
@@ -476,8 +475,8 @@ impl Recipe {
     }
 }
 
-/// Asks a source, whose error is ours if it comes from files. A panic of it is one more error: what it
-/// panics with may be a secret, and is not in it.
+/// Calls a source. An error from files is returned as is. A panic becomes an error without its
+/// payload, which may be secret.
 fn load(source: &dyn CredentialSource) -> Result<Credentials, Error> {
     let loaded = catch_unwind(AssertUnwindSafe(|| source.load()));
     let loaded = loaded.unwrap_or_else(|_panic| Err("it panicked in load()".into()));
@@ -487,7 +486,7 @@ fn load(source: &dyn CredentialSource) -> Result<Credentials, Error> {
     })
 }
 
-/// What cannot tell is asked to load.
+/// A source that panics here is loaded.
 fn may_have_changed(source: &dyn CredentialSource) -> bool {
     catch_unwind(AssertUnwindSafe(|| source.may_have_changed())).unwrap_or(true)
 }

@@ -1,4 +1,4 @@
-//! The times of certificates.
+//! Parses the dates of certificates.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use der::{DateTime, Tag, Tagged};
 use crate::text::{CYCLE_SECONDS, CYCLE_YEARS};
 
 /// A `UTCTime` or `GeneralizedTime`, in the form that [RFC
-/// 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.5) demands: with seconds and a `Z`.
+/// 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.5) requires: with seconds and a `Z`.
 pub(super) fn instant(time: AnyRef<'_>) -> Option<SystemTime> {
     let text = str::from_utf8(time.value()).ok()?;
     let (year, date) = match (time.tag(), pairs(text.strip_suffix('Z')?)?.as_slice()) {
@@ -32,7 +32,7 @@ pub(super) fn instant(time: AnyRef<'_>) -> Option<SystemTime> {
     }
 }
 
-/// The numbers of two digits that a text consists of.
+/// Splits a text into two-digit numbers.
 fn pairs(digits: &str) -> Option<Vec<u8>> {
     let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
         return None;
@@ -73,7 +73,7 @@ mod tests {
         for (tag, text) in [
             (Tag::UtcTime, ""),
             (Tag::UtcTime, "Z"),
-            // By X.680, and not by RFC 5280.
+            // Valid by X.680, but not by RFC 5280.
             (Tag::UtcTime, "3701161300Z"),
             (Tag::UtcTime, "370116130016+0000"),
             (Tag::GeneralizedTime, "20370116130016.25Z"),

@@ -1,4 +1,4 @@
-//! A bearer token in a file, which is read again and again, as certificates are.
+//! A bearer token in a file, which is reloaded as certificates are.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
@@ -16,14 +16,14 @@ use crate::lock::lock;
 use crate::secrets;
 use crate::stderr;
 
-/// The largest file that is read, in bytes. Servers limit headers to less.
+/// The largest file that is read, in bytes. Servers have lower limits for headers.
 const LARGEST: u64 = 64 << 10;
 
 /// A file with a bearer token, and the token in use.
 #[derive(Debug)]
 pub(crate) struct TokenFile {
     settings: TokenSettings,
-    /// Held during a look: what another one has read meanwhile may be old.
+    /// Held during a check: the result of a concurrent one may already be outdated.
     turn: Mutex<()>,
     state: Mutex<State>,
 }
@@ -37,12 +37,12 @@ struct State {
     rejections: Rejections,
 }
 
-/// The token of one moment.
+/// One version of the token.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     /// The value of `authorization`, which `Debug` does not show.
     pub(crate) header: HeaderValue,
-    /// When the file was last read, and had it.
+    /// When the file was last read with this token in it.
     pub(crate) read: SystemTime,
 }
 
@@ -68,7 +68,7 @@ impl TokenFile {
         self.state().current.clone()
     }
 
-    /// Whether it is time to look again; the look is the caller's to make.
+    /// Whether a check is due. If it is, the caller must call `look`.
     pub(crate) fn is_due(&self) -> bool {
         let mut state = self.state();
         let is_due = state.looked.elapsed() >= self.settings.reload_interval;
@@ -78,9 +78,9 @@ impl TokenFile {
         is_due
     }
 
-    /// Reads the file, and takes its token. It may block.
+    /// Reads the file and uses its token. It may block.
     ///
-    /// The error says why what is there is not taken.
+    /// The error says why the file's content is not used.
     pub(crate) fn look(&self) -> Result<(), Error> {
         let turn = lock(&self.turn);
         let read = read(&self.settings);
@@ -97,7 +97,7 @@ impl TokenFile {
         }
         let generation = state.generation;
         drop(state);
-        // Whoever subscribes to events may ask for the status, look, or export.
+        // A subscriber to events may ask for the status, check, or export, which would deadlock.
         drop(turn);
         if let Some(reason) = problem {
             let words = format!("the bearer token read last stays in use: {reason}");
@@ -110,7 +110,7 @@ impl TokenFile {
         read.map(drop)
     }
 
-    /// What there is to know of the token in use, but for the signals.
+    /// The status of the token in use, except for the signals.
     pub(crate) fn status(&self) -> TokenStatus {
         let state = self.state();
         TokenStatus {
@@ -143,7 +143,7 @@ fn read(settings: &TokenSettings) -> Result<Token, Error> {
     }
 }
 
-/// A value that may be a token may be a path nevertheless, if it leads to a file.
+/// Reads a file whose path looks like a token. It is one if the file does not exist.
 fn read_named_by_a_token(path: &Path) -> Result<HeaderValue, CredentialProblem> {
     match path.is_file() {
         true => header(path),
@@ -162,10 +162,10 @@ fn header(path: &Path) -> Result<HeaderValue, CredentialProblem> {
         return Err(CredentialProblem::InvalidToken { position: index + 1 });
     }
     let value = Zeroizing::new([b"Bearer ", token].concat());
-    // Visible ASCII is always a value.
+    // Visible ASCII is always a valid header value.
     let mut header = HeaderValue::from_bytes(&value)
         .map_err(|_never| CredentialProblem::InvalidToken { position: 1 })?;
-    // Kept out of `Debug`, and of HPACK's table.
+    // Kept out of `Debug` and HPACK's dynamic table.
     header.set_sensitive(true);
     Ok(header)
 }

@@ -1,4 +1,4 @@
-//! Whether a server's certificate is to be trusted.
+//! Verifies servers' certificates.
 
 use std::cell::RefCell;
 use std::ptr;
@@ -18,19 +18,19 @@ use super::spiffe::verify_spiffe_id;
 use super::x509::ToBeSigned;
 use crate::config::SpiffeId;
 
-/// Verifies servers as webpki does, and judges the anchor of each path that webpki finds.
+/// Verifies servers with webpki, and also checks the trust anchor of each path that webpki finds.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     pub(super) provider: Arc<CryptoProvider>,
-    /// Those that the application names.
+    /// The anchors that the application configures.
     pub(super) named: Arc<[Anchor]>,
-    /// The platform's, where they are trusted.
+    /// The platform's anchors, if they are trusted.
     pub(super) platform: Arc<[Anchor]>,
-    /// What a server must have in place of a name.
+    /// The SPIFFE ID that a server must have instead of a name.
     pub(super) spiffe_id: Option<SpiffeId>,
 }
 
-/// A certificate to which a server's chain leads, and which cannot issue it: travels in
+/// A certificate that a server's chain leads to but that cannot be its issuer. It is passed in
 /// [`CertificateError::Other`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the issuer {problem}")]
@@ -40,14 +40,14 @@ pub(crate) struct RefusedIssuer {
     pub(crate) place: IssuerPlace,
 }
 
-/// Where the certificate of an issuer comes from.
+/// Where an issuer's certificate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IssuerPlace {
-    /// The application names it among those to trust.
+    /// It is among the anchors that the application configures.
     Named,
     /// It is one of the platform's roots.
     Platform,
-    /// The server presents it, as an intermediate.
+    /// The server presented it, as an intermediate.
     Presented,
 }
 
@@ -74,7 +74,7 @@ impl ServerVerifier {
         Ok(anchor)
     }
 
-    /// The anchor to which a good path leads.
+    /// The anchor of a valid path.
     fn verify_chain(
         &self,
         leaf: &CertificateDer<'_>,
@@ -84,12 +84,13 @@ impl ServerVerifier {
         let candidates = self.candidates([leaf].into_iter().chain(intermediates), time(now));
         let anchors: Vec<TrustAnchor<'_>> =
             candidates.iter().map(|anchor| borrowed(&anchor.trust_anchor)).collect();
-        // Which entry it is matters: one of the same subject and key may have other name constraints.
+        // Identified by its position: another anchor with the same subject and key may have other
+        // name constraints.
         let entry = |path: &VerifiedPath<'_>| {
             let index = anchors.iter().position(|anchor| ptr::eq(anchor, path.anchor()));
             index.map(|index| candidates[index])
         };
-        // Of the first path that was refused, which is the likeliest.
+        // Of the first rejected path, which is the most likely one.
         let refused = RefCell::new(None);
         let judge = |path: &VerifiedPath<'_>| {
             let anchor = entry(path).ok_or(webpki::Error::UnknownIssuer)?;
@@ -119,21 +120,22 @@ impl ServerVerifier {
         if let Some(refusal) = refused.into_inner() {
             return Err(CertificateError::Other(OtherError(Arc::new(refusal))).into());
         }
-        // rustls exports no function that maps webpki's error to its own. This fails alike, and maps it.
+        // rustls exports no function that maps webpki's errors to its own. This call fails in the
+        // same way and maps the error.
         let roots = RootCertStore { roots: anchors.iter().map(TrustAnchor::to_owned).collect() };
         let parsed = ParsedCertificate::try_from(leaf)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)?;
         Err(CertificateError::UnknownIssuer.into())
     }
 
-    /// Whether those who have signed on a path may do so.
+    /// Whether the issuers on a path may sign certificates.
     fn judge(
         &self,
         path: &VerifiedPath<'_>,
         anchor: &Anchor,
         now: UnixTime,
     ) -> Result<(), RefusedIssuer> {
-        // RFC 5280, 4.2.1.9: those that are self-issued do not count.
+        // RFC 5280, 4.2.1.9: self-issued certificates do not count.
         let mut intermediates = 0;
         for intermediate in path.intermediate_certificates() {
             intermediates += usize::from(intermediate.issuer() != intermediate.subject());
@@ -154,7 +156,7 @@ impl ServerVerifier {
         RefusedIssuer { der: anchor.der.clone(), problem, place }
     }
 
-    /// What is wrong with a server's certificate that is itself among those to trust.
+    /// The error for a server's certificate that is itself an anchor.
     fn unfit_server(&self, own: &Anchor, problem: IssuerProblem) -> rustls::Error {
         let error = match problem {
             IssuerProblem::Expired => CertificateError::Expired,
@@ -165,10 +167,11 @@ impl ServerVerifier {
         error.into()
     }
 
-    /// The anchors with the name of an issuer of these certificates.
+    /// The anchors whose name is that of an issuer of these certificates.
     ///
-    /// webpki gives up after 100 signatures, and there are files with more CAs of one name: those
-    /// come first whose key a certificate names, as in Go, and of equal ones those that may issue.
+    /// webpki gives up after 100 signature checks, and there are files with more CAs of one name.
+    /// So anchors with a matching key identifier come first, as in Go, and among equal ones those
+    /// that may issue.
     fn candidates<'a>(
         &self,
         presented: impl Iterator<Item = &'a CertificateDer<'a>>,
@@ -236,7 +239,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// Whether an anchor's key is the one by which a certificate is signed, as far as both say.
+/// Whether an anchor's key identifier matches that of a certificate's issuer, if both have one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Likelihood {
     SameKey,

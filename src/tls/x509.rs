@@ -1,8 +1,10 @@
-//! A certificate, as far as we read it ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
+//! Decodes the parts of certificates that we use ([RFC
+//! 5280](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
 //!
-//! By types of our own over `der`'s, for those of `x509-cert` refuse what TLS takes: years before 1970,
-//! text that is not quite of its type, an odd extension. What messages show is read leniently: what
-//! cannot be decoded is left out. Where trust depends on it, [`ToBeSigned::all_extensions`] is asked.
+//! It has its own types over `der`'s, because those of `x509-cert` reject what TLS accepts: years
+//! before 1970, text that does not match its string type, malformed extensions. What messages show
+//! is decoded leniently: parts that cannot be decoded are left out. Where trust depends on the
+//! result, [`ToBeSigned::all_extensions`] is strict.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -23,14 +25,14 @@ pub(super) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwr
 const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 pub(super) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 
-/// The numbers of `GeneralName`'s choices.
+/// The tag numbers of `GeneralName`'s choices.
 const DNS_NAME: u32 = 2;
 const URI: u32 = 6;
 const IP_ADDRESS: u32 = 7;
 
 const UNREADABLE: &str = "(unreadable name)";
 
-/// The attributes of names, in short.
+/// The short names of name attributes.
 const ATTRIBUTES: &[(&str, &str)] = &[
     ("2.5.4.3", "CN"),
     ("2.5.4.4", "surname"),
@@ -56,7 +58,7 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     ("1.3.6.1.4.1.311.60.2.1.3", "msJurisdictionCountry"),
 ];
 
-/// The extended key usages, as OpenSSL's configuration calls them.
+/// The extended key usages, by their names in OpenSSL's configuration.
 const USAGES: &[(&str, &str)] = &[
     ("2.5.29.37.0", "anyExtendedKeyUsage"),
     ("1.3.6.1.5.5.7.3.1", "serverAuth"),
@@ -94,7 +96,7 @@ struct Certificate<'a> {
     signature: BitStringRef<'a>,
 }
 
-/// A certificate with its signature and what that is of.
+/// A certificate: the signed part and the signature.
 #[cfg(feature = "testing")]
 pub(crate) struct SignedCertificate<'a> {
     pub(crate) content: ToBeSigned<'a>,
@@ -159,12 +161,12 @@ struct Attribute<'a> {
 }
 
 impl<'a> ToBeSigned<'a> {
-    /// Nothing may follow the certificate.
+    /// Trailing bytes are an error.
     pub(super) fn parse(der: &'a [u8]) -> der::Result<Self> {
         Ok(Certificate::from_der(der)?.to_be_signed)
     }
 
-    /// 1, 2 or 3.
+    /// The version: 1, 2 or 3.
     pub(crate) fn version(&self) -> u32 {
         self.version.saturating_add(1)
     }
@@ -196,7 +198,7 @@ impl<'a> ToBeSigned<'a> {
         self.issuer.value()
     }
 
-    /// `None` if it cannot be read, as with [`not_after`](Self::not_after).
+    /// `None` if it cannot be decoded, as for [`not_after`](Self::not_after).
     pub(crate) fn not_before(&self) -> Option<SystemTime> {
         instant(self.validity.not_before)
     }
@@ -229,12 +231,13 @@ impl<'a> ToBeSigned<'a> {
         parts.into_iter().find(|part| part.tag() == tag).map(|part| part.value())
     }
 
-    /// Of the subject's alternative names, those that a client may ask for.
+    /// The subject alternative names that a client may verify.
     pub(super) fn names(&self) -> Vec<String> {
         self.list(SUBJECT_ALT_NAME).into_iter().filter_map(alternative_name).collect()
     }
 
-    /// Of these names, the URIs: all of them, one that is no text as well as it can be shown.
+    /// The URIs among them. All are returned, one that is not valid text as well as it can be
+    /// shown.
     pub(super) fn uris(&self) -> Vec<String> {
         let is_uri = |name: &AnyRef<'_>| {
             matches!(name.tag(), Tag::ContextSpecific { number: TagNumber(URI), .. })
@@ -248,24 +251,24 @@ impl<'a> ToBeSigned<'a> {
         self.list(EXTENDED_KEY_USAGE).into_iter().map(|id| in_short(id, USAGES)).collect()
     }
 
-    /// How it is signed: an `AlgorithmIdentifier`, without its tag and length.
+    /// The signature algorithm: an `AlgorithmIdentifier`, without its tag and length.
     pub(super) fn signature_algorithm(&self) -> &'a [u8] {
         self.algorithm.value()
     }
 
-    /// How many CAs may follow it in a chain, if that is limited.
+    /// How many CAs may be below it in a chain, if that is limited.
     pub(super) fn path_length(&self) -> Option<u8> {
         let constraints = self.list(BASIC_CONSTRAINTS);
         u8::from_der(&constraints.get(1)?.to_der().ok()?).ok()
     }
 
     pub(super) fn is_ca(&self) -> bool {
-        // `cA` may be left out, or be followed by how long a path may be.
+        // `cA` may be absent, or be followed by the path length.
         let constraints = self.list(BASIC_CONSTRAINTS);
         constraints.first().is_some_and(|is| is.tag() == Tag::Boolean && is.value() != [0])
     }
 
-    /// Empty where the extension cannot be decoded.
+    /// Empty if the extension cannot be decoded.
     pub(super) fn list(&self, id: ObjectIdentifier) -> Vec<AnyRef<'a>> {
         self.extension(id).and_then(|der| Vec::from_der(der).ok()).unwrap_or_default()
     }
@@ -275,7 +278,7 @@ impl<'a> ToBeSigned<'a> {
         extensions.find(|extension| extension.id.value() == id.as_bytes()).map(|it| it.value)
     }
 
-    /// Those that have the parts of an extension.
+    /// The extensions that can be decoded.
     pub(super) fn extensions(&self) -> Vec<Extension<'a>> {
         let extensions = self.extensions.and_then(|extensions| extensions.decode_as().ok());
         let extensions: Vec<Vec<AnyRef<'a>>> = extensions.unwrap_or_default();
@@ -290,7 +293,7 @@ impl<'a> ToBeSigned<'a> {
         extensions.iter().filter_map(extension).collect()
     }
 
-    /// All of them, each decoded to the last byte.
+    /// All extensions. Fails if one cannot be decoded completely.
     pub(super) fn all_extensions(&self) -> der::Result<Vec<Extension<'a>>> {
         let extensions = self.extensions.map(|extensions| extensions.decode_as()).transpose()?;
         let extensions: Vec<DecodedExtension<'a>> = extensions.unwrap_or_default();
@@ -307,7 +310,7 @@ pub(super) fn distinguished_name(der: &[u8]) -> Option<String> {
     name(AnyRef::from_der(der).ok()?).ok()
 }
 
-/// In the order in which it is written, as people know it from OpenSSL.
+/// In the encoded order, as OpenSSL prints it.
 pub(super) fn name(name: AnyRef<'_>) -> der::Result<String> {
     let relative: Vec<SetOfVec<Attribute<'_>>> = name.decode_as()?;
     let relative = relative.iter().map(|attributes| {
@@ -321,7 +324,7 @@ pub(super) fn name(name: AnyRef<'_>) -> der::Result<String> {
 }
 
 pub(super) fn in_short(id: AnyRef<'_>, names: &[(&str, &str)]) -> String {
-    // `der` takes no arc of more than 32 bits.
+    // `der` does not support arcs of more than 32 bits.
     let Ok(id) = ObjectIdentifier::from_bytes(id.value()) else {
         return hex(id.value());
     };
@@ -330,7 +333,7 @@ pub(super) fn in_short(id: AnyRef<'_>, names: &[(&str, &str)]) -> String {
     name.map_or(id, |(_, name)| (*name).to_owned())
 }
 
-/// A string of whatever type; what is none, in hexadecimal digits.
+/// A string of any type; a value of another type in hexadecimal digits.
 fn text(value: AnyRef<'_>) -> String {
     match value.tag() {
         Tag::BmpString => {
@@ -372,7 +375,7 @@ mod tests {
         AnyRef::new(tag, value).unwrap().to_der().unwrap()
     }
 
-    /// A name of one attribute, its value's DER given.
+    /// A name of one attribute, with its value in DER.
     fn attribute(id: &str, value: &[u8]) -> Vec<u8> {
         let id = ObjectIdentifier::new_unwrap(id).to_der().unwrap();
         tlv(Tag::Set, &tlv(Tag::Sequence, &[id.as_slice(), value].concat()))
@@ -406,7 +409,7 @@ mod tests {
         universal[0] = 0x1c;
         for (value, expected) in [
             (tlv(Tag::BmpString, &[0, b'O', 0x01, 0x61]), Some("CN=Oš")),
-            // By the letter of it, it has no surrogate pairs.
+            // Formally, a BMPString has no surrogate pairs.
             (tlv(Tag::BmpString, &[0xd8, 0x3d, 0xde, 0x00]), Some("CN=😀")),
             (tlv(Tag::BmpString, &[0xd8, 0x3d]), Some("CN=\u{fffd}")),
             (tlv(Tag::TeletexString, b"M\xfcller"), Some("CN=M\u{fffd}ller")),
@@ -414,7 +417,7 @@ mod tests {
             (tlv(Tag::PrintableString, b"*.example"), Some("CN=*.example")),
             (tlv(Tag::Ia5String, "ü".as_bytes()), Some("CN=ü")),
             (tlv(Tag::OctetString, b"\x01\xab"), Some("CN=01ab")),
-            // `der` has no such tag.
+            // `der` does not support this tag.
             (universal, None),
         ] {
             assert_eq!(named(&[attribute("2.5.4.3", &value)]).as_deref(), expected);

@@ -1,10 +1,10 @@
-//! Who may not read a file.
+//! Explains why a file cannot be read.
 
 use std::path::Path;
 
 use crate::error::Access;
 
-/// What keeps this process from a file: the file's mode, or that of a directory on the way to it.
+/// What denies this process access to a file: the file's mode, or that of a directory on its path.
 #[cfg(unix)]
 pub(super) fn denied(path: &Path) -> Option<Access> {
     use std::fs;
@@ -29,8 +29,8 @@ pub(super) fn denied(_path: &Path) -> Option<Access> {
     None
 }
 
-/// The user that the system checks when a file is opened. The standard library does not know it;
-/// Linux tells it in a file (`Uid`: real, effective, saved, file system).
+/// The user that the system checks when a file is opened. The standard library has no function for
+/// it; Linux has it in a file (`Uid`: real, effective, saved, file system).
 #[cfg(unix)]
 fn user() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -1,5 +1,5 @@
-//! Other formats of certificates and keys, and the commands that convert them. Each command is run by
-//! a test.
+//! Other formats of certificates and keys, and the commands that convert them. A test runs each
+//! command.
 
 use base64::Engine;
 use rustls::pki_types::PrivateKeyDer;
@@ -17,7 +17,7 @@ const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 const PKCS5: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05";
 const PKCS12_ENCRYPTION: &[u8] = b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01";
 
-/// What a file is that has no PEM in it.
+/// The format of a file without PEM.
 pub(super) fn other_format(
     content: &[u8],
     wanted: Wanted,
@@ -30,7 +30,7 @@ pub(super) fn other_format(
 
 fn binary(content: &[u8], wanted: Wanted, place: &CredentialLocation) -> Option<(Format, String)> {
     let (file, out) = (place.argument(""), place.argument(".pem"));
-    // An archive has both.
+    // A PKCS#12 archive has both.
     let part = match wanted {
         Wanted::TrustAnchors | Wanted::Chain => place.argument(".pem"),
         Wanted::PrivateKey => place.argument(".key"),
@@ -45,7 +45,7 @@ fn binary(content: &[u8], wanted: Wanted, place: &CredentialLocation) -> Option<
         return Some((Format::JavaKeyStore, command));
     }
     let body = body(content)?;
-    // PFX has the version 3 and then a SEQUENCE (RFC 7292, section 4).
+    // A PFX begins with version 3 and a SEQUENCE (RFC 7292, section 4).
     if body.starts_with(b"\x02\x01\x03\x30") {
         return Some((Format::Pkcs12, pkcs12(content, wanted, &file, &part)));
     }
@@ -70,7 +70,7 @@ fn base64(content: &[u8], wanted: Wanted, place: &CredentialLocation) -> Option<
     Some((Format::Base64Der, command))
 }
 
-/// What is within the outermost SEQUENCE.
+/// The contents of the outermost SEQUENCE.
 fn body(der: &[u8]) -> Option<&[u8]> {
     match der {
         [0x30, 0x80, body @ ..]
@@ -96,10 +96,10 @@ fn der_command(der: &[u8]) -> Option<&'static str> {
     (PrivateKeyDer::try_from(der).is_ok() || is_encrypted()).then_some("pkey")
 }
 
-/// A chain begins with the certificate that has the key, whatever the order in the archive. Trust
-/// stores have no such certificate.
+/// The command for an archive. A chain must begin with the key's certificate, whatever the order in
+/// the archive; a trust store has no such certificate.
 fn pkcs12(content: &[u8], wanted: Wanted, file: &str, out: &str) -> String {
-    // RC4 and RC2 (RFC 7292, appendix C), which OpenSSL 3 has moved to its legacy provider.
+    // RC4 and RC2 (RFC 7292, appendix C) are in OpenSSL 3's legacy provider.
     let is_legacy = [1, 2, 5, 6]
         .iter()
         .any(|cipher| contains(content, &[PKCS12_ENCRYPTION, &[*cipher]].concat()));
@@ -113,7 +113,7 @@ fn pkcs12(content: &[u8], wanted: Wanted, file: &str, out: &str) -> String {
     }
 }
 
-/// A section that only a command can turn into certificates.
+/// A section that needs conversion by a command.
 pub(super) fn convertible(
     section: &Section,
     place: &CredentialLocation,
@@ -162,7 +162,7 @@ pub(super) fn utf16(wanted: Wanted, place: &CredentialLocation) -> String {
     private(wanted, format!("iconv -f UTF-16 -t UTF-8 {file} > {out}"))
 }
 
-/// A command whose output nobody else can read, if it is a key.
+/// If the output is a key, makes it readable only by its owner.
 fn private(wanted: Wanted, command: String) -> String {
     match wanted {
         Wanted::PrivateKey => format!("(umask 077; {command})"),

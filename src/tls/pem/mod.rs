@@ -1,7 +1,7 @@
-//! PEM to certificates and keys, or to a refusal that says what the file is.
+//! Parses certificates and keys from PEM, or says what the file is instead.
 //!
-//! Nothing in a file is skipped: whatever is neither used, nor known to stand beside what is used,
-//! nor text between sections, is an error.
+//! No part of a file is skipped silently: a section that is neither used, nor of a kind known to
+//! accompany those, is an error. Text between sections is allowed.
 
 mod access;
 mod format;
@@ -19,7 +19,7 @@ use crate::config::{Pem, Sourced};
 use crate::error::{CredentialLocation, CredentialProblem, Error, PathMistake, PemProblem};
 use crate::secrets;
 
-/// What a [`Pem`] is expected to hold.
+/// The expected content of a [`Pem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     TrustAnchors,
@@ -36,20 +36,19 @@ impl Wanted {
     }
 }
 
-/// What was asked for, and the labels of what stood beside it in the same file.
+/// The requested content, and the labels of other sections in the same file.
 #[derive(Debug)]
 pub(super) struct Found<T> {
     pub(super) value: T,
     pub(super) beside: Vec<String>,
 }
 
-/// What a section holds, by its label.
+/// The content of a section, by its label.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Certificate,
     PrivateKey,
-    /// Parameters, which a certificate or key has in it too, and revocation lists, which are never
-    /// consulted.
+    /// Parameters, which certificates and keys contain as well, and CRLs, which are not used.
     Other,
 }
 
@@ -102,7 +101,7 @@ fn located(pem: &Sourced<Pem>, problem: CredentialProblem) -> Error {
     Error::Credential { origin: pem.origin.clone(), place: pem.value.place(), problem }
 }
 
-/// All sections, each of a known kind and at least one of the wanted kind.
+/// All sections: each of a known kind, and at least one of the wanted kind.
 fn sections(pem: &Pem, wanted: Wanted) -> Result<Vec<Section>, CredentialProblem> {
     let place = pem.place();
     if place == CredentialLocation::Value {
@@ -147,7 +146,7 @@ fn sections(pem: &Pem, wanted: Wanted) -> Result<Vec<Section>, CredentialProblem
     }
 }
 
-/// A key by its content: the label of a section may say another format than it has.
+/// Decodes a key by its content: the section's label may name another format.
 fn key(
     mut section: Section,
     place: &CredentialLocation,
@@ -177,7 +176,7 @@ fn labels(sections: &[Section]) -> Vec<String> {
     sections.iter().map(|section| section.label.clone()).collect()
 }
 
-/// Why a file of at most so many bytes cannot be read.
+/// Why a file of at most `limit` bytes cannot be read.
 pub(super) fn unreadable(path: Option<&Path>, limit: u64, source: io::Error) -> CredentialProblem {
     match source.kind() {
         io::ErrorKind::NotFound => {
@@ -193,7 +192,7 @@ pub(super) fn unreadable(path: Option<&Path>, limit: u64, source: io::Error) -> 
     }
 }
 
-/// What a shell or a client of URLs would have made of a path.
+/// Whether a path needs interpretation by a shell or a URL client, which it does not get.
 fn mistake(path: &Path) -> Option<PathMistake> {
     let path = path.to_str()?;
     if secrets::is_quoted(path) {

@@ -1,8 +1,8 @@
-//! The sections of a PEM file ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)), every one of them.
+//! Parses all sections of a PEM file ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)).
 //!
-//! Beyond the RFC it takes what can be read without guessing: sections that follow each other without
-//! a line end, a byte order mark before a section, indentation, and a file in UTF-16 with its mark. Any
-//! other BEGIN or END is an error, so that no part of a file is left out without a word.
+//! Beyond the RFC it accepts what is unambiguous: sections without a line end between them, a byte
+//! order mark before a section, indentation, and a UTF-16 file with a byte order mark. Any other
+//! BEGIN or END is an error, so that no part of a file is skipped silently.
 
 use base64::Engine;
 use base64::decoded_len_estimate;
@@ -14,21 +14,22 @@ use crate::secrets::{BASE64, BEGIN};
 
 const END: &str = "-----END ";
 const DASHES: &[u8] = b"-----";
-/// What base64 of `-----BEGIN ` begins with.
+/// The beginning of `-----BEGIN ` in base64.
 const ENCODED_BEGIN: &[u8] = b"LS0tLS1CRUdJTi";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One section, decoded.
 pub(super) struct Section {
     pub(super) label: String,
-    /// The line of its BEGIN, counted from 1.
+    /// The number of its BEGIN line, counted from 1.
     pub(super) line: usize,
-    /// Whether its headers say so ([RFC 1421, section 4.6.1.1](https://www.rfc-editor.org/rfc/rfc1421#section-4.6.1.1)).
+    /// Whether its headers say that it is encrypted ([RFC 1421, section
+    /// 4.6.1.1](https://www.rfc-editor.org/rfc/rfc1421#section-4.6.1.1)).
     pub(super) is_encrypted: bool,
     pub(super) der: Zeroizing<Vec<u8>>,
 }
 
-/// A section whose END is not there yet.
+/// A section whose END line has not been read yet.
 struct Open<'a> {
     label: String,
     line: usize,
@@ -40,32 +41,32 @@ pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether there may be PEM in it, be it in UTF-16.
+/// Whether it may contain PEM, also in UTF-16.
 pub(super) fn is_text(content: &[u8]) -> bool {
     !content.contains(&0)
         || contains(content, BEGIN.as_bytes())
         || contains(content, b"B\0E\0G\0I\0N\0")
 }
 
-/// The text of a file that is UTF-16 as a whole and says so by its byte order mark.
+/// The text of a file that is completely UTF-16, with a byte order mark.
 pub(super) fn from_utf16(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (units, decode): (_, fn([u8; 2]) -> u16) = match content {
         [0xff, 0xfe, units @ ..] => (units, u16::from_le_bytes),
         [0xfe, 0xff, units @ ..] => (units, u16::from_be_bytes),
         _ => return None,
     };
-    // What is not UTF-16 all the way is left as it is, with its NUL bytes. Any two bytes of ASCII are a
-    // character of UTF-16.
+    // A file that is only partly UTF-16 is not decoded, and is reported by its NUL bytes. Two bytes
+    // of ASCII would be decoded as one UTF-16 character.
     let (units, []) = units.as_chunks::<2>() else {
         return None;
     };
     if contains(content, BEGIN.as_bytes()) {
         return None;
     }
-    // A unit has at most three bytes in UTF-8.
+    // A UTF-16 unit has at most three bytes in UTF-8.
     let mut text = Zeroizing::new(Vec::with_capacity(units.len() * 3));
     for character in char::decode_utf16(units.iter().map(|unit| decode(*unit))) {
-        // A mark or a dash in the other byte order.
+        // A byte order mark or a dash in the other byte order.
         let character = character.ok().filter(|c| !matches!(c, '\u{fffe}' | '\u{2d00}'))?;
         text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
@@ -80,7 +81,7 @@ pub(super) fn scan(
 ) -> Result<Vec<Section>, CredentialProblem> {
     let mut scanner = Scanner { wanted, place, sections: Vec::new(), open: None };
     let lines = text.split(|byte| *byte == b'\n').flat_map(|line| {
-        // A carriage return alone ends a line too.
+        // A single carriage return also ends a line.
         line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r')
     });
     for (line, number) in lines.zip(1..) {
@@ -113,7 +114,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Text between sections, or the beginning of one.
+    /// Reads text between sections, or the beginning of one.
     fn outside(&mut self, number: usize, line: &'a [u8]) -> Result<(), CredentialProblem> {
         if line.starts_with(b"#") {
             return Ok(());
@@ -170,8 +171,8 @@ impl<'a> Scanner<'a> {
                 .and_then(|rest| rest.strip_prefix(DASHES))
                 .ok_or_else(|| invalid(number, PemProblem::UnexpectedEnd))?;
             self.sections.push(section.close()?);
-            // The next section may begin here, where a file without a line end at its end was joined
-            // to another one.
+            // The next section may begin here, if a file without a final line end was concatenated
+            // with another one.
             return self.outside(number, after.strip_prefix(BYTE_ORDER_MARK).unwrap_or(after));
         }
         if line.starts_with(BEGIN.as_bytes()) {
@@ -189,9 +190,9 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// What became of a BEGIN or END that is not on a line of its own.
+    /// What is wrong with a BEGIN or END that is not on a line of its own.
     fn mangled(&self, number: usize, line: &[u8]) -> CredentialProblem {
-        /// Longer than a BEGIN line, and shorter than the shortest key behind one.
+        /// Longer than any BEGIN line, and shorter than one with the shortest key after it.
         const LONGEST_BOUNDARY: usize = 80;
         let has_content = line.len() > LONGEST_BOUNDARY;
         invalid(
@@ -213,13 +214,13 @@ impl Open<'_> {
     fn close(self) -> Result<Section, CredentialProblem> {
         let Self { label, line, is_encrypted, body } = self;
         let room = body.iter().map(|line| line.len()).sum();
-        // Neither of the two grows, because that would leave a copy of a key behind.
+        // Neither buffer may grow, because that would leave a copy of a key in freed memory.
         let mut base64 = Zeroizing::new(Vec::with_capacity(room));
         for line in body {
             base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
         }
         let mut der = Zeroizing::new(Vec::with_capacity(decoded_len_estimate(room)));
-        // The decoder's own words tell a byte of the content.
+        // The decoder's own error would show a byte of the content.
         match BASE64.decode_vec(base64.as_slice(), &mut der) {
             Ok(()) => Ok(Section { label, line, is_encrypted, der }),
             Err(_) => Err(invalid(line, PemProblem::InvalidBase64 { label })),
@@ -227,16 +228,16 @@ impl Open<'_> {
     }
 }
 
-/// Those of OpenSSL's own format of encrypted keys.
+/// The headers of OpenSSL's traditional format of encrypted keys.
 fn is_header(line: &[u8]) -> bool {
     line.starts_with(b"Proc-Type:") || line.starts_with(b"DEK-Info:")
 }
 
-/// Whether a line has a BEGIN or END in it, or something that was meant to be one: with fewer dashes
-/// or those of a word processor, in small letters, with another space.
+/// Whether a line contains a BEGIN or END, or a damaged one: with fewer dashes or those of a word
+/// processor, in lower case, with another space.
 fn is_boundary(line: &[u8]) -> bool {
     const LONGEST: usize = 64;
-    /// What labels begin with, so that text between sections may speak of an end.
+    /// The first words of labels, so that text between sections may contain the word "end".
     const LABELS: [&str; 12] = [
         "CERTIFICATE",
         "X509",
@@ -256,7 +257,7 @@ fn is_boundary(line: &[u8]) -> bool {
     }
     let is_dash = |c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let start = String::from_utf8_lossy(&line[..line.len().min(LONGEST)]);
-    // No line of base64 does: no part of a key is copied below.
+    // No line of base64 does, so no part of a key is copied below.
     if !start.starts_with(is_dash) {
         return false;
     }
