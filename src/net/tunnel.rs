@@ -23,7 +23,7 @@ use crate::tls::{Notes, Store};
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
     pub(super) proxy: Proxy,
-    /// The TLS configuration to verify it with; `None` for plaintext.
+    /// The credentials to verify it with; `None` for plaintext.
     credentials: Option<Arc<Watcher<Store>>>,
 }
 
@@ -46,7 +46,7 @@ impl Via {
         progress.note(|seen| seen.proxy_credentials = Some(current.clone()));
         let notes = Notes::default();
         let config = Arc::new(current.noting(&notes));
-        // The proxy's certificate is not the collector's, so it is not recorded as that.
+        // Separate evidence, because the proxy's certificate is not the collector's.
         let mut seen = Evidence {
             credentials: Some(current),
             stage: Stage::Handshaking,
