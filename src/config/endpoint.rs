@@ -1,4 +1,4 @@
-//! An endpoint, parsed: where to dial, whether under TLS, and which path to ask for.
+//! Parses endpoints: the address, whether to use TLS, and the path.
 
 use std::fmt;
 use std::io;
@@ -18,10 +18,10 @@ use crate::signal::Signal;
 pub(crate) struct Endpoint {
     pub(crate) secure: bool,
     pub(crate) address: Address,
-    /// What the server is told it is called. By default that is the host, and the port if it is not the
-    /// scheme's own, which many a proxy would not recognise.
+    /// The authority of requests. By default it is the host, and the port only if that is not the
+    /// scheme's default, because many proxies do not recognise a default port.
     pub(crate) authority: Authority,
-    /// What the request asks for: the gRPC method, or the HTTP path and query.
+    /// The path of the request: the gRPC method, or the HTTP path and query.
     pub(crate) path: PathAndQuery,
     pub(crate) origin: Origin,
 }
@@ -35,13 +35,13 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
-/// What the host of a Unix domain socket is called, as [grpc-go] and gRPC's C core do.
+/// The authority for a Unix domain socket, as in [grpc-go] and gRPC's C core.
 ///
 /// [grpc-go]: https://github.com/grpc/grpc-go/blob/master/internal/resolver/unix/unix.go
 const SOCKET_AUTHORITY: &str = "localhost";
 
 impl Endpoint {
-    /// An OTLP/gRPC endpoint: the scheme decides on TLS, and without one `insecure` does.
+    /// An OTLP/gRPC endpoint. The scheme decides about TLS, or `insecure` if there is none.
     pub(crate) fn grpc(
         endpoint: Sourced<String>,
         signal: Signal,
@@ -53,7 +53,7 @@ impl Endpoint {
             Some(("unix", path)) => return Self::unix(&endpoint, path, signal),
             Some(("dns", name)) => Some(match name.strip_prefix("//") {
                 None => name,
-                // In front of the third slash would be the DNS server to ask.
+                // A DNS server would be before the third slash.
                 Some(name) => name
                     .strip_prefix('/')
                     .ok_or_else(|| problem(&endpoint, EndpointProblem::DnsServer))?,
@@ -69,14 +69,14 @@ impl Endpoint {
             (host, false) => format!("https://{host}"),
         };
         let (parsed, uri) = Self::parse(&endpoint, &url)?;
-        // OTLP/gRPC has no place for a prefix: its path is the method's.
+        // OTLP/gRPC cannot send a path: its path is the method's.
         match uri.path_and_query().map_or("/", |path| path.as_str()) {
             "" | "/" => Ok(Self { path: PathAndQuery::from_static(signal.grpc_path()), ..parsed }),
             path if path.starts_with("/?") || path.starts_with('?') => {
                 Err(problem(&endpoint, EndpointProblem::QueryOverGrpc))
             }
             _ => {
-                // With an `@` in it, it may be the rest of a password.
+                // If it contains an `@`, it may be the rest of a password.
                 let path = match endpoint.value.contains('@') {
                     true => "/…".to_owned(),
                     false => shown_path(uri.path()),
@@ -91,7 +91,8 @@ impl Endpoint {
     /// [otlptracegrpc]: https://github.com/open-telemetry/opentelemetry-go/tree/main/exporters/otlp/otlptrace/otlptracegrpc
     fn unix(endpoint: &Sourced<String>, path: &str, signal: Signal) -> Result<Self, Error> {
         let path = Path::new(path.strip_prefix("//").unwrap_or(path));
-        // The working directory of a service is nobody's choice. What precedes a third slash is a host.
+        // A relative path would depend on the working directory. What precedes a third slash is a
+        // host.
         if !path.has_root() {
             return Err(problem(endpoint, EndpointProblem::RelativeSocket));
         }
@@ -106,7 +107,7 @@ impl Endpoint {
         })
     }
 
-    /// An OTLP/HTTP endpoint for all signals: each appends its own path.
+    /// An OTLP/HTTP endpoint for all signals: the signal's path is appended.
     pub(crate) fn http(endpoint: Sourced<String>, signal: Signal) -> Result<Self, Error> {
         let (parsed, uri) = Self::parse(&endpoint, &endpoint.value)?;
         let prefix = uri.path().trim_end_matches('/');
@@ -117,7 +118,7 @@ impl Endpoint {
         Ok(Self { path, ..parsed })
     }
 
-    /// An OTLP/HTTP endpoint for one signal: used as it stands.
+    /// An OTLP/HTTP endpoint for one signal: used as is.
     pub(crate) fn http_as_is(endpoint: Sourced<String>) -> Result<Self, Error> {
         Self::parse(&endpoint, &endpoint.value).map(|(parsed, _)| parsed)
     }
@@ -161,7 +162,7 @@ impl Endpoint {
             return Err(problem(endpoint, EndpointProblem::InvalidHost));
         }
         let port = match authority.port() {
-            // An empty port is the scheme's own (RFC 3986, section 3.2.3).
+            // An empty port means the scheme's default (RFC 3986, section 3.2.3).
             None if !authority
                 .as_str()
                 .strip_suffix(':')
@@ -192,7 +193,7 @@ impl Endpoint {
         Ok((parsed, uri))
     }
 
-    /// The same, under another name for the server.
+    /// The same endpoint with another authority.
     pub(super) fn with_authority(self, authority: Option<Sourced<String>>) -> Result<Self, Error> {
         let Some(Sourced { value, origin }) = authority else {
             return Ok(self);
@@ -203,7 +204,7 @@ impl Endpoint {
         }
     }
 
-    /// The path without what may be a token in it.
+    /// The path without parts that may be a token.
     pub(crate) fn shown_path(&self) -> String {
         shown_path(self.path.path())
     }
@@ -222,7 +223,7 @@ impl Address {
         }
     }
 
-    /// `None` of a socket.
+    /// `None` for a socket.
     pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp { port, .. } => Some(*port),
@@ -238,7 +239,7 @@ impl Address {
         }
     }
 
-    /// Whether it is this machine, so that nobody is on the way.
+    /// Whether it is this machine, so that no network is involved.
     pub(crate) fn is_this_machine(&self) -> bool {
         match self.host().parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
@@ -246,7 +247,7 @@ impl Address {
         }
     }
 
-    /// Whether both are the same, as DNS compares names.
+    /// Whether both are the same, by DNS's comparison of names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self == other
             || self.port().is_some()
@@ -255,7 +256,7 @@ impl Address {
     }
 }
 
-/// Host and port as an authority has them, or the path of a socket.
+/// Host and port as in an authority, or the path of a socket.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -275,7 +276,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What a text is that names no endpoint in any form.
+/// Rejects text that cannot be an endpoint of any form.
 fn check_text(endpoint: &Sourced<String>) -> Result<(), Error> {
     if is_quoted(&endpoint.value) {
         return Err(Error::Quoted { origin: endpoint.origin.clone() });
@@ -286,8 +287,8 @@ fn check_text(endpoint: &Sourced<String>) -> Result<(), Error> {
     }
 }
 
-/// The scheme in front of what gRPC [names](https://github.com/grpc/grpc/blob/master/doc/naming.md), and the
-/// rest. Not all of these names have the `//` that would tell them from a host and a port.
+/// Splits off the scheme of a gRPC [name](https://github.com/grpc/grpc/blob/master/doc/naming.md).
+/// Some of these names have no `//` to distinguish them from a host and a port.
 fn resolver(endpoint: &str) -> Option<(&'static str, &str)> {
     const SCHEMES: [&str; 8] =
         ["dns", "ipv4", "ipv6", "passthrough", "unix", "unix-abstract", "vsock", "xds"];
@@ -297,7 +298,7 @@ fn resolver(endpoint: &str) -> Option<(&'static str, &str)> {
     (!is_port).then_some((known, name))
 }
 
-/// Whether a socket can have this path: it may be too long, or have a NUL in it.
+/// Whether a socket can have this path: it may be too long or contain a NUL.
 #[cfg(unix)]
 fn check_socket(path: &Path) -> io::Result<()> {
     std::os::unix::net::SocketAddr::from_pathname(path).map(drop)
@@ -309,11 +310,11 @@ fn check_socket(_path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, words))
 }
 
-/// Whether an authority is a host that can be dialled, with or without a port.
+/// Whether an authority is a valid host, with an optional valid port.
 pub(super) fn is_host_and_port(authority: &Authority) -> bool {
     let host = authority.host();
     let name = host.trim_matches(['[', ']']);
-    // An `@` that is left is one in a password, which is to be percent-encoded.
+    // A remaining `@` belongs to a password, in which it must be percent-encoded.
     !authority.as_str().contains('@')
         && !name.is_empty()
         && is_host(name)
@@ -323,14 +324,14 @@ pub(super) fn is_host_and_port(authority: &Authority) -> bool {
         }
 }
 
-/// [RFC 3986, section 3.1](https://www.rfc-editor.org/rfc/rfc3986#section-3.1). What has other
-/// characters may have a secret in it, and is not shown as a scheme.
+/// [RFC 3986, section 3.1](https://www.rfc-editor.org/rfc/rfc3986#section-3.1). Text with other
+/// characters may contain a secret and is not shown as a scheme.
 fn is_scheme(scheme: &str) -> bool {
     scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Whether a host is an address or may be a name. Anything else would be looked up in vain, and may be
-/// a secret that is in the wrong place.
+/// Whether a host is an IP address or may be a DNS name. Anything else cannot be resolved, and may
+/// be a misplaced secret.
 fn is_host(host: &str) -> bool {
     let is_address = host.contains(':');
     let others = if is_address { ":.%-_" } else { "-_." };
@@ -338,7 +339,8 @@ fn is_host(host: &str) -> bool {
         && host.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
-/// Whether a host is no longer than names of DNS are ([RFC 1035, section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
+/// Whether a host is no longer than a DNS name may be ([RFC 1035, section
+/// 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
 fn is_short(host: &str) -> bool {
     const LONGEST_LABEL: usize = 63;
     const LONGEST_NAME: usize = 253;
@@ -350,25 +352,26 @@ fn problem(endpoint: &Sourced<String>, problem: EndpointProblem) -> Error {
     Error::Endpoint { origin: endpoint.origin.clone(), value: shown(&endpoint.value), problem }
 }
 
-/// An endpoint, whatever is wrong with it, without what may be a secret: user information, query,
-/// fragment, and a path but for its known end.
+/// A possibly invalid endpoint without parts that may be secret: user information, query, fragment,
+/// and the path except for a known end.
 fn shown(value: &str) -> String {
     const HIDDEN: &str = "…";
     if is_key_text(value) {
         return HIDDEN.to_owned();
     }
-    // A path of this machine's, which is no secret.
+    // A path on this machine is not secret.
     if matches!(resolver(value), Some(("unix", _))) && !value.contains('@') {
         return value.to_owned();
     }
-    // All before an `@` may be a password, which has any character when it is not percent-encoded.
+    // Everything before an `@` may be a password, which may contain any character if it is not
+    // percent-encoded.
     let (start, rest) = match (value.rsplit_once('@'), value.split_once("://")) {
         (Some((_, rest)), _) => ("…@".to_owned(), rest),
         (None, Some((scheme, rest))) if is_scheme(scheme) => (format!("{scheme}://"), rest),
         (None, Some((_, rest))) => (format!("{HIDDEN}://"), rest),
         (None, None) => (String::new(), value),
     };
-    // What the `@` belongs to is a token.
+    // The `@` belongs to a token.
     if value.split(['?', '#']).skip(1).any(|part| part.contains('@')) {
         return HIDDEN.to_owned();
     }
@@ -376,7 +379,7 @@ fn shown(value: &str) -> String {
     let (authority, rest) = rest.split_at(end);
     let is_shown = authority.chars().all(|c| c.is_alphanumeric() || "-._:[]${}()".contains(c))
         && authority.split(':').all(is_short);
-    // The name and the port, of which each may be a password in front of which there is no user.
+    // Name and port. Either may be a password without a user.
     let authority = match authority.rsplit_once(':') {
         _ if !is_shown => HIDDEN.to_owned(),
         Some((host, port)) if !port.chars().all(|c| c.is_ascii_digit() || c == ']') => {
@@ -390,7 +393,7 @@ fn shown(value: &str) -> String {
     format!("{start}{authority}{}{rest}", shown_path(path))
 }
 
-/// A path, of which all but an end that OTLP gives it may be a token.
+/// A path without parts that may be a token: only an end that OTLP itself appends is shown.
 pub(crate) fn shown_path(path: &str) -> String {
     let known = Signal::ALL.into_iter().find_map(|signal| {
         let (before, _) =

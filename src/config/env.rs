@@ -1,4 +1,4 @@
-//! Variables to values, from an injected lookup.
+//! Reads variables from the process or an injected lookup.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::warning::Warning;
 use crate::error::Error;
 use crate::origin::{Origin, Sourced};
 
-/// The environment: the process's, or whatever the builder was given in its place.
+/// The environment: the process's, or its replacement from the builder.
 #[derive(Clone)]
 pub(crate) struct Env(Arc<Lookup>);
 
@@ -25,7 +25,7 @@ impl Env {
         Self::new(|name| std::env::var_os(name))
     }
 
-    /// A variable's text.
+    /// The text of a variable.
     pub(crate) fn text(&self, name: &str) -> Result<Option<Sourced<String>>, Error> {
         let Some(value) = self.value(name) else {
             return Ok(None);
@@ -36,7 +36,7 @@ impl Env {
         }
     }
 
-    /// The same, of a variable that is warned of where it cannot be used.
+    /// The same for a variable whose errors are only warnings.
     pub(super) fn lenient(
         &self,
         name: &str,
@@ -49,13 +49,13 @@ impl Env {
         })
     }
 
-    /// Whether a variable has a value, of whatever kind.
+    /// Whether a variable has any value.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
 
-    /// The configuration file, if one is named. A file that is not read is an error: to go on without it
-    /// would be another configuration than the one that was asked for.
+    /// The configuration file, if one is set. It is an error if files are not supported: without it
+    /// the configuration would be another than the intended one.
     pub(super) fn config_file(&self, is_compiled: bool) -> Result<Option<Sourced<PathBuf>>, Error> {
         match self.path(CONFIG_FILE) {
             Some(_) if !is_compiled => Err(Error::ConfigFileNotCompiled),
@@ -70,7 +70,7 @@ impl Env {
         Some(Sourced { value, origin: Origin::Variable(name.to_owned()) })
     }
 
-    /// The value as it is.
+    /// The raw value.
     pub(super) fn raw(&self, name: &str) -> Option<OsString> {
         (self.0)(name)
     }
@@ -81,8 +81,9 @@ impl Env {
         Self::new(move |name| (!name.starts_with("OTEL_")).then(|| self.raw(name)).flatten())
     }
 
-    /// The value without white space around it. What is empty then counts as unset, [as the
-    /// specification says](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing-empty-value).
+    /// The value without surrounding white space. An empty one counts as unset, [as the
+    /// specification
+    /// requires](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing-empty-value).
     fn value(&self, name: &str) -> Option<OsString> {
         let value = self.raw(name)?;
         let trimmed = match value.to_str() {

@@ -1,4 +1,4 @@
-//! Headers of requests.
+//! Parses headers of requests.
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING,
@@ -11,7 +11,7 @@ use crate::error::{Error, HeaderProblem};
 use crate::origin::Origin;
 use crate::secrets::is_quoted;
 
-/// Whether a header is the protocol's own to set.
+/// Whether the protocol itself sets this header.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     const RESERVED: [HeaderName; 8] = [
         CONNECTION,
@@ -41,7 +41,7 @@ pub(super) fn parse_variable(text: &str, origin: &Origin) -> Result<HeaderMap, E
     parse(pairs, origin)
 }
 
-/// Headers from pairs, or from what is wrong with them.
+/// Headers from pairs.
 pub(super) fn parse<N: AsRef<str>, V: AsRef<str>>(
     pairs: impl Iterator<Item = Result<(N, V), HeaderProblem>>,
     origin: &Origin,
@@ -67,7 +67,7 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
     let value = Some(value).filter(|value| value.is_ascii());
     let value = value.and_then(|value| HeaderValue::from_str(value).ok());
     let mut value = value.ok_or(HeaderProblem::Value)?;
-    // Kept out of `Debug`, and of HPACK's table.
+    // Kept out of `Debug` and HPACK's dynamic table.
     value.set_sensitive(true);
     Ok((name, value))
 }

@@ -1,5 +1,5 @@
-//! A setting's one home: what one place says of it. Layers are folded, the strongest first, into
-//! [`Settings`](super::Settings).
+//! Layers of settings, one per source. Layers are folded into [`Settings`](super::Settings), the
+//! one with the highest precedence first.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,11 +23,11 @@ use crate::origin::Sourced;
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
-/// What one place says: code for one signal or for all, the variables of one signal or of all, the
-/// defaults that code gives. `None` leaves a setting to the next place.
+/// The settings from one source: code for one signal or for all, the variables of one signal or of
+/// all, or defaults from code. `None` leaves a setting to the next source.
 #[derive(Clone, Default)]
 pub(crate) struct Layer {
-    /// The environment has it in [`Switches`](super::Switches).
+    /// The environment's value is in [`Switches`](super::Switches).
     pub(crate) enabled: Option<Sourced<bool>>,
     pub(crate) endpoint: Option<Sourced<EndpointText>>,
     pub(crate) protocol: Option<Sourced<Protocol>>,
@@ -58,24 +58,24 @@ pub(crate) struct Layer {
     pub(crate) sdk: SdkLayer,
 }
 
-/// An endpoint as it was written.
+/// An endpoint before it is parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EndpointText {
     pub(crate) text: String,
-    /// Whether it is one signal's, and so its whole URL over HTTP.
+    /// Whether it is for one signal, and so the whole URL over HTTP.
     pub(crate) is_whole: bool,
 }
 
-/// Headers as they were written. What is wrong with them is an error only if they are used.
+/// Headers before they are parsed. Their errors are reported only if they are used.
 #[derive(Clone)]
 pub(crate) enum HeadersText {
     Pairs(Vec<(String, String)>),
-    /// A variable's, percent-encoded.
+    /// From a variable, percent-encoded.
     Variable(String),
 }
 
 impl Layer {
-    /// What is set here, and else what is set below.
+    /// Settings of this layer, or else of the one below.
     pub(crate) fn or(self, below: Self) -> Self {
         Self {
             enabled: self.enabled.or(below.enabled),
@@ -108,8 +108,8 @@ impl Layer {
         }
     }
 
-    /// What is set here, and else what variables say: those of one signal, or those of all. One that is
-    /// not needed is not read. What cannot be understood is [warned of and ignored][spec].
+    /// Settings of this layer, or else from variables of one signal or of all. A variable that is
+    /// not needed is not read. A value that cannot be parsed is [ignored with a warning][spec].
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
     fn or_variables(self, read: &mut Reader<'_>) -> Result<Self, Error> {
@@ -135,7 +135,7 @@ impl Layer {
     }
 }
 
-/// What is set, and else what is read.
+/// The given value, or else the one read from a variable.
 fn or_read<T>(
     set: Option<T>,
     read: impl FnOnce() -> Result<Option<T>, Error>,
@@ -146,7 +146,7 @@ fn or_read<T>(
     }
 }
 
-/// Reads the variables of one signal, or those of all.
+/// Reads the variables of one signal or of all.
 struct Reader<'a> {
     env: &'a Env,
     scope: Option<Signal>,
@@ -172,7 +172,7 @@ impl Reader<'_> {
         Some(self.env.path(&variable.name(self.scope))?.map(Pem::file))
     }
 
-    /// Of a Boolean, [all that is not `true` is `false`][spec]: always the safe reading.
+    /// [Every Boolean value other than `true` is `false`][spec], which is the safe value here.
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#boolean
     fn insecure(&mut self) -> Result<Option<Sourced<bool>>, Error> {
@@ -187,7 +187,7 @@ impl Reader<'_> {
         Ok(self.text(variable)?.and_then(|found| accept(found, self.warnings)))
     }
 
-    /// A variable that exists once, for all signals.
+    /// A variable that exists only once, for all signals.
     fn single<T: Value>(&mut self, name: &str) -> Result<Option<Sourced<T>>, Error> {
         if self.scope.is_some() {
             return Ok(None);
@@ -196,7 +196,7 @@ impl Reader<'_> {
     }
 }
 
-/// Layers of one rank: what is said of one signal beats what is said of all.
+/// Layers of one rank: settings for one signal take precedence over those for all.
 #[derive(Clone, Default)]
 pub(crate) struct Rank {
     pub(crate) all: Layer,
@@ -214,7 +214,7 @@ impl Rank {
         self
     }
 
-    /// What is set here, and else what is set below.
+    /// Settings of this layer, or else of the one below.
     #[cfg(feature = "config-file")]
     fn or(mut self, below: Self) -> Self {
         for (signal, layer) in below.own {
@@ -225,19 +225,19 @@ impl Rank {
     }
 }
 
-/// All layers: code, then the environment or the configuration file in its place, then the defaults that code gives.
+/// All layers: code, then the environment or a configuration file instead, then defaults from code.
 #[derive(Clone)]
 pub(crate) struct Layers {
     pub(crate) code: Rank,
     pub(crate) env: Env,
-    /// With what the configuration file says.
+    /// Includes the settings of the configuration file.
     pub(crate) defaults: Rank,
     /// The configuration file.
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Layers {
-    /// The layers, and what is to be set up by environment or file.
+    /// Creates the layers, and the switches from environment or file.
     pub(crate) fn new(
         code: Rank,
         env: Env,
@@ -254,7 +254,7 @@ impl Layers {
         }
     }
 
-    /// Of the environment, [nothing else counts][spec] than what the file refers to.
+    /// From the environment [only variables that the file refers to][spec] are used.
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#declarative-configuration
     #[cfg(feature = "config-file")]
@@ -276,7 +276,7 @@ impl Layers {
         Ok((Self { code, env: env.without_own(), defaults, file: Some(path.value) }, switches))
     }
 
-    /// Refused before.
+    /// Not reached: it is rejected earlier.
     #[cfg(not(feature = "config-file"))]
     fn with_file(
         _code: Rank,
@@ -288,7 +288,7 @@ impl Layers {
         Err(Error::ConfigFileNotCompiled)
     }
 
-    /// What is said of one signal, by whoever says it first.
+    /// The folded layer of one signal.
     pub(crate) fn fold(&self, signal: Signal, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
         let mut layer = self.code.of(signal);
         for scope in [Some(signal), None] {

@@ -1,4 +1,4 @@
-//! What was asked for: values, where they came from, and the settings they add up to.
+//! Configuration: values, their origins, and the resulting settings.
 
 mod endpoint;
 mod env;

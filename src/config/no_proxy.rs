@@ -1,4 +1,4 @@
-//! `NO_PROXY`: the hosts that are reached without a proxy, in the forms that Go's `httpproxy` takes.
+//! `NO_PROXY`: the hosts that are reached without a proxy, in the forms of Go's `httpproxy`.
 
 use std::net::IpAddr;
 
@@ -28,8 +28,8 @@ pub(super) fn names(list: &str, host: &str, port: u16) -> bool {
     })
 }
 
-/// `*.domain` is what is below the domain; `domain` and `.domain` are the domain too, the latter as in
-/// curl and unlike Go.
+/// `*.domain` matches subdomains only; `domain` and `.domain` also match the domain itself, the
+/// latter as in curl and unlike Go.
 fn is_within_domain(host: &str, named: &str) -> bool {
     let (domain, takes_itself) = match named.strip_prefix("*.") {
         Some(domain) => (domain, false),
@@ -41,7 +41,7 @@ fn is_within_domain(host: &str, named: &str) -> bool {
     !domain.is_empty() && (below.ends_with('.') || below.is_empty() && takes_itself)
 }
 
-/// `host:port` or `[v6]:port`; an address of IPv6 without brackets has no port.
+/// `host:port` or `[v6]:port`; an IPv6 address without brackets has no port.
 fn split_port(entry: &str) -> (&str, Option<&str>) {
     if let Some((address, rest)) = entry.strip_prefix('[').and_then(|entry| entry.split_once(']')) {
         return (address, rest.strip_prefix(':'));
@@ -52,7 +52,7 @@ fn split_port(entry: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// An address and how many of its bits count: `10.0.0.0/8`.
+/// An address and the length of its prefix: `10.0.0.0/8`.
 fn network(entry: &str) -> Option<(IpAddr, u32)> {
     let (address, prefix) = entry.split_once('/')?;
     Some((address.parse().ok()?, prefix.parse().ok()?))

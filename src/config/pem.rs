@@ -1,4 +1,4 @@
-//! PEM: a file's, or bytes in memory.
+//! PEM from a file or from memory.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 use crate::error::CredentialLocation;
 use crate::secrets;
 
-/// Certificates or a private key in PEM: a file's, or bytes in memory.
+/// Certificates or a private key in PEM from a file or from memory.
 ///
-/// `Debug` shows a file's path, and never a byte of the content.
+/// `Debug` shows a file's path, but never any content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem(PemSource);
 
@@ -27,13 +27,12 @@ impl Pem {
     /// The largest file that is read: a root store has a few hundred KiB.
     pub(crate) const LARGEST: u64 = 4 << 20;
 
-    /// The PEM in a file of at most 4 MiB.
+    /// PEM in a file of at most 4 MiB.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(PemSource::File(path.into()))
     }
 
-    /// PEM that is in memory already. It is overwritten with zeros when the last copy of this value
-    /// is dropped.
+    /// PEM in memory. It is overwritten with zeros when the last copy of this value is dropped.
     pub fn bytes(pem: impl Into<Vec<u8>>) -> Self {
         Self(PemSource::Bytes(Arc::new(Zeroizing::new(pem.into()))))
     }
@@ -46,7 +45,7 @@ impl Pem {
         }
     }
 
-    /// Where it is, for messages.
+    /// Its location, for messages.
     pub(crate) fn place(&self) -> CredentialLocation {
         match &self.0 {
             PemSource::File(path) if secrets::is_no_path(path) => CredentialLocation::Value,
@@ -55,7 +54,7 @@ impl Pem {
         }
     }
 
-    /// The content, which is overwritten with zeros when it is dropped.
+    /// The content. It is overwritten with zeros when it is dropped.
     pub(crate) fn read(&self) -> io::Result<Arc<Zeroizing<Vec<u8>>>> {
         let path = match &self.0 {
             PemSource::File(path) => path,
@@ -65,9 +64,10 @@ impl Pem {
     }
 }
 
-/// A file of at most so many bytes, which are overwritten with zeros when they are dropped.
+/// Reads a file of at most `largest` bytes. The content is overwritten with zeros when it is
+/// dropped.
 ///
-/// Only a file that can be read again is read: a pipe would hang.
+/// Only regular files are read: a pipe would hang.
 pub(crate) fn read_file(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
@@ -76,7 +76,7 @@ pub(crate) fn read_file(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u
     if !metadata.is_file() {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    // Room for all of it, because growing would leave a copy behind.
+    // Large enough for the whole file, because growing would leave a copy in freed memory.
     let room = metadata.len().min(largest) as usize + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(room));
     File::open(path)?.take(largest + 1).read_to_end(&mut content)?;

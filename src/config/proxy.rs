@@ -1,4 +1,4 @@
-//! The proxy on the way to a collector, by the variables that curl and most others read.
+//! The proxy for a collector, from the variables that curl and most programs read.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ pub(crate) struct Proxy {
     pub(crate) uri: Uri,
     /// The variable.
     pub(crate) origin: Origin,
-    /// Sensitive.
+    /// Marked as sensitive.
     pub(crate) authorization: Option<HeaderValue>,
-    /// `None` where it is asked in plaintext.
+    /// `None` if the proxy is spoken to in plaintext.
     pub(crate) tls: Option<TlsSettings>,
 }
 
@@ -38,7 +38,7 @@ impl Proxy {
     }
 }
 
-/// Without user and password.
+/// Shown without user and password.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.uri.host().unwrap_or_default(), self.port())
@@ -67,9 +67,9 @@ mod from_env {
     use crate::origin::Sourced;
     use crate::secrets::is_quoted;
 
-    /// The proxy for an endpoint: by `HTTPS_PROXY` or `HTTP_PROXY`, after its scheme, else by
-    /// `ALL_PROXY`, unless `NO_PROXY` names the host. Lower case wins. To this machine nobody needs
-    /// a proxy, and as in Go none is asked.
+    /// The proxy for an endpoint: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else `ALL_PROXY`,
+    /// unless `NO_PROXY` matches the host. Lower-case names take precedence. As in Go, this machine
+    /// is never reached through a proxy.
     pub(crate) fn proxy(env: &Env, endpoint: &Endpoint) -> Result<Option<Proxy>, Error> {
         let Address::Tcp { host, port } = &endpoint.address else {
             return Ok(None);
@@ -77,7 +77,7 @@ mod from_env {
         if endpoint.address.is_this_machine() {
             return Ok(None);
         }
-        // A web server sets HTTP_PROXY from the header `Proxy` of a request (httpoxy).
+        // In CGI, HTTP_PROXY may come from the header `Proxy` of a request (httpoxy).
         let is_cgi = env.text("REQUEST_METHOD")?.is_some();
         let either = |lower: &str| match env.text(lower)? {
             None if is_cgi && lower == "http_proxy" => Ok(None),
@@ -91,10 +91,11 @@ mod from_env {
         if is_quoted(&named.value) {
             return Err(Error::Quoted { origin: named.origin });
         }
-        // What was parsed already.
+        // Cannot fail: the endpoint was already parsed.
         let destination = endpoint.to_string().parse::<Uri>().unwrap_or_default();
         let matcher = Matcher::builder().all(named.value.as_str()).build();
-        // Others would have to be spoken to by SOCKS; what is no URL would not be asked at all.
+        // Other schemes mean SOCKS, which is not supported, and an invalid URL would silently be
+        // ignored.
         let usable = matcher.intercept(&destination).filter(|found| {
             matches!(found.uri().scheme_str(), Some("http" | "https"))
                 && found.uri().authority().is_some_and(is_host_and_port)

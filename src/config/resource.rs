@@ -1,4 +1,4 @@
-//! What the environment and the builder say of the resource: of the service that telemetry is of.
+//! The resource from environment and builder: it describes the service.
 
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
@@ -12,13 +12,13 @@ use crate::origin::Sourced;
 
 const NAME: Key = Key::from_static_str("service.name");
 
-/// What the [specification] requires as a name where nobody gives one begins with this.
+/// The beginning of the default service name that the [specification] requires.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/semconv/resource/#service
 const UNKNOWN: &str = "unknown_service";
 
-/// What says what of the resource, the stronger ones later. What code sets beats the environment, which
-/// the [specification] merges as secondary with any resource that code gives.
+/// The sources of the resource, in increasing precedence. Code takes precedence over the
+/// environment, which the [specification] merges as secondary with any resource from code.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct ResourceSettings {
 }
 
 impl ResourceSettings {
-    /// The resource: these, over what is detected unless code gives a resource in its place.
+    /// The resource: these attributes over the detected ones, or over a resource from code.
     pub(crate) fn over(&self, detected: impl FnOnce() -> Resource) -> Resource {
         let Self { defaults, environment, code } = self;
         let below = match (&code.resource, &defaults.resource) {
@@ -40,7 +40,7 @@ impl ResourceSettings {
         let schema = code.resource.as_ref().or(below.as_ref()).and_then(Resource::schema_url);
         let mut named = defaults.attributes.iter().chain(environment);
         let has_name = named.any(|attribute| attribute.key == NAME);
-        // `Resource::builder()` gives a name of its own where it finds none.
+        // `Resource::builder()` sets a default name if it finds none.
         let stands_for_none = |attribute: &KeyValue| {
             has_name && attribute.key == NAME && attribute.value.as_str().starts_with(UNKNOWN)
         };
@@ -62,7 +62,7 @@ fn attributes_of(resource: Option<&Resource>) -> impl Iterator<Item = KeyValue> 
     attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
 }
 
-/// What the environment says, the stronger ones later.
+/// The attributes from the environment, in increasing precedence.
 pub(super) fn environment(env: &Env, warnings: &mut Vec<Warning>) -> Vec<KeyValue> {
     let mut found = Vec::new();
     if let Some(list) = env.lenient(RESOURCE_ATTRIBUTES, warnings) {
@@ -80,7 +80,7 @@ pub(super) fn environment(env: &Env, warnings: &mut Vec<Warning>) -> Vec<KeyValu
     found
 }
 
-/// What the [specification] requires where nobody gives a name.
+/// The service name that the [specification] requires if none is set.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/semconv/resource/#service
 #[cfg(feature = "config-file")]
@@ -90,7 +90,7 @@ pub(super) fn unknown_service() -> String {
     name.map_or_else(|| UNKNOWN.to_owned(), |name| format!("{UNKNOWN}:{}", name.display()))
 }
 
-/// This crate, as the one that sets telemetry up.
+/// The attributes for this crate as the distribution.
 pub(crate) fn distribution() -> [KeyValue; 2] {
     [
         KeyValue::new("telemetry.distro.name", env!("CARGO_PKG_NAME")),
@@ -98,12 +98,13 @@ pub(crate) fn distribution() -> [KeyValue; 2] {
     ]
 }
 
-/// Whether a resource has no name of a service but the one that stands for none.
+/// Whether a resource has no service name except the default one.
 pub(crate) fn is_unnamed(resource: &Resource) -> bool {
     resource.get(&NAME).is_none_or(|name| name.as_str().starts_with(UNKNOWN))
 }
 
-/// All of a list, or [nothing of it][spec]. The SDK's own detector does not decode.
+/// All attributes of a list, or [none][spec] if one is invalid. The SDK's own detector does not
+/// decode them.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
 pub(super) fn attributes(list: &str) -> Option<Vec<KeyValue>> {
@@ -116,8 +117,8 @@ pub(super) fn attributes(list: &str) -> Option<Vec<KeyValue>> {
     attributes.collect()
 }
 
-/// Percent-decoded text; `None` where a `%` is not followed by two hexadecimal digits, or where what
-/// is decoded is no UTF-8.
+/// Percent-decoded text; `None` if a `%` is not followed by two hexadecimal digits, or if the
+/// result is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let is_escape = |rest: &str| {
         rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!(text(&resource, "team").as_deref(), Some("code"));
         assert_eq!(text(&resource, "mine").as_deref(), Some("1"));
         assert_eq!(text(&resource, "service.name").as_deref(), Some("given"));
-        // A given resource is in place of what is detected, and not of the environment.
+        // A given resource replaces the detected one, but not the environment.
         assert_eq!(text(&resource, "host.name").as_deref(), Some("env"));
         assert_eq!(resource.schema_url(), None);
     }

@@ -1,7 +1,7 @@
-//! What the SDK is told when providers are set up: batches, the interval of metrics, sampling, limits.
+//! The settings of the SDK's providers: batches, the interval of metrics, sampling, limits.
 //!
-//! Left alone, the SDK reads these variables itself, but from the process only, and it ignores without a
-//! message what it cannot read. The specification wants a warning that names variable and value
+//! By default the SDK reads these variables itself, but only from the process, and it silently
+//! ignores invalid values. The specification requires a warning that names variable and value
 //! ([numbers], [enums]).
 //!
 //! [numbers]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#numeric
@@ -29,10 +29,11 @@ use super::warning::Warning;
 use crate::origin::Sourced;
 use crate::signal::Signal;
 
-/// The longest queue. The SDK reserves the memory for all of it at once, some 400 bytes for each span.
+/// The longest queue. The SDK allocates all of it at once, about 400 bytes per span.
 pub(super) const MAX_QUEUE_SIZE: usize = 131_072;
 
-/// The longest delay or interval, in milliseconds: what [the specification] wants to be supported.
+/// The longest delay or interval, in milliseconds, that [the specification] requires to be
+/// supported.
 ///
 /// [the specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#numeric
 pub(super) const MAX_MILLISECONDS: u64 = i32::MAX as u64;
@@ -55,29 +56,31 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Sets the time between two exports: by default 5 s for spans and 1 s for log records. Not zero.
+    /// Sets the time between two exports: by default 5 s for spans and 1 s for log records. Must
+    /// not be zero.
     #[must_use]
     pub fn with_schedule_delay(mut self, delay: Duration) -> Self {
         self.schedule_delay = Some(delay);
         self
     }
 
-    /// Sets how many items may wait for an export, 1 to 131,072: by default 2,048. What has no room is
-    /// dropped, and counted in [`Exporters::status`](crate::Exporters::status).
+    /// Sets how many items may wait for an export, 1 to 131,072: by default 2,048. Items beyond
+    /// that are dropped, and counted in [`Exporters::status`](crate::Exporters::status).
     #[must_use]
     pub fn with_max_queue_size(mut self, items: usize) -> Self {
         self.max_queue_size = Some(items);
         self
     }
 
-    /// Sets how many items one export has, at most as many as the queue: by default 512.
+    /// Sets the largest number of items in one export, at most the size of the queue: by default
+    /// 512.
     #[must_use]
     pub fn with_max_export_batch_size(mut self, items: usize) -> Self {
         self.max_export_batch_size = Some(items);
         self
     }
 
-    /// What is set here, and else what is set below.
+    /// Settings of this layer, or else of the one below.
     pub(super) fn or(self, below: Self) -> Self {
         Self {
             schedule_delay: self.schedule_delay.or(below.schedule_delay),
@@ -86,7 +89,7 @@ impl Batch {
         }
     }
 
-    /// What is set here, and not set there.
+    /// Settings that are set here but not there.
     #[cfg(feature = "config-file")]
     pub(super) fn without(self, other: &Self) -> Self {
         Self {
@@ -99,7 +102,7 @@ impl Batch {
     }
 }
 
-/// What one place says of the SDK's providers.
+/// The settings of the SDK's providers from one source.
 #[derive(Clone, Default)]
 pub(crate) struct SdkLayer {
     pub(crate) batch: Batch,
@@ -110,13 +113,13 @@ pub(crate) struct SdkLayer {
     pub(crate) span_limits: Option<SpanLimits>,
     #[cfg(feature = "trace")]
     pub(crate) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
-    /// In place of what is detected.
+    /// Replaces detected attributes.
     pub(crate) resource: Option<Resource>,
     pub(crate) attributes: Vec<KeyValue>,
 }
 
 impl SdkLayer {
-    /// What is set here, and else what is set below.
+    /// Settings of this layer, or else of the one below.
     pub(super) fn or(self, below: Self) -> Self {
         Self {
             batch: self.batch.or(below.batch),
@@ -133,12 +136,12 @@ impl SdkLayer {
     }
 }
 
-/// What the SDK's providers are built with.
+/// The resolved settings of the SDK's providers.
 #[derive(Clone)]
 pub(crate) struct Sdk {
     pub(crate) batch_spans: BatchSettings,
     pub(crate) batch_logs: BatchSettings,
-    /// `None` for the default of the reader: a minute, and ten seconds to the console.
+    /// `None` for the default of the reader: one minute, or ten seconds to the console.
     pub(crate) metric_interval: Option<Duration>,
     #[cfg(feature = "trace")]
     pub(crate) sampler: Box<dyn ShouldSample>,
@@ -159,7 +162,7 @@ pub(crate) struct BatchSettings {
 }
 
 impl BatchSettings {
-    /// What one output has of its own, and else this.
+    /// The batch settings of one output, or else these.
     pub(crate) fn or(self, own: &Batch) -> Self {
         let max_queue_size = own.max_queue_size.unwrap_or(self.max_queue_size);
         let max_export_batch_size =
@@ -170,7 +173,7 @@ impl BatchSettings {
 }
 
 impl Sdk {
-    /// What is odd becomes a warning, and so do variables that have no effect.
+    /// Invalid values cause warnings, and so do variables that have no effect.
     pub(crate) fn resolve(layers: &Layers, warnings: &mut Vec<Warning>) -> Self {
         let Layers { code, env, defaults, .. } = layers;
         let mut read = Reader { env, warnings };
@@ -220,7 +223,8 @@ impl Sdk {
     }
 }
 
-/// Reads the SDK's variables, by one rule: what cannot be used is warned of, and the default is used.
+/// Reads the SDK's variables, by one rule: an invalid value causes a warning, and the default is
+/// used.
 struct Reader<'a> {
     env: &'a Env,
     warnings: &'a mut Vec<Warning>,
@@ -244,7 +248,7 @@ impl Reader<'_> {
             1..=MAX_QUEUE_SIZE,
             below.max_queue_size.unwrap_or(2_048),
         );
-        // The specification: not more than the queue.
+        // By the specification, at most the size of the queue.
         let max_export_batch_size = self.number(
             size(given.max_export_batch_size),
             names.max_export_batch_size,
@@ -255,7 +259,7 @@ impl Reader<'_> {
         BatchSettings { schedule_delay, max_queue_size, max_export_batch_size }
     }
 
-    /// `None` for the default, also where what is set cannot be used.
+    /// `None` for the default, also if the given value is invalid.
     fn metric_interval(&mut self, given: Option<Duration>) -> Option<Duration> {
         let given = given.map(|interval| Sourced::builder("with_metric_interval", interval));
         self.duration(given, variables::METRIC_EXPORT_INTERVAL, None)
@@ -275,7 +279,7 @@ impl Reader<'_> {
         self.usable(given, name, range, &default).unwrap_or(default)
     }
 
-    /// A duration that is not zero; a variable's is in milliseconds.
+    /// A duration that is not zero; variables are in milliseconds.
     fn duration(
         &mut self,
         given: Option<Sourced<Duration>>,
@@ -284,7 +288,7 @@ impl Reader<'_> {
     ) -> Option<Duration> {
         let milliseconds = |duration: Duration| {
             let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            // Less than a millisecond is not zero.
+            // A duration below a millisecond must not become zero.
             milliseconds.max(u64::from(!duration.is_zero()))
         };
         let given = given.map(|given| given.map(milliseconds));
@@ -294,8 +298,8 @@ impl Reader<'_> {
         found.map(Duration::from_millis).or(default)
     }
 
-    /// A number that was given in code, or by a variable; `None` if there is none that can be used. One
-    /// that is too large becomes the largest.
+    /// A number from code or a variable; `None` if there is no valid one. One that is too large
+    /// becomes the largest allowed one.
     fn usable<T>(
         &mut self,
         given: Option<Sourced<T>>,
@@ -317,7 +321,7 @@ impl Reader<'_> {
         let is_too_large = match value {
             Some(value) if range.contains(&value) => return Some(value),
             Some(value) => value > most,
-            // More digits than its type can hold.
+            // The number is larger than its type can hold.
             None => text.bytes().all(|byte| byte.is_ascii_digit()),
         };
         let expected = format!("a number from {least} to {most}");
@@ -329,7 +333,7 @@ impl Reader<'_> {
         instead
     }
 
-    /// The samplers that the SDK has, [by name][spec].
+    /// The SDK's samplers, [by name][spec].
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
     #[cfg(feature = "trace")]
@@ -353,13 +357,13 @@ impl Reader<'_> {
         })
     }
 
-    /// The part of the traces that is sampled: all of them, where the variable is not set.
+    /// The ratio of traces to sample: all of them, if the variable is not set.
     #[cfg(feature = "trace")]
     fn ratio(&mut self) -> f64 {
         let Some(found) = self.env.lenient(variables::SAMPLER_ARGUMENT, self.warnings) else {
             return 1.0;
         };
-        // NaN is in no range.
+        // NaN is not in the range.
         match found.value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)) {
             Some(ratio) => ratio,
             None => {
@@ -371,8 +375,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The [limits] that the SDK has; the general one holds for attributes of spans that have none of
-    /// their own.
+    /// The SDK's [limits]. The general attribute limit applies to spans unless they have their own.
     ///
     /// [limits]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#attribute-limits
     #[cfg(feature = "trace")]
@@ -445,7 +448,7 @@ mod tests {
         assert!(warnings.is_empty(), "{warnings:?}");
     }
 
-    /// Each is read, or warned of with what is used in its place.
+    /// Each value is used, or causes a warning that names the value used instead.
     #[test]
     fn batches() {
         for (name, value, delay, queue, batch, used) in [
@@ -514,7 +517,7 @@ mod tests {
         };
         assert_eq!(sdk.batch_spans, expected);
         assert_eq!(sdk.metric_interval, Some(ms(5)));
-        // Two of spans, and two of log records.
+        // Two for spans, and two for log records.
         assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert!(
             warnings.iter().all(|warning| warning.starts_with("with_batch(): ")),
@@ -615,7 +618,7 @@ mod tests {
         assert_eq!(limits.max_attributes_per_span, 5);
         assert_eq!(limits.max_attributes_per_event, 5);
         assert_eq!(limits.max_attributes_per_link, 7);
-        // None at all is a limit.
+        // Zero is a valid limit.
         assert_eq!(limits.max_events_per_span, 0);
         assert_eq!(limits.max_links_per_span, 128);
         assert_eq!(warnings.len(), 1, "{warnings:?}");

@@ -1,4 +1,4 @@
-//! One signal's settings: what its layers add up to.
+//! The settings of one signal, resolved from its layers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,13 +24,13 @@ use crate::signal::Signal;
 /// The specification's default for `OTEL_EXPORTER_OTLP_TIMEOUT`.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long name resolution, TCP and TLS may take together, unless the builder says otherwise.
+/// The default limit for name resolution, TCP and TLS together.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a longer connect timeout is cut to, so that instants can be reckoned with.
+/// The upper limit of the connect timeout, so that computing instants cannot overflow.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// How often files are looked at, unless the builder or the environment says otherwise.
+/// The default interval at which files are checked.
 const DEFAULT_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The specification's default for [Max Request Size][spec], in bytes.
@@ -43,18 +43,18 @@ const DEFAULT_MAX_REQUEST_SIZE: usize = 64 * 1024 * 1024;
 /// [spec]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/#configuration-options
 const DEFAULT_MAX_RESPONSE_SIZE: usize = 4 * 1024 * 1024;
 
-/// All that one signal's exporter needs to know.
+/// The settings of one signal's exporter.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) signal: Signal,
     pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Sourced<Protocol>,
-    /// `None` where nothing stands between us and the collector.
+    /// `None` for a direct connection.
     pub(crate) proxy: Option<Proxy>,
     /// `None` over plaintext.
     pub(crate) tls: Option<TlsSettings>,
     pub(crate) connect_timeout: Duration,
-    /// Whether a gRPC server without ALPN is spoken to in HTTP/2.
+    /// Whether to speak HTTP/2 to a gRPC server without ALPN.
     pub(crate) assume_http2: bool,
     pub(crate) headers: Sourced<HeaderMap>,
     /// `None` without a bearer token.
@@ -67,29 +67,29 @@ pub(crate) struct Settings {
     pub(crate) max_request_size: usize,
     /// In bytes.
     pub(crate) max_response_size: usize,
-    /// What is used in place of variables.
+    /// The configuration file, if one is used instead of variables.
     pub(crate) config_file: Option<PathBuf>,
 }
 
-/// Whom to trust, and who we are. Equal in effect is equal, wherever the values came from.
+/// Trust anchors and client identity. Comparison ignores where the values came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsSettings {
     /// `None` for the platform's roots alone.
     pub(crate) ca: Option<Sourced<Pem>>,
     pub(crate) identity: Option<IdentitySettings>,
-    /// The name that the server is asked for, and that its certificate must have.
+    /// The name for SNI, which the server's certificate must have.
     pub(crate) server_name: ServerName<'static>,
-    /// What its certificate must have in place of the name.
+    /// The SPIFFE ID that its certificate must have instead of the name.
     pub(crate) server_spiffe_id: Option<Sourced<SpiffeId>>,
     pub(crate) min_version: TlsVersion,
-    /// Whether the platform's roots are trusted beside a CA that is named.
+    /// Whether the platform's roots are trusted in addition to a configured CA.
     pub(crate) system_roots: bool,
     pub(crate) reload_interval: Duration,
-    /// `None` for a part of each certificate's life.
+    /// `None` for a fraction of each certificate's lifetime.
     pub(crate) expiry_warning: Option<Duration>,
 }
 
-/// Where a bearer token is.
+/// The file of a bearer token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenSettings {
     pub(crate) file: Sourced<PathBuf>,
@@ -103,9 +103,10 @@ pub(crate) struct IdentitySettings {
 }
 
 impl Settings {
-    /// One signal's settings. What is merely odd becomes a warning.
+    /// Resolves one signal's settings. Problems that do not prevent its use become warnings.
     ///
-    /// With `has_own_credentials`, certificates and keys come from elsewhere than files and bytes.
+    /// With `has_own_credentials`, certificates and keys come from the application instead of files
+    /// and bytes.
     pub(crate) fn resolve(
         signal: Signal,
         layers: &Layers,
@@ -141,7 +142,8 @@ impl Settings {
         })
     }
 
-    /// What sets something for all signals, be it set or not: a variable, or a key of the configuration file.
+    /// The name of the generic setting, whether or not it is set: a variable, or a key of the
+    /// configuration file.
     pub(crate) fn named(&self, variable: Variable) -> String {
         match &self.config_file {
             None => variable.name(None),
@@ -149,7 +151,7 @@ impl Settings {
         }
     }
 
-    /// The same, of the proxy on the way: for words of what happens there.
+    /// The same settings for the connection to the proxy, to word failures of its TLS.
     pub(crate) fn of_proxy(&self) -> Option<Self> {
         let proxy = self.proxy.as_ref()?;
         let address = Address::Tcp { host: proxy.host().to_owned(), port: proxy.port() };
@@ -157,10 +159,10 @@ impl Settings {
         Some(Self { endpoint, tls: proxy.tls.clone(), ..self.clone() })
     }
 
-    /// Whether both signals can use one connection: path, headers, compression and timeout do not
-    /// matter to it.
+    /// Whether both signals can share a connection. Path, headers, compression and timeout do not
+    /// matter.
     pub(crate) fn share_connection(&self, other: &Self) -> bool {
-        // Authorities are compared without case.
+        // Authorities are compared case-insensitively.
         let server = |settings: &Self| {
             let Endpoint { secure, authority, .. } = &settings.endpoint;
             (*secure, authority.clone(), settings.protocol.is_grpc())
@@ -171,7 +173,7 @@ impl Settings {
     }
 }
 
-/// The layers of one signal, folded: text to values, with what is wrong with them.
+/// The folded layers of one signal, which are parsed and checked here.
 struct Folded<'a> {
     signal: Signal,
     layer: Layer,
@@ -211,7 +213,7 @@ impl Folded<'_> {
         }
     }
 
-    /// The proxy on the way. No client certificate is presented to it.
+    /// The proxy. No client certificate is presented to it.
     fn proxy(&mut self, endpoint: &Endpoint) -> Result<Option<Proxy>, Error> {
         let Some(mut proxy) = proxy(&self.layers.env, endpoint)? else {
             return Ok(None);
@@ -225,7 +227,7 @@ impl Folded<'_> {
         Ok(Some(proxy))
     }
 
-    /// Settings by which a server of this name is verified, and nothing is presented to it.
+    /// Settings that verify a server of this name and present no client certificate.
     fn trusting(
         &self,
         ca: Option<Sourced<Pem>>,
@@ -294,7 +296,8 @@ impl Folded<'_> {
         }))
     }
 
-    /// A certificate with its key. The half that is missing is missing where the other one is.
+    /// A certificate with its key. If one is missing, the error names the missing setting next to
+    /// the one that is set.
     fn identity(
         &self,
         certificate: Option<Sourced<Pem>>,
@@ -361,7 +364,7 @@ impl Folded<'_> {
     fn max_request_size(&self, protocol: Protocol) -> usize {
         let size = self.layer.max_request_size.unwrap_or(DEFAULT_MAX_REQUEST_SIZE);
         match protocol {
-            // The length of gRPC's messages has 32 bits.
+            // gRPC message lengths have 32 bits.
             Protocol::Grpc => size.min(u32::MAX as usize),
             Protocol::HttpProtobuf | Protocol::HttpJson => size,
         }
@@ -384,7 +387,7 @@ impl Folded<'_> {
         if matches!(timeout.origin, Origin::Builder(_)) {
             return Ok(timeout);
         }
-        // The SDK's processors and its reader leave this one to the exporter.
+        // The SDK's processors and reader leave this timeout to the exporter.
         let name = variables::export_timeout(self.signal);
         let Some(limit) = self.layers.env.text(name)? else {
             return Ok(timeout);

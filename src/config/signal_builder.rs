@@ -1,4 +1,4 @@
-//! What the builder sets for one signal.
+//! The builder's settings for one signal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,21 +9,22 @@ use super::sdk::Batch;
 use crate::origin::Sourced;
 use crate::protocol::{Compression, Protocol};
 
-/// Settings of one signal that beat those of the whole, for
+/// Settings of one signal, which take precedence over those for all signals, for
 /// [`with_signal`](crate::ExportersBuilder::with_signal).
 ///
-/// What is not set here is what the builder has for all signals, then what the environment has for this
-/// signal, then for all of them, then the specification's default.
+/// A value that is not set here comes from the builder's settings for all signals, then from the
+/// variable of this signal, then from the generic variable, then from the specification's defaults.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct SignalBuilder(pub(crate) Layer);
 
 impl SignalBuilder {
-    /// Sets whether the signal is exported. One that is off has no exporter, no provider, no thread and no connection,
-    /// and its settings are not read.
+    /// Sets whether the signal is exported. If not, it has no exporter, provider, thread or
+    /// connection, and its settings are not read.
     ///
-    /// In code, `true` beats `none` in `OTEL_TRACES_EXPORTER` and its like, and `OTEL_SDK_DISABLED`: to leave the last
-    /// word to them, set it within [`with_defaults`](crate::ExportersBuilder::with_defaults).
+    /// `true` takes precedence over `none` in `OTEL_TRACES_EXPORTER` and its like, and over
+    /// `OTEL_SDK_DISABLED`. To give the variables precedence, set it within
+    /// [`with_defaults`](crate::ExportersBuilder::with_defaults).
     pub fn with_enabled(mut self, enabled: bool) -> Self {
         self.0.enabled = Some(Sourced::builder("with_enabled", enabled));
         self
@@ -31,7 +32,7 @@ impl SignalBuilder {
 
     /// Sets the endpoint, for OTLP/HTTP with its whole path.
     pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        // As in the environment: white space around it does not count, and empty is unset.
+        // As in the environment, surrounding white space is ignored, and empty counts as unset.
         let text = endpoint.into().trim().to_owned();
         let text = Some(text).filter(|text| !text.is_empty());
         let endpoint = text.map(|text| EndpointText { text, is_whole: true });
@@ -45,7 +46,7 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets the certificate authorities to trust, in place of the platform's.
+    /// Sets the certificate authorities to trust, instead of the platform's.
     pub fn with_ca_certificate(mut self, pem: Pem) -> Self {
         self.0.ca = Some(Sourced::builder("with_ca_certificate", pem));
         self
@@ -58,9 +59,9 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets the headers of every request, in place of all that the environment names.
+    /// Sets the headers of every request, instead of those in the environment.
     ///
-    /// A name or value that no header can have is an error of `build()`.
+    /// `build()` fails if a name or value is not valid in a header.
     pub fn with_headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: AsRef<str>,
@@ -72,7 +73,7 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets the file with the token that every request shows as `authorization: Bearer …`: see
+    /// Sets the file with the token that every request sends as `authorization: Bearer …`: see
     /// [`ExportersBuilder::with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
     pub fn with_bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.0.bearer_token_file = Some(Sourced::builder("with_bearer_token_file", path.into()));
@@ -85,7 +86,7 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets how long one export may take, retries included; zero is no limit.
+    /// Sets how long one export may take, including retries; zero means no limit.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.0.timeout = Some(Sourced::builder("with_timeout", timeout));
         self
@@ -97,13 +98,14 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets how large a request may be, in bytes, before compression: a larger batch goes into several.
+    /// Sets the largest size of a request, in bytes, before compression. A larger batch is split
+    /// into several requests.
     pub fn with_max_request_size(mut self, bytes: usize) -> Self {
         self.0.max_request_size = Some(bytes);
         self
     }
 
-    /// Sets how many bytes of an answer are read at most, compressed and decompressed.
+    /// Sets the largest size of an answer, in bytes, both compressed and decompressed.
     pub fn with_max_response_size(mut self, bytes: usize) -> Self {
         self.0.max_response_size = Some(bytes);
         self
@@ -115,20 +117,21 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets the name that the server's certificate must have, if not the endpoint's host.
+    /// Sets the name that the server's certificate must have, instead of the endpoint's host.
     pub fn with_server_name(mut self, name: impl Into<String>) -> Self {
         self.0.server_name = Some(Sourced::builder("with_server_name", name.into()));
         self
     }
 
-    /// Sets what requests are addressed to, `host` or `host:port`: see
+    /// Sets the authority of requests, `host` or `host:port`: see
     /// [`ExportersBuilder::with_authority`](crate::ExportersBuilder::with_authority).
     pub fn with_authority(mut self, authority: impl Into<String>) -> Self {
         self.0.authority = Some(Sourced::builder("with_authority", authority.into()));
         self
     }
 
-    /// Sets the SPIFFE ID that the server's certificate must have, in place of a name, or that of its trust domain.
+    /// Sets the SPIFFE ID that the server's certificate must have instead of a name, or its trust
+    /// domain.
     pub fn with_server_spiffe_id(mut self, id: impl Into<String>) -> Self {
         self.0.server_spiffe_id = Some(Sourced::builder("with_server_spiffe_id", id.into()));
         self

@@ -9,15 +9,15 @@ const SCHEME: &str = "spiffe://";
 const MAX_LENGTH: usize = 2048;
 const MAX_TRUST_DOMAIN: usize = 255;
 
-/// A workload's, or with an empty path its whole trust domain's.
+/// The ID of a workload, or with an empty path of a trust domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpiffeId {
     trust_domain: String,
-    /// Empty, or with the slash that it begins with.
+    /// Empty, or with its leading slash.
     path: String,
 }
 
-/// What is not written as a SPIFFE ID is.
+/// The error for text that is not a valid SPIFFE ID.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NotSpiffe;
 
@@ -41,15 +41,15 @@ impl FromStr for SpiffeId {
 }
 
 impl SpiffeId {
-    /// Whether a workload is the one of this ID, or one of this trust domain.
+    /// Whether a workload has this ID, or is in this trust domain.
     pub(crate) fn admits(&self, workload: &Self) -> bool {
-        // The ID of a trust domain is no workload's.
+        // The ID of a trust domain is not that of a workload.
         !workload.path.is_empty()
             && self.trust_domain == workload.trust_domain
             && (self.path.is_empty() || self.path == workload.path)
     }
 
-    /// Whether it is a trust domain's.
+    /// Whether it is the ID of a trust domain.
     pub(crate) fn is_trust_domain(&self) -> bool {
         self.path.is_empty()
     }

@@ -1,4 +1,5 @@
-//! What `init` is to set up: whether anything, where each signal goes, and which propagators.
+//! What `init` sets up: whether telemetry is enabled, the outputs of each signal, and the
+//! propagators.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::origin::{Origin, Sourced};
 use crate::signal::Signal;
 
-/// Where a signal goes, and how it gets there.
+/// An output of a signal: its target, and how items are passed to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Output {
     pub(crate) target: Target,
@@ -31,19 +32,20 @@ pub(crate) enum Target {
     Console,
 }
 
-/// What hands items to an exporter. What is not set here is the same for all outputs of a signal.
+/// How items are passed to an exporter. Values that are not set are common to all outputs of a
+/// signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Processor {
-    /// Spans and log records one by one.
+    /// Spans and log records, one by one.
     Simple,
-    /// Spans and log records in batches.
+    /// Spans and log records, in batches.
     Batch(Batch),
-    /// Metrics, with this between two exports.
+    /// Metrics, at this interval.
     Periodic(Option<Duration>),
 }
 
 impl Output {
-    /// As it is where only the target is named: [one by one][spec] to the console.
+    /// The default pipeline for a target: [one by one][spec] to the console.
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
     fn new(signal: Signal, target: Target) -> Self {
@@ -56,7 +58,7 @@ impl Output {
     }
 }
 
-/// How the context of a trace travels.
+/// A propagator of trace context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Propagator {
     TraceContext,
@@ -86,14 +88,14 @@ impl Propagator {
     }
 }
 
-/// The [general variables of the specification][spec] that are not the SDK's own to read, and what code says in
-/// their place.
+/// The [general variables of the specification][spec] that the SDK does not read itself, and their
+/// settings in code.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
 #[derive(Clone, Debug)]
 pub(crate) struct Switches {
     pub(super) disabled: bool,
-    /// Of every signal. Nowhere, if it is off.
+    /// The outputs of every signal; empty if it is off.
     pub(super) outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
     pub(super) propagators: Vec<Propagator>,
     pub(super) log_level: Option<LevelFilter>,
@@ -132,17 +134,17 @@ impl Switches {
         })
     }
 
-    /// Whether there is to be no telemetry at all. Propagators are not concerned.
+    /// Whether all telemetry is disabled. That does not affect propagators.
     pub(crate) fn is_disabled(&self) -> bool {
         self.disabled
     }
 
-    /// Where a signal goes; nowhere, if it is off.
+    /// The outputs of a signal; empty if it is off.
     pub(crate) fn outputs(&self, signal: Signal) -> &[Output] {
         &self.outputs[&signal].value
     }
 
-    /// What says where a signal goes.
+    /// The setting that decides the outputs of a signal.
     pub(crate) fn origin(&self, signal: Signal) -> &Origin {
         &self.outputs[&signal].origin
     }
@@ -152,14 +154,15 @@ impl Switches {
         self.outputs(signal).iter().any(|output| output.target == Target::Otlp)
     }
 
-    /// The signals that do not go to a collector, and what says so of each.
+    /// The signals that do not go to a collector, each with the setting that decides so.
     pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (Signal, &Origin)> {
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());
         let elsewhere = compiled.filter(|signal| !self.is_exported(*signal));
         elsewhere.map(|signal| (signal, self.origin(signal)))
     }
 
-    /// Puts code above what a configuration file says. `disabled` is the file's key, where it is true.
+    /// Applies settings from code over those of a configuration file. `disabled` is the file's key,
+    /// if it is true.
     #[cfg(feature = "config-file")]
     pub(super) fn below(mut self, code: &Rank, disabled: Option<&Origin>) -> Self {
         for (signal, outputs) in &mut self.outputs {
@@ -188,7 +191,7 @@ impl Switches {
         self
     }
 
-    /// What of itself the SDK, and this crate, is to say.
+    /// The level of the SDK's and this crate's own log.
     pub(crate) fn log_level(&self) -> Option<LevelFilter> {
         self.log_level
     }
@@ -197,7 +200,7 @@ impl Switches {
         &self.propagators
     }
 
-    /// Whether every output is there in a build with or without the feature `console`.
+    /// Fails if an output needs the feature `console` and it is not compiled in.
     pub(crate) fn check_console(&self, is_compiled: bool) -> Result<(), Error> {
         let wanting = self.outputs.iter().find(|(signal, outputs)| {
             let is_console = |output: &Output| output.target == Target::Console;
@@ -210,8 +213,8 @@ impl Switches {
     }
 }
 
-/// Where one signal goes: what code says, then the variables, then the defaults of code. `enabled` is what
-/// `OTEL_SDK_DISABLED` says, which beats the variable of one signal.
+/// The targets of one signal: from code, then from variables, then from defaults in code. `enabled`
+/// comes from `OTEL_SDK_DISABLED`, which takes precedence over the variable of one signal.
 fn targets(
     signal: Signal,
     layers: &Layers,
@@ -238,15 +241,15 @@ fn targets(
             _ => None,
         }
     })?;
-    // Code beats `none`.
+    // Code takes precedence over `none`.
     Ok(if targets.is_empty() && code.is_some() { on() } else { targets })
 }
 
-/// The values of a comma-separated list, each once. One that is not understood is [warned of and
-/// ignored][enum], and so is the variable if none of them is.
+/// The distinct values of a comma-separated list. An unknown value is [ignored with a
+/// warning][enum], and so is the variable if it has no known value.
 ///
-/// Of `none` beside others the specification does not speak: Java refuses it, JavaScript takes its
-/// default. Here it wins, for whoever wrote it wants less.
+/// The specification does not define `none` together with others: Java rejects it, and JavaScript
+/// uses its default. Here `none` wins, because it was set to reduce output.
 ///
 /// [enum]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#enum
 fn list<T: Copy + PartialEq>(
@@ -338,8 +341,8 @@ mod tests {
         };
         let unset = (None, None);
         type Signals = (Option<bool>, Option<bool>);
-        /// Code for all and for traces, variables, defaults of code; where traces and logs go, whether all is off,
-        /// and who says so of traces.
+        /// Code for all signals and for traces, variables, defaults from code; expected targets of
+        /// traces and logs, whether everything is off, and the setting that decided for traces.
         type Row<'a> =
             (Signals, &'a [(&'a str, &'a str)], Signals, [&'a [Target]; 2], bool, &'a str);
         let otlp: &[Target] = &[Target::Otlp];
@@ -469,7 +472,7 @@ mod tests {
         let refusal = switches.check_console(false).map_err(|error| error.to_string());
         let expected = "OTEL_TRACES_EXPORTER: `console` needs the feature `console` of otlp-mtls, \
                         which this build does not have";
-        // A signal that is not compiled in has no use for an output.
+        // A signal that is not compiled in has no outputs.
         match Signal::Traces.is_compiled() {
             true => assert_eq!(refusal.unwrap_err(), expected),
             false => refusal.unwrap(),

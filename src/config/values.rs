@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 /// A value that a variable can have.
 pub(super) trait Value: Sized {
-    /// What is expected, for the warning of what is not understood.
+    /// The expected values, for the warning about an invalid one.
     const EXPECTED: &'static str;
 
     fn parse(text: &str) -> Option<Self>;
@@ -38,7 +38,7 @@ impl Value for Duration {
 impl Value for LevelFilter {
     const EXPECTED: &'static str = "none, error, warn, info, debug or trace";
 
-    /// As the other languages spell them.
+    /// Parses the spelling of the other languages.
     fn parse(text: &str) -> Option<Self> {
         Some(match text.to_ascii_lowercase().as_str() {
             "none" | "off" => Self::OFF,
@@ -84,8 +84,7 @@ impl Value for Option<Compression> {
     }
 }
 
-/// How histograms are aggregated:
-/// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
+/// The aggregation of histograms: `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HistogramAggregation {
@@ -120,11 +119,11 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// When a failed export is tried again: exponential backoff with jitter.
+/// How failed exports are retried: exponential backoff with jitter.
 ///
-/// Which failures are worth it is the [OTLP specification]'s to say; this says how often and how
-/// soon. A server's `RetryInfo` or `Retry-After` can only make a wait longer, and no wait goes
-/// past the export's timeout.
+/// The [OTLP specification] defines which failures are retried; this policy defines how often and
+/// how soon. A server's `RetryInfo` or `Retry-After` can only lengthen a delay, and no delay
+/// exceeds the export's timeout.
 ///
 /// ```
 /// use otlp_mtls::RetryPolicy;
@@ -144,28 +143,28 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// One attempt, and no other.
+    /// Only one attempt.
     pub fn disabled() -> Self {
         Self { max_attempts: 1, ..Self::default() }
     }
 
-    /// Sets the number of attempts, the first included. Zero counts as one.
+    /// Sets the number of attempts, including the first. Zero counts as one.
     #[must_use]
     pub fn with_max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// Sets the wait before the second attempt; each further wait is 1.5 times as long. The shortest is
-    /// 10 ms.
+    /// Sets the delay before the second attempt; each further delay is 1.5 times as long. The
+    /// shortest is 10 ms.
     #[must_use]
     pub fn with_initial_backoff(mut self, backoff: Duration) -> Self {
         self.initial_backoff = backoff;
         self
     }
 
-    /// Sets the longest wait between two attempts, give or take a fifth. One that the collector asks for
-    /// may be longer: up to five minutes, where the timeout is unlimited.
+    /// Sets the longest delay between two attempts, with a jitter of 20 %. A delay that the
+    /// collector requests may be longer: up to five minutes, if the timeout is unlimited.
     #[must_use]
     pub fn with_max_backoff(mut self, backoff: Duration) -> Self {
         self.max_backoff = backoff;
@@ -173,7 +172,7 @@ impl RetryPolicy {
     }
 }
 
-/// Five attempts, one second before the second, at most five seconds between two: as in the Java
+/// Five attempts, one second before the second, at most five seconds between two, as in the Java
 /// SDK.
 impl Default for RetryPolicy {
     fn default() -> Self {

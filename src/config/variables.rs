@@ -5,7 +5,7 @@
 
 use crate::signal::Signal;
 
-/// Where a signal goes: `otlp`, `console` or `none`.
+/// The variable for the target of a signal: `otlp`, `console` or `none`.
 pub(crate) fn exporter_variable(signal: Signal) -> &'static str {
     match signal {
         Signal::Logs => "OTEL_LOGS_EXPORTER",
@@ -20,13 +20,13 @@ pub(crate) fn exporter_variable(signal: Signal) -> &'static str {
 pub(crate) const CONFIG_FILE: &str = "OTEL_CONFIG_FILE";
 pub(crate) const EXPERIMENTAL_CONFIG_FILE: &str = "OTEL_EXPERIMENTAL_CONFIG_FILE";
 
-/// Whether there is to be no telemetry at all.
+/// Disables all telemetry.
 pub(crate) const SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
 
-/// How the context of a trace travels between services.
+/// The propagators of trace context between services.
 pub(crate) const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 
-/// A variable of the [OTLP exporter specification] that exists generic and per signal.
+/// A variable of the [OTLP exporter specification] that exists for all signals and per signal.
 ///
 /// [OTLP exporter specification]: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) enum Variable {
 }
 
 impl Variable {
-    /// The variable's name for one signal, or for all of them.
+    /// The variable's name for one signal or for all.
     pub(crate) fn name(self, signal: Option<Signal>) -> String {
         let scope = match signal {
             None => "",
@@ -67,7 +67,7 @@ impl Variable {
 }
 
 impl Variable {
-    /// The key of an exporter in a configuration file that says the same.
+    /// The equivalent key of an exporter in a configuration file.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Certificate => "tls.ca_file",
@@ -83,15 +83,16 @@ impl Variable {
     }
 }
 
-/// Which temporality the metric exporter asks of the SDK.
+/// The temporality that the metric exporter requests from the SDK.
 pub(crate) const TEMPORALITY_PREFERENCE: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 
-/// How histograms are aggregated unless a view says otherwise.
+/// The aggregation of histograms unless a view sets another one.
 pub(crate) const DEFAULT_HISTOGRAM_AGGREGATION: &str =
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
 
-/// How often files are looked at, in milliseconds: an extension, named after the
-/// [specification's form](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#language-specific-environment-variables)
+/// The interval at which files are checked, in milliseconds: an extension, named after the
+/// [specification's
+/// form](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#language-specific-environment-variables)
 /// for one language.
 pub(crate) const RELOAD_INTERVAL: &str = "OTEL_RUST_EXPORTER_OTLP_RELOAD_INTERVAL";
 
@@ -115,13 +116,13 @@ pub(crate) const BATCH_LOGS: BatchVariables = BatchVariables {
     max_export_batch_size: "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
 };
 
-/// How much the SDK says of itself, and this crate where nobody subscribes.
+/// The level of the SDK's own log, and of this crate's if there is no subscriber.
 pub(crate) const LOG_LEVEL: &str = "OTEL_LOG_LEVEL";
 
 pub(crate) const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 pub(crate) const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
-/// How long the SDK's processor or reader of a signal may wait for an export.
+/// The export timeout of the SDK's processor or reader of a signal.
 pub(crate) fn export_timeout(signal: Signal) -> &'static str {
     match signal {
         Signal::Logs => "OTEL_BLRP_EXPORT_TIMEOUT",
@@ -142,7 +143,7 @@ pub(crate) const SPAN_LINK_COUNT_LIMIT: &str = "OTEL_SPAN_LINK_COUNT_LIMIT";
 pub(crate) const EVENT_ATTRIBUTE_COUNT_LIMIT: &str = "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT";
 pub(crate) const LINK_ATTRIBUTE_COUNT_LIMIT: &str = "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT";
 
-/// What the specification has and neither this crate nor the SDK can do.
+/// Variables of the specification that neither this crate nor the SDK supports.
 pub(crate) const WITHOUT_EFFECT: &[&str] = &[
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_ENTITIES",

@@ -1,4 +1,4 @@
-//! What is odd about a configuration.
+//! Warnings about a configuration.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::origin::{Origin, Sourced};
 use crate::secrets::{is_quoted, shown};
 use crate::stderr;
 
-/// A variable's value, which is [warned of and ignored][spec] where it cannot be understood.
+/// Parses a variable's value. An invalid one is [ignored with a warning][spec].
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 pub(super) fn accept<T: Value>(
@@ -28,14 +28,14 @@ pub(super) fn accept<T: Value>(
     }
 }
 
-/// What is odd about a configuration, and does not keep it from working.
+/// A problem in a configuration that does not prevent its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
     NotUnderstood {
         origin: Origin,
         value: String,
         expected: Cow<'static, str>,
-        /// What is used in its place; `None` for what others have, or for nothing.
+        /// The value used instead; `None` if another setting or none applies.
         used: Option<String>,
     },
     NoneBesideOthers {
@@ -47,13 +47,13 @@ pub(crate) enum Warning {
         origin: Origin,
         ignored: Vec<Origin>,
     },
-    /// A token that whoever is on the way can read.
+    /// A token that can be read in transit.
     TokenOverPlaintext {
         endpoint: String,
         origin: Origin,
         token: Origin,
     },
-    /// A service without a name, and what would give it one.
+    /// A service without a name, and the setting for it.
     UnknownService {
         setting: &'static str,
     },
@@ -64,7 +64,7 @@ pub(crate) enum Warning {
 }
 
 impl Warning {
-    /// A value that is not used, and what is used in its place.
+    /// A value that is not used, and the value used instead.
     pub(super) fn replaced(
         origin: Origin,
         value: String,

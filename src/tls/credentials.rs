@@ -204,8 +204,8 @@ impl Identity {
                 leaf_is_not_first,
             })));
         }
-        // Not by `from_der`, which parses the leaf with webpki and so refuses X.509 v1 (rustls
-        // #2364), which servers take. What it checks, that key and leaf match, was seen to above.
+        // Not by `from_der`, which parses the leaf with webpki and so rejects X.509 v1 (see rustls
+        // issue 2364), which servers accept. Its check that key and leaf match is done above.
         Ok((Arc::new(CertifiedKey::new(self.chain.clone(), key)), facts))
     }
 }

@@ -1,6 +1,8 @@
-//! The [declarative configuration][spec], which `OTEL_CONFIG_FILE` names: one file in place of all other variables.
+//! The [declarative configuration][spec], which `OTEL_CONFIG_FILE` names: one file instead of all
+//! other variables.
 //!
-//! A layer like others is made of it, in which every value knows its line. What is not supported is an error.
+//! It becomes a layer like the others, in which every value knows its line. Unsupported keys are
+//! errors.
 //!
 //! [spec]: https://opentelemetry.io/docs/specs/otel/configuration/#declarative-configuration
 
@@ -36,22 +38,23 @@ use crate::signal::Signal;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The version of the [schema](https://github.com/open-telemetry/opentelemetry-configuration) that is known.
+/// The version of the [schema](https://github.com/open-telemetry/opentelemetry-configuration) that
+/// is supported.
 const MAJOR: &str = "1";
 const MINOR: u32 = 1;
 
-/// What a configuration file says.
+/// The contents of a configuration file.
 pub(super) struct ConfigFile {
     pub(super) rank: Rank,
     pub(super) switches: Switches,
-    /// What says that there is to be no telemetry at all.
+    /// The key that disables all telemetry, if it is set.
     pub(super) disabled: Option<Origin>,
-    /// Whether it says anything of propagators.
+    /// Whether it configures propagators.
     pub(super) names_propagators: bool,
 }
 
 impl ConfigFile {
-    /// Reads a file, with what it refers to in the environment.
+    /// Reads a file, and substitutes the variables that it refers to.
     pub(super) fn read(
         path: &Sourced<PathBuf>,
         env: &Env,
@@ -137,7 +140,7 @@ impl ConfigFile {
     }
 }
 
-/// Only a file that can be read again is read: a pipe would hang.
+/// Reads only regular files: a pipe would hang.
 fn content(path: &Path) -> io::Result<String> {
     let metadata = fs::metadata(path)?;
     match metadata.is_file() {
@@ -148,11 +151,12 @@ fn content(path: &Path) -> io::Result<String> {
     }
 }
 
-/// A newer minor version [may have keys that are not known][versioning]; another major version is another schema.
+/// A newer minor version [may have unknown keys][versioning]; another major version has another
+/// schema.
 ///
 /// [versioning]: https://github.com/open-telemetry/opentelemetry-configuration/blob/main/VERSIONING.md#file-format
 fn format(node: &Node, context: &mut Context<'_>, warnings: &mut Vec<Warning>) {
-    // In quotes or not, as people write it.
+    // Accepted with or without quotes.
     let version = match &node.content {
         Content::Scalar { text, .. } => text.as_str(),
         Content::List(_) | Content::Table(_) => "",
@@ -169,7 +173,7 @@ fn format(node: &Node, context: &mut Context<'_>, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// The most verbose level that is at least as severe: `info2` lies above `info`.
+/// The most verbose level that is at least as severe: `info2` is above `info`.
 fn log_level(node: &Node, context: &mut Context<'_>) -> Option<LevelFilter> {
     const LEVELS: [(&str, LevelFilter, LevelFilter); 6] = [
         ("trace", LevelFilter::TRACE, LevelFilter::DEBUG),

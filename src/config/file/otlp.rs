@@ -18,7 +18,7 @@ use crate::origin::Sourced;
 use crate::protocol::{Compression, Protocol};
 use crate::signal::Signal;
 
-/// What the file says of one signal's exporter, and how long its processor gives an export.
+/// The layer of one signal's exporter; `timeout` is the processor's export timeout.
 pub(super) fn layer(
     signal: Signal,
     is_grpc: bool,
@@ -49,7 +49,7 @@ pub(super) fn layer(
     let own = table.milliseconds("timeout", 0, context);
     layer.timeout = shorter(own, timeout, DEFAULT_TIMEOUT, context);
     let max_request_size = table.number("max_request_size", 0..=i32::MAX as usize, context);
-    // 0 is no limit.
+    // 0 means no limit.
     layer.max_request_size =
         max_request_size.map(|size| if *size == 0 { usize::MAX } else { *size });
     let max_response_size = table.number("max_response_size", 1..=i32::MAX as usize, context);
@@ -104,7 +104,7 @@ fn pem(key: &'static str, table: &mut Table, context: &mut Context<'_>) -> Optio
     Some(path.map(Pem::file))
 }
 
-/// The headers of both kinds, of which the list is the weaker one.
+/// The headers of both kinds. `headers` takes precedence over `headers_list`.
 fn headers(table: &mut Table, context: &mut Context<'_>) -> Option<Sourced<HeadersText>> {
     let list = table.optional("headers_list");
     let given = table.take("headers");
@@ -125,7 +125,7 @@ fn headers(table: &mut Table, context: &mut Context<'_>) -> Option<Sourced<Heade
             }
         }
     }
-    // Of two with one name, the later counts.
+    // Of two with the same name, the later one wins.
     let given = given.map(|node| node.list(context)).unwrap_or_default();
     pairs.extend(given.into_iter().filter_map(|node| header(node, context)));
     Some(Sourced { value: HeadersText::Pairs(pairs), origin })

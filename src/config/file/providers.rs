@@ -1,4 +1,4 @@
-//! The providers: processors and readers, and where they export to.
+//! The providers: processors, readers and their exporters.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,21 +14,21 @@ use crate::error::ConfigFileProblem as Problem;
 use crate::origin::{Origin, Sourced};
 use crate::signal::Signal;
 
-/// The schema's default for the interval of metrics, also to the console.
+/// The schema's default for the export interval of metrics, also to the console.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The schema's default for `max_queue_size`.
 const QUEUE_SIZE: usize = 2_048;
 
-/// How many of something a span may have.
+/// The range of a span's count limits.
 const COUNTS: RangeInclusive<u32> = 0..=i32::MAX as u32;
 
-/// What the file says of the providers so far.
+/// The providers read from the file so far.
 #[derive(Default)]
 pub(super) struct Providers {
     pub(super) rank: Rank,
     pub(super) outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
-    /// The limit that holds for all attributes, unless there is one for those of spans.
+    /// The general attribute limit, which applies unless there is one for spans.
     attribute_count_limit: Option<(Node, u32)>,
 }
 
@@ -43,7 +43,7 @@ impl Providers {
         }
     }
 
-    /// A signal of which the file does not speak has [no provider][schema].
+    /// A signal that is not in the file has [no provider][schema].
     ///
     /// [schema]: https://opentelemetry.io/docs/specs/otel-config/types/#type-opentelemetryconfiguration
     pub(super) fn off(&mut self, signal: Signal, origin: Origin) {
@@ -116,7 +116,7 @@ impl Providers {
             return None;
         }
         let mut table = node.table(context)?;
-        // 0 would be without a pause.
+        // 0 would export without a pause.
         let interval = table.milliseconds("interval", 1, context);
         let interval = interval.map_or(INTERVAL, |interval| interval.value);
         let timeout = table.optional("timeout");
@@ -125,7 +125,7 @@ impl Providers {
         Some(Output { target: target?, processor: Processor::Periodic(Some(interval)) })
     }
 
-    /// Where a processor or reader exports to, which may take so long.
+    /// The exporter of a processor or reader, with the latter's timeout.
     fn exporter(
         &mut self,
         signal: Signal,
@@ -199,11 +199,11 @@ impl Providers {
         self.rank.all.sdk.span_limits = Some(found);
     }
 
-    /// Refused before.
+    /// Not reached: it is rejected earlier.
     #[cfg(not(feature = "trace"))]
     fn spans(&mut self, _table: &mut Table, _context: &mut Context<'_>) {}
 
-    /// The SDK has none.
+    /// The SDK has no limits for log records.
     fn log_limits(&mut self, table: &mut Table, context: &mut Context<'_>) {
         if let Some((limit, _)) = &self.attribute_count_limit {
             context.refuse(limit, Problem::NotSupportedForLogs);
@@ -214,10 +214,10 @@ impl Providers {
     }
 }
 
-/// How a processor batches, and how long an export may take.
+/// A batch processor's options, and its export timeout.
 fn batch(table: &mut Table, context: &mut Context<'_>) -> (Batch, Option<Node>) {
     let mut batch = Batch::default();
-    // 0 would be without a pause.
+    // 0 would export without a pause.
     if let Some(delay) = table.milliseconds("schedule_delay", 1, context) {
         batch = batch.with_schedule_delay(delay.value);
     }
@@ -232,7 +232,8 @@ fn batch(table: &mut Table, context: &mut Context<'_>) -> (Batch, Option<Node>) 
     (batch, table.optional("export_timeout"))
 }
 
-/// How long one export may take: the shorter of what the exporter has and what its processor has. Zero is no limit.
+/// The timeout of one export: the shorter of the exporter's and the processor's. Zero means no
+/// limit.
 pub(super) fn shorter(
     own: Option<Sourced<Duration>>,
     timeout: Option<Node>,

@@ -1,4 +1,4 @@
-//! The resource.
+//! The resource of the configuration file.
 
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
@@ -9,8 +9,8 @@ use super::yaml::Node;
 use crate::config::resource::{self, distribution};
 use crate::error::ConfigFileProblem as Problem;
 
-/// The [default resource][spec], which a file has in place of what is detected, with its schema URL; and the
-/// attributes that it names.
+/// The [default resource][spec], which a file has instead of detected attributes, with the schema
+/// URL; and the file's attributes.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#sdk-provided-resource-attributes
 pub(super) fn resource(node: Option<Node>, context: &mut Context<'_>) -> (Resource, Vec<KeyValue>) {

@@ -1,4 +1,4 @@
-//! Samplers, which may have others within.
+//! Samplers, which may be nested.
 
 use opentelemetry_sdk::trace::{Sampler, ShouldSample};
 

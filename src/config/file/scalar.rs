@@ -1,6 +1,7 @@
-//! What a plain scalar is, by the [core schema](https://yaml.org/spec/1.2.2/#103-core-schema) of YAML 1.2.
+//! Types of plain scalars, by the [core schema](https://yaml.org/spec/1.2.2/#103-core-schema) of
+//! YAML 1.2.
 
-/// What a plain scalar stands for.
+/// The value of a plain scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scalar<'a> {
     Null,
@@ -42,7 +43,7 @@ fn float(text: &str) -> Option<f64> {
         let is_negative = text.starts_with('-');
         return Some(if is_negative { f64::NEG_INFINITY } else { f64::INFINITY });
     }
-    // Rust also has `inf`, `infinity` and `nan`, which are text here.
+    // Rust also parses `inf`, `infinity` and `nan`, which are text in YAML.
     let is_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && unsigned.bytes().any(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)

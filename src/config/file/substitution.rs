@@ -4,9 +4,9 @@
 use crate::config::env::Env;
 use crate::error::ConfigFileProblem as Problem;
 
-/// A scalar with the values of the variables that it refers to. What they hold is taken literally.
+/// Substitutes the variables in a scalar. Their values are used literally.
 pub(super) fn substitute(text: &str, env: &Env) -> Result<String, Problem> {
-    // `$$` is found first: a reference does not reach beyond one.
+    // `$$` is split first: a reference does not extend across one.
     let parts = text.split("$$").map(|part| references(part, env));
     Ok(parts.collect::<Result<Vec<_>, _>>()?.join("$"))
 }
@@ -32,9 +32,9 @@ fn references(text: &str, env: &Env) -> Result<String, Problem> {
     Ok(substituted)
 }
 
-/// The value that what stands between the braces refers to.
+/// The value of a reference, given the text between the braces.
 fn value(reference: &str, env: &Env) -> Result<String, Problem> {
-    // Of `${env:-default}`, `env` is the variable.
+    // In `${env:-default}`, `env` is the variable.
     let reference = match reference.strip_prefix("env:") {
         Some(name) if !name.starts_with('-') => name,
         _ => reference,

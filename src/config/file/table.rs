@@ -1,4 +1,5 @@
-//! Typed values out of the tree. What is wrong is collected, so that all of it can be corrected at once.
+//! Takes typed values from the tree. Errors are collected, so that all of them can be corrected at
+//! once.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -11,7 +12,7 @@ use crate::config::sdk::MAX_MILLISECONDS;
 use crate::error::{ConfigFileError, ConfigFileProblem as Problem};
 use crate::origin::{ConfigFileKey, Origin, Sourced};
 
-/// Keys of the schema for what neither this crate nor the SDK for Rust can do.
+/// Keys of the schema that neither this crate nor the Rust SDK supports.
 const NOT_SUPPORTED: &[&str] = &[
     "always_record",
     "attribute_count_limit",
@@ -25,7 +26,7 @@ const NOT_SUPPORTED: &[&str] = &[
     "views",
 ];
 
-/// Those of them that may be null, which is the default.
+/// Unsupported keys that may be null, which is the default.
 const NULLABLE: &[&str] = &[
     "attribute_count_limit",
     "attribute_value_depth_limit",
@@ -33,7 +34,7 @@ const NULLABLE: &[&str] = &[
     "max_export_batch_size/development",
 ];
 
-/// The file that is read, and what is wrong with it so far.
+/// The file, and its errors so far.
 pub(super) struct Context<'a> {
     pub(super) path: &'a Path,
     pub(super) errors: Vec<ConfigFileError>,
@@ -44,15 +45,15 @@ impl Context<'_> {
         self.errors.push(node.error(problem));
     }
 
-    /// A value other than those that are possible.
+    /// Reports a value that is not one of the possible ones.
     fn expected<T>(&mut self, node: &Node, expected: impl Into<String>) -> Option<T> {
         self.refuse(node, Problem::Value { expected: expected.into().into() });
         None
     }
 
-    /// A key that should not be there.
+    /// Reports a key that is not expected.
     pub(super) fn unknown(&mut self, name: &str, node: &Node, expected: &[&str]) {
-        // The suffix of an experimental feature, which the schema has under `/development`.
+        // An experimental feature, which has the suffix `/development` in the schema.
         let is_of_the_schema = NOT_SUPPORTED.contains(&name) || name.contains('/');
         let problem = match is_of_the_schema {
             true => Problem::NotSupported,
@@ -79,7 +80,7 @@ impl Node {
         }
     }
 
-    /// What a scalar stands for; `None` for a list and a table.
+    /// The value of a scalar; `None` for a list or a table.
     pub(super) fn scalar(&self) -> Option<Scalar<'_>> {
         match &self.content {
             Content::Scalar { text, is_plain: true } => Some(resolve(text)),
@@ -97,7 +98,7 @@ impl Node {
         }
     }
 
-    /// The same, of what is there with all its defaults where it is null.
+    /// The same for a table that has all its defaults if it is null.
     pub(super) fn table_or_null(self, context: &mut Context<'_>) -> Option<Table> {
         match self.is_null() {
             true => Self { content: Content::Table(Vec::new()), ..self }.table(context),
@@ -105,7 +106,7 @@ impl Node {
         }
     }
 
-    /// The one entry of a table that names a kind of something.
+    /// The single entry of a table, whose key names a kind.
     pub(super) fn kind(self, context: &mut Context<'_>) -> Option<(String, Self)> {
         let node = self.clone();
         let mut entries = self.table(context)?.entries;
@@ -171,7 +172,7 @@ impl Node {
         }
     }
 
-    /// One of a few words.
+    /// One of the given words.
     pub(super) fn choice<T: Clone>(
         &self,
         choices: &[(&str, T)],
@@ -189,12 +190,12 @@ fn words<T>(choices: &[(&str, T)]) -> String {
     choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
 }
 
-/// A mapping, of which everything has to be taken.
+/// A mapping whose keys all have to be taken.
 pub(super) struct Table {
     key: String,
     line: usize,
     entries: Vec<(String, Node)>,
-    /// The keys that may be there.
+    /// The known keys.
     known: Vec<&'static str>,
 }
 
@@ -211,7 +212,7 @@ impl Table {
         self.take(name).filter(|node| !node.is_null())
     }
 
-    /// The value of a key that has to be there.
+    /// The value of a required key.
     pub(super) fn required(
         &mut self,
         name: &'static str,
@@ -251,7 +252,7 @@ impl Table {
         Some(context.sourced(&node, number))
     }
 
-    /// A duration in milliseconds; `least` is 0 where there may be none.
+    /// A duration in milliseconds; `least` is 0 if zero is allowed.
     pub(super) fn milliseconds(
         &mut self,
         name: &'static str,
@@ -273,7 +274,7 @@ impl Table {
         Some(context.sourced(&node, value))
     }
 
-    /// Refuses what was not taken.
+    /// Reports the keys that were not taken.
     pub(super) fn finish(self, context: &mut Context<'_>) {
         for (name, node) in &self.entries {
             if !(NULLABLE.contains(&name.as_str()) && node.is_null()) {
@@ -282,7 +283,7 @@ impl Table {
         }
     }
 
-    /// Where a key would be, for one that was expected.
+    /// Reports a problem with a key of this table, which may be missing.
     pub(super) fn refuse(&self, name: &str, problem: Problem, context: &mut Context<'_>) {
         let key = joined(&self.key, name);
         context.errors.push(ConfigFileError { line: self.line, key, problem });

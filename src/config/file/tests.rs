@@ -30,7 +30,7 @@ fn read(text: &str) -> Result<(ConfigFile, Vec<String>), Error> {
     Ok((file, warnings.iter().map(ToString::to_string).collect()))
 }
 
-/// What is wrong, a line each.
+/// The errors, one a line.
 fn errors(text: &str) -> Vec<String> {
     match read(text) {
         Ok(_) => Vec::new(),
@@ -44,18 +44,18 @@ fn with_processor(processor: &str) -> String {
     format!("file_format: \"1.1\"\ntracer_provider:\n  processors:\n    - {processor}\n")
 }
 
-/// A file whose traces go by one exporter.
+/// A file whose traces have one exporter.
 fn with_exporter(exporter: &str) -> String {
     with_processor(&format!("batch: {{exporter: {exporter}}}"))
 }
 
-/// What a file says of traces.
+/// The settings of traces in a file.
 #[cfg(feature = "trace")]
 fn traces(text: &str) -> Layer {
     read(text).unwrap_or_else(|error| panic!("{error}")).0.rank.of(Signal::Traces)
 }
 
-/// The [specification's table][spec], with what each input resolves to.
+/// The [specification's table][spec], with the result of each input.
 ///
 /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/data-model/#environment-variable-substitution
 #[test]
@@ -158,7 +158,7 @@ fn versions() {
     assert_eq!(warnings, [expected]);
 }
 
-/// What is missing is off.
+/// A missing signal is off.
 #[test]
 fn a_file_that_says_nothing() {
     let (file, _) = read("file_format: '1.1'\ndisabled: ${UNSET}\nlog_level:").unwrap();
@@ -238,7 +238,7 @@ fn an_exporter_with_all_it_may_have() {
     assert_eq!(layer.client_certificate.unwrap().path(), Some(Path::new("/cert")));
     assert_eq!(layer.client_key.unwrap().path(), Some(Path::new("/key")));
 
-    // Null, and missing.
+    // Null and missing values.
     for exporter in ["{otlp_grpc: }", "{otlp_grpc: {}}", "{otlp_grpc: {endpoint: , tls: }}"] {
         let layer = traces(&with_exporter(exporter));
         assert_eq!(layer.protocol.unwrap().value.to_string(), "grpc", "{exporter}");
@@ -248,7 +248,7 @@ fn an_exporter_with_all_it_may_have() {
     assert!(layer.insecure.unwrap().value);
 }
 
-/// The shorter one counts.
+/// The shorter timeout wins.
 #[cfg(feature = "trace")]
 #[test]
 fn timeouts_of_exporter_and_processor() {
@@ -355,7 +355,7 @@ fn the_resource() {
     assert_eq!((resource.schema_url(), attributes.len()), (None, 0));
 }
 
-/// Nothing that is not supported is ignored, and all of it is named at once.
+/// No unsupported key is ignored, and all of them are reported at once.
 #[test]
 fn what_cannot_be_used_is_named_with_its_line() {
     let text = "
@@ -502,7 +502,7 @@ logger_provider:
     }
 }
 
-/// Code is above the file, and its defaults are below.
+/// Code takes precedence over the file, and the file over defaults from code.
 #[cfg(feature = "trace")]
 #[test]
 fn code_beats_the_file() {
@@ -528,7 +528,7 @@ fn code_beats_the_file() {
     assert!(switches.is_exported(Signal::Metrics) && !switches.is_disabled());
 }
 
-/// The page's own file.
+/// The example of `docs/config-file.md`.
 #[cfg(all(feature = "trace", feature = "grpc"))]
 #[test]
 fn the_documentation_s_file() {
@@ -540,7 +540,7 @@ fn the_documentation_s_file() {
 }
 
 proptest::proptest! {
-    /// An error at worst.
+    /// Any input gives an error at worst.
     #[test]
     fn any_text(text in "([-:{}&*!|>'\"%@#,?$~a1 \n]|\\[|\\]|file_format: '1.1'\n|\\$\\{a){0,60}") {
         drop(read(&text));

@@ -1,4 +1,4 @@
-//! YAML to a tree in which every node knows its key and line, with variables substituted.
+//! Parses YAML into a tree whose nodes know their key and line, with variables substituted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,25 +9,25 @@ use super::substitution::substitute;
 use crate::config::env::Env;
 use crate::error::{ConfigFileError, ConfigFileProblem as Problem};
 
-/// The deepest nesting: the schema has some 12.
+/// The deepest nesting that is accepted: the schema has about 12.
 const MAX_DEPTH: usize = 64;
 
-/// The most nodes that aliases may blow a file up to.
+/// The largest number of nodes: aliases can expand a small file exponentially.
 const MAX_NODES: usize = 10_000;
 
-/// A value, and where it is.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// With the keys that lead to it.
+    /// The full path of the key.
     pub(super) key: String,
-    /// Of the key where it has one of its own.
+    /// The line of its key, if it has one.
     pub(super) line: usize,
     pub(super) content: Content,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// Plain is what stands without quotes, and may be another thing than text.
+    /// A plain scalar is not quoted, and may be something else than text.
     Scalar {
         text: String,
         is_plain: bool,
@@ -41,7 +41,7 @@ impl Node {
         ConfigFileError { line: self.line, key: self.key.clone(), problem }
     }
 
-    /// The node under another key, as an alias refers to it. Lines stay those of what is referred to.
+    /// The node under another key, for an alias. Lines remain those of the anchor.
     fn under(&self, key: String) -> Self {
         let content = match &self.content {
             Content::List(nodes) => Content::List(
@@ -75,7 +75,7 @@ fn indexed(key: &str, index: usize) -> String {
     format!("{key}[{index}]")
 }
 
-/// The one document of a file.
+/// The single document of a file.
 pub(super) fn parse(text: &str, env: &Env) -> Result<Node, ConfigFileError> {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { parser, env, anchors: BTreeMap::new(), nodes: 0 };
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The node that begins with an event.
+    /// Parses the node that begins with an event.
     fn node(
         &mut self,
         event: Event<'a>,
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
             Event::SequenceStart(anchor, None) => (anchor, self.list(&key, depth)?),
             Event::MappingStart(anchor, None) => (anchor, self.table(&key, depth)?),
             Event::Alias(anchor) => {
-                // What an alias is within is not known yet.
+                // A node that contains the alias is not complete yet.
                 let construct = "an alias within what it refers to is";
                 let anchored = self.anchors.get(&anchor);
                 let node = anchored.ok_or_else(|| error(Problem::Construct { construct }))?;
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         while let Some((event, span)) = self.next()? {
             let name = match event {
                 Event::MappingEnd => break,
-                // Not substituted.
+                // Keys are not substituted.
                 Event::Scalar(name, ..) => name.into_owned(),
                 _ => {
                     let construct = "a key that is not text is";
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a scalar is text whatever it looks like.
+/// Whether a scalar is text regardless of its form.
 fn is_text(style: ScalarStyle, tag: Option<Cow<'_, Tag>>) -> Result<bool, Problem> {
     match tag {
         None => Ok(style != ScalarStyle::Plain),

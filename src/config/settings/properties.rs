@@ -1,4 +1,5 @@
-//! The contract "Environment" against a model of it, for whatever is set in whichever layers.
+//! Property tests of the contract "Environment" in docs/design.md against a model, for any values
+//! in any layers.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -16,14 +17,14 @@ const SPACE: [&str; 5] = ["", " ", "\t", "\r\n", " \u{a0}"];
 /// A setting's layers, from the strongest to the weakest.
 #[derive(Clone, Debug)]
 struct Places {
-    /// The builder's for one signal, and for all.
+    /// The builder's values for one signal and for all.
     built: [Option<String>; 2],
-    /// The signal's variable, and the generic one: white space and nonsense included.
+    /// The signal's variable and the generic one, including white space and invalid values.
     variables: [Option<String>; 2],
 }
 
 impl Places {
-    /// The value that wins, and its place among all four.
+    /// The value that wins, and its index among all four.
     fn winner(&self, is_understood: impl Fn(&str) -> bool) -> Option<(usize, &str)> {
         let built = self.built.iter().map(Option::as_deref);
         let variables = self.variables.iter().map(|text| {
@@ -37,7 +38,7 @@ impl Places {
     }
 }
 
-/// A value of the kind in any of the layers, and what counts for none in those of the environment.
+/// Valid values in any of the layers, and also invalid ones in those of the environment.
 fn layers(
     value: impl Strategy<Value = String> + Clone + 'static,
     nonsense: Option<&'static str>,
@@ -56,13 +57,14 @@ fn layers(
         .prop_map(|(built, variables)| Places { built, variables })
 }
 
-/// Every setting that a variable has, but for `INSECURE`, which wants an endpoint without a scheme.
+/// Every setting that has a variable, except for `INSECURE`, which needs an endpoint without a
+/// scheme.
 #[derive(Clone, Debug)]
 struct Case {
     endpoint: Places,
     protocol: Places,
     ca: Places,
-    /// The builder has certificate and key together: these are its certificates.
+    /// The builder sets certificate and key together; these are its certificates.
     certificate: Places,
     key: Places,
     headers: Places,
@@ -196,7 +198,7 @@ fn compression(text: &str) -> Option<Compression> {
     <Option<Compression>>::parse(text).flatten()
 }
 
-/// All that settings say, wherever it came from; or the refusal's words.
+/// The settings without their origins, or the text of the error.
 fn shown(settings: Result<Settings, Error>) -> Result<String, String> {
     let settings = settings.map_err(|error| format!("{error:?}"))?;
     let Settings { endpoint, protocol, headers, compression, timeout, .. } = &settings;
@@ -216,7 +218,7 @@ fn signals() -> impl Strategy<Value = Signal> {
     select(&Signal::ALL[..])
 }
 
-/// What is right, what is nonsense, and what is anything, for any variable.
+/// Valid, invalid and arbitrary values for any variable.
 fn texts() -> impl Strategy<Value = String> {
     let telling = select(
         &[
@@ -256,7 +258,7 @@ const VARIABLES: [Variable; 9] = [
     Variable::Timeout,
 ];
 
-/// Any text for any of the variables, of any signal or generic.
+/// Any text for any variable, per signal or generic.
 fn environments() -> impl Strategy<Value = Vec<(Option<Signal>, Variable, String)>> {
     vec((option::of(signals()), select(&VARIABLES[..]), texts()), 0..12)
 }
@@ -266,7 +268,7 @@ fn named(vars: &[(Option<Signal>, Variable, String)]) -> Vec<(String, String)> {
 }
 
 proptest! {
-    // Some of what could break shows in one case of a few hundred.
+    // Some errors show only in one of several hundred cases.
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
@@ -294,7 +296,7 @@ proptest! {
         let (place, endpoint) =
             case.endpoint.winner(any).map_or(default, |(place, text)| (place, format!("{text}:443")));
         prop_assert_eq!(settings.endpoint.to_string(), endpoint);
-        // One signal's own stands as it is.
+        // The endpoint of one signal is used as is.
         let path = match place {
             _ if protocol.is_grpc() => signal.grpc_path().to_owned(),
             0 | 2 => "/".to_owned(),
@@ -327,7 +329,7 @@ proptest! {
             prop_assert_eq!(tls.server_name.to_str(), name);
         }
 
-        // Nonsense is warned of where it is looked at.
+        // An invalid value causes a warning if it is read.
         let ignored = [
             (&case.protocol, "thrift"),
             (&case.compression, "brotli"),
@@ -360,7 +362,7 @@ proptest! {
         vars.push((Variable::Endpoint.name(None), endpoint.to_owned()));
         vars.push((Variable::Protocol.name(None), "grpc".to_owned()));
         let (settings, _) = resolve(signal, builder(0), builder(1), vars);
-        // Nonsense does not fall back: it is `false`.
+        // An invalid value does not fall back: it is `false`.
         let insecure = insecure.value(|_| true) == Some("true");
         let secure = match endpoint {
             "c:1" => !insecure,
@@ -379,7 +381,7 @@ proptest! {
         let padded = named(&vars).into_iter().map(|(name, text)| {
             (name, format!("{space}{}{space}", text.trim()))
         });
-        // The first of a name counts, as it does below.
+        // The first value of a name wins, as it does below.
         let mut set: Vec<(String, String)> = Vec::new();
         for (name, text) in named(&vars) {
             if !set.iter().any(|(known, _)| *known == name) {
@@ -447,7 +449,8 @@ proptest! {
         }
     }
 
-    /// Reflexive, symmetric and transitive, and blind to what a connection does not see.
+    /// Sharing is reflexive, symmetric and transitive, and ignores what does not affect a
+    /// connection.
     #[test]
     fn sharing_a_connection_is_an_equivalence(
         three in [addresses(), addresses(), addresses()],
@@ -462,13 +465,13 @@ proptest! {
             prop_assert!(a.share_connection(c));
         }
         prop_assert_eq!(a.share_connection(b), three[0] == three[1]);
-        // Another signal with other headers, compression and timeout.
+        // Another signal, with different headers, compression and timeout.
         let elsewhere = three[1].settings(signals[1], Some(&other));
         prop_assert_eq!(a.share_connection(&elsewhere), a.share_connection(b));
     }
 }
 
-/// All that a connection depends on.
+/// Everything that a connection depends on.
 #[derive(Clone, Debug, PartialEq)]
 struct Address {
     scheme: &'static str,
@@ -478,7 +481,7 @@ struct Address {
     tls: Option<(Option<&'static str>, Option<&'static str>, Option<&'static str>)>,
 }
 
-/// Few enough that equal ones are frequent.
+/// Few enough that equal ones occur often.
 fn addresses() -> impl Strategy<Value = Address> {
     let host = select(&["c", "d"][..]);
     let one_or_none = |value: &'static str| option::weighted(0.2, Just(value));
@@ -498,7 +501,7 @@ impl Address {
     fn settings(&self, signal: Signal, other: Option<&Case>) -> Settings {
         let Self { scheme, host, port, is_grpc, tls } = self;
         let (ca, identity, name) = tls.unwrap_or_default();
-        // A host's capitals mean nothing, and neither does the encoding over HTTP.
+        // The case of a host does not matter, nor does the encoding over HTTP.
         let (host, http) = match other {
             Some(_) => (host.to_ascii_uppercase(), Protocol::HttpJson),
             None => ((*host).to_owned(), Protocol::HttpProtobuf),

@@ -1,4 +1,4 @@
-//! A row per rule of DESIGN's contract "Environment", named after the rule.
+//! One row per rule of the contract "Environment" in docs/design.md, named after the rule.
 
 use opentelemetry_sdk::metrics::Temporality;
 
@@ -224,7 +224,7 @@ fn plaintext_beside_tls_variables_warns_once_and_names_them() {
     let (settings, warnings) = resolve(&[
         (ENDPOINT, "http://c:1"),
         (CERTIFICATE, "ca"),
-        // Not even half a pair is an error where nothing is read.
+        // Half a pair is not an error if credentials are not read.
         (TRACES_CLIENT_CERTIFICATE, "crt"),
     ]);
     assert!(settings.tls.is_none());
@@ -466,8 +466,8 @@ fn metrics_preferences() {
     }
 }
 
-/// Strongest first: code for one signal, code for all, the signal's variable, the generic one, what
-/// code has as a default.
+/// In decreasing precedence: code for one signal, code for all, the signal's variable, the generic
+/// one, a default from code.
 #[test]
 fn defaults_of_code_lie_below_the_environment() {
     let fold = |vars: Vars<'_>, code: SignalBuilder| {
@@ -527,7 +527,7 @@ fn what_signals_share_a_connection() {
     }
 }
 
-/// Each variable, for each signal: its own form is read, and no other signal's.
+/// For each signal, each of its own variables is read, and none of another signal.
 #[test]
 fn every_signal_has_variables_of_its_own() {
     let resolve = |signal: Signal, vars: Vec<(String, &str)>| {
