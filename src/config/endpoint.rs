@@ -26,8 +26,8 @@ pub(crate) struct Endpoint {
     pub(crate) origin: Origin,
 }
 
-/// Where a collector listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a collector listens. Hosts are compared case-insensitively, as in DNS.
+#[derive(Clone, Debug, Eq)]
 pub(crate) enum Address {
     /// A name or an IP literal, without the brackets of IPv6, and a port.
     Tcp { host: String, port: u16 },
@@ -246,13 +246,17 @@ impl Address {
             Err(_name) => self.host().eq_ignore_ascii_case("localhost"),
         }
     }
+}
 
-    /// Whether both are the same, by DNS's comparison of names.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self == other
-            || self.port().is_some()
-                && self.port() == other.port()
-                && self.host().eq_ignore_ascii_case(other.host())
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { host, port }, Self::Tcp { host: other_host, port: other_port }) => {
+                port == other_port && host.eq_ignore_ascii_case(other_host)
+            }
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            _ => false,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::origin::Origin;
 pub(super) use from_env::proxy;
 
 /// An HTTP proxy that connects us to the collector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Proxy {
     pub(crate) uri: Uri,
     /// The variable.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::uri::Authority;
 use rustls::pki_types::ServerName;
 
 use super::endpoint::{Address, Endpoint};
@@ -159,18 +160,31 @@ impl Settings {
         Some(Self { endpoint, tls: proxy.tls.clone(), ..self.clone() })
     }
 
-    /// Whether both signals can share a connection. Path, headers, compression and timeout do not
-    /// matter.
-    pub(crate) fn share_connection(&self, other: &Self) -> bool {
-        // Authorities are compared case-insensitively.
-        let server = |settings: &Self| {
-            let Endpoint { secure, authority, .. } = &settings.endpoint;
-            (*secure, authority.clone(), settings.protocol.is_grpc())
-        };
-        self.endpoint.address.is_same(&other.endpoint.address)
-            && server(self) == server(other)
-            && self.tls == other.tls
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            address: &self.endpoint.address,
+            authority: &self.endpoint.authority,
+            is_grpc: self.protocol.is_grpc(),
+            proxy: self.proxy.as_ref(),
+            tls: self.tls.as_ref(),
+            connect_timeout: self.connect_timeout,
+            assume_http2: self.assume_http2,
+        }
     }
+}
+
+/// What a connection depends on: signals with equal targets share one. Path, headers, compression and timeout do not
+/// matter.
+#[derive(PartialEq)]
+pub(crate) struct Target<'a> {
+    address: &'a Address,
+    /// Compared case-insensitively.
+    authority: &'a Authority,
+    is_grpc: bool,
+    proxy: Option<&'a Proxy>,
+    tls: Option<&'a TlsSettings>,
+    connect_timeout: Duration,
+    assume_http2: bool,
 }
 
 /// The folded layers of one signal, which are parsed and checked here.

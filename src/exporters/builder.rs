@@ -605,7 +605,7 @@ impl ExportersBuilder {
                 settings.headers.origin = Origin::Builder("with_header_provider");
             }
             let same =
-                pipelines.values().find(|pipeline| pipeline.settings.share_connection(&settings));
+                pipelines.values().find(|pipeline| pipeline.settings.target() == settings.target());
             let shared = match same {
                 Some(pipeline) => Arc::clone(&pipeline.shared),
                 None => {
