@@ -179,8 +179,8 @@ pub enum CredentialProblem {
     },
     /// The private key is encrypted.
     #[error(
-        "the private key is encrypted, and nobody is there to type a passphrase: decrypt it with \
-         `{command}` and protect the file by its mode"
+        "the private key is encrypted, which is not supported: decrypt it with `{command}` and \
+         protect the new file by its mode"
     )]
     EncryptedKey {
         /// The shell command that decrypts it.
