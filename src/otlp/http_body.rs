@@ -9,6 +9,10 @@ use super::answer::{Again, Answer, End, Media, RequestFacts, RpcStatus, retry_af
 use super::compression::{Problem, decompress};
 use crate::failure::FailureKind;
 
+/// The most codings that are undone: the size limit holds for each, so work and memory grow with their number.
+/// Two occur where a proxy compresses what the collector has compressed.
+const MAX_CODINGS: usize = 2;
+
 /// The body with its content encodings removed.
 pub(super) fn decoded<'a>(
     answer: &'a Answer,
@@ -28,6 +32,9 @@ pub(super) fn decoded<'a>(
     let codings: Vec<_> = codings
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
         .collect();
+    if codings.len() > MAX_CODINGS {
+        return Err(Problem::Unknown(codings.join(", ")));
+    }
     // They are listed in the order in which they were applied.
     for coding in codings.into_iter().rev() {
         body = decompress(coding, &body, request.max_response_size)?.into();

@@ -238,6 +238,7 @@ fn compression_is_undone() {
     let zstd = |plain: &[u8]| zstd::encode_all(plain, 0).unwrap();
     let (plain, zeros) = (partial(3, "why"), vec![0; 1000]);
     let unknown = "refused: has the content encoding `br`, which this build cannot read";
+    let many = "refused: has the content encoding `gzip, zstd, gzip`, which this build cannot read";
     let broken = "refused: is not compressed as its content encoding says";
     let long = "refused: is longer than 100 bytes";
     for (encoding, body, expected) in [
@@ -246,6 +247,8 @@ fn compression_is_undone() {
         ("zstd", zstd(&plain), "rejected 3: why"),
         ("identity", plain.clone(), "rejected 3: why"),
         ("gzip, zstd", zstd(&gzip(&plain)), "rejected 3: why"),
+        ("identity, gzip, , identity, zstd", zstd(&gzip(&plain)), "rejected 3: why"),
+        ("gzip, zstd, gzip", gzip(&zstd(&gzip(&plain))), many),
         ("br", plain.clone(), unknown),
         ("br", Vec::new(), "accepted"),
         ("gzip", plain.clone(), broken),
@@ -265,6 +268,10 @@ fn compression_is_undone() {
     assert_eq!(over_http(&http(200, &pairs, &gzip(&plain)[..9], End::BrokenOff)), "accepted");
     let body = gzip(&rpc_status("quota", Vec::new()));
     assert_eq!(over_http(&http(400, &pairs, &body, End::Complete)), "refused: 400 quota");
+    let mut answer = http(400, &pairs, &gzip(&gzip(&body)), End::Complete);
+    answer.headers.append("content-encoding", "gzip".parse().unwrap());
+    answer.headers.append("content-encoding", "gzip".parse().unwrap());
+    assert_eq!(over_http(&answer), "refused: 400", "more codings than are undone");
 
     let ok = [("grpc-status", "0")];
     for (encoding, message, expected) in [
