@@ -419,7 +419,8 @@ mod tests {
                 "none wins over others",
                 "otlp,none",
                 &[],
-                &["OTEL_TRACES_EXPORTER: `otlp,none` has `none` beside others, and `none` wins"],
+                &["OTEL_TRACES_EXPORTER: `otlp,none` has `none` together with other values, and \
+                   `none` wins"],
             ),
         ];
         for (rule, value, expected, said) in rows {

@@ -91,7 +91,7 @@ impl fmt::Display for Warning {
             }
             Self::UnknownService { setting } => write!(
                 f,
-                "the service has no name, and is `unknown_service` to every backend: set {setting} or \
+                "the service has no name and appears as `unknown_service`: set {setting} or \
                  with_service_name()"
             ),
             Self::WithoutEffect { variables } => {
@@ -103,21 +103,25 @@ impl fmt::Display for Warning {
                 f.write_str(if variables.len() == 1 { " setting" } else { " settings" })
             }
             Self::NoneBesideOthers { origin, value } => {
-                write!(f, "{origin}: {} has `none` beside others, and `none` wins", shown(value))
+                write!(
+                    f,
+                    "{origin}: {} has `none` together with other values, and `none` wins",
+                    shown(value)
+                )
             }
             Self::TokenOverPlaintext { endpoint, origin, token } => write!(
                 f,
-                "{endpoint} ({origin}) is plaintext, so the token of {token} can be read by anybody on the \
-                 way: let the endpoint begin with https://"
+                "{endpoint} ({origin}) is plaintext, so the token of {token} can be read in \
+                 transit: begin the endpoint with https://"
             ),
             Self::TlsBesidePlaintext { endpoint, origin, ignored } => {
-                write!(f, "{endpoint} ({origin}) is plaintext, so there is no use for ")?;
+                write!(f, "{endpoint} ({origin}) is plaintext, which does not use ")?;
                 for (index, origin) in ignored.iter().enumerate() {
                     write!(f, "{}{origin}", if index == 0 { "" } else { ", " })?;
                 }
                 match endpoint.starts_with("unix:") {
                     true => Ok(()),
-                    false => f.write_str(": for TLS, let the endpoint begin with https://"),
+                    false => f.write_str(": for TLS, begin the endpoint with https://"),
                 }
             }
         }

@@ -46,7 +46,7 @@ pub enum ConfigFileProblem {
         construct: &'static str,
     },
     /// A key is repeated.
-    #[error("the key is there twice")]
+    #[error("the key is repeated")]
     Duplicate,
     /// A reference to a variable is malformed.
     #[error(
@@ -104,6 +104,6 @@ pub enum ConfigFileProblem {
     #[error("the header {0}")]
     Header(HeaderProblem),
     /// The signal already has an OTLP exporter.
-    #[error("there is an OTLP exporter of this signal already, and only one is supported")]
+    #[error("this signal already has an OTLP exporter, and only one is supported")]
     SecondExporter,
 }

@@ -111,27 +111,30 @@ pub enum CredentialProblem {
     },
     /// The value is not a path, but for instance the text of a certificate or key, or a URL.
     #[error(
-        "it is no path: write the text of a certificate or key to a file and set its path, or pass \
-         the text to Pem::bytes() in code"
+        "it is not a path: write the text of a certificate or key to a file and set its path, or \
+         pass the text to Pem::bytes() in code"
     )]
     NotAPath,
     /// The value is not the path of a file; it may be the token itself.
-    #[error("it is no path to a file: write the token to a file and give its path")]
+    #[error("it is not the path of a file: write the token to a file and set its path")]
     NotATokenPath,
     /// A token has a character that tokens cannot have.
     #[error(
-        "character {position} of it is not visible ASCII: the file is to hold the token alone, without \
-         `Bearer`"
+        "character {position} of it is not visible ASCII: the file must contain only the token, \
+         without `Bearer`"
     )]
     InvalidToken {
         /// The byte's position in the token, counted from 1.
         position: usize,
     },
     /// The path is that of a directory.
-    #[error("this is a directory: name the file in it")]
+    #[error("this is a directory: set the path of a file in it")]
     Directory,
     /// The path is that of a pipe, a socket or a device.
-    #[error("this is no file, but a pipe, a socket or a device, which cannot be read again later")]
+    #[error(
+        "this is not a file, but a pipe, a socket or a device, which cannot be read again \
+         later"
+    )]
     NotAFile,
     /// It is larger than any file of certificates or keys.
     #[error("it is larger than {limit} bytes")]
@@ -143,7 +146,7 @@ pub enum CredentialProblem {
     #[error("it is empty")]
     Empty,
     /// It is in another format than PEM.
-    #[error("it is {format}, and PEM is needed: convert it with `{command}`")]
+    #[error("it is {format}, but PEM is needed: convert it with `{command}`")]
     OtherFormat {
         /// The format.
         format: Format,
@@ -210,7 +213,10 @@ pub enum CredentialProblem {
         not_after: String,
     },
     /// It is not yet valid, so it does not replace one that is.
-    #[error("the certificate ({subject}) is valid from {not_before} on, by this machine's clock")]
+    #[error(
+        "the certificate ({subject}) is not valid before {not_before}, by this machine's \
+         clock"
+    )]
     NotYetValid {
         /// The certificate's subject.
         subject: String,
@@ -219,7 +225,8 @@ pub enum CredentialProblem {
     },
     /// The crypto provider cannot use the private key.
     #[error(
-        "the private key cannot be used by the crypto provider (it takes RSA of 2048 bits and more, P-256, P-384 and Ed25519)"
+        "the private key cannot be used by the crypto provider (it supports RSA from 2048 bits, \
+         P-256, P-384 and Ed25519)"
     )]
     UnsupportedKey {
         /// Why.
@@ -326,7 +333,7 @@ pub enum PemProblem {
     )]
     Boundary,
     /// An END line has no BEGIN line, or one with another label.
-    #[error("this END line belongs to no BEGIN line")]
+    #[error("this END line has no BEGIN line")]
     UnexpectedEnd,
     /// A section is base64-encoded once more.
     #[error("this is base64 of PEM: decode that part with `base64 -d`")]
@@ -347,7 +354,7 @@ pub enum PemProblem {
     },
     /// OpenSSL's `TRUSTED CERTIFICATE`.
     #[error(
-        "the section `{label}` carries restrictions of OpenSSL's own, which are not read: remove \
+        "the section `{label}` has OpenSSL-specific restrictions, which are not supported: remove \
          them with `{command}`"
     )]
     Trusted {

@@ -314,8 +314,8 @@ impl fmt::Display for Error {
             }
             Self::TwoAuthorizations { header, token } => write!(
                 f,
-                "{header}: an `authorization` header is set beside {token}, which sets the same: remove one \
-                 of the two"
+                "{header}: an `authorization` header is set in addition to {token}, which sets it \
+                 too: remove one of the two"
             ),
             Self::IncompleteIdentity { given, missing, is_beside: true } => write!(
                 f,
@@ -330,24 +330,23 @@ impl fmt::Display for Error {
             Self::Credential { origin, place, problem } => write!(f, "{origin}: {place}: {problem}"),
             Self::KeyMismatch(mismatch) => mismatch.fmt(f),
             Self::CredentialSource { .. } => {
-                f.write_str("with_credential_source(): the source gives no credentials")
+                f.write_str("with_credential_source(): the source returned no credentials")
             }
             Self::Proxy { origin } => write!(
                 f,
-                "{origin}: only proxies with http:// and https:// URLs are supported, which are asked to \
-                 CONNECT; name such a one (user and password percent-encoded), or the collector's host in \
-                 NO_PROXY"
+                "{origin}: only http:// and https:// proxies (CONNECT) are supported: set such a \
+                 URL (user and password percent-encoded), or add the collector's host to NO_PROXY"
             ),
             Self::PlatformRoots { variable, place, .. } => write!(
                 f,
-                "{variable}: {place}: there are no root certificates, and this variable replaces the \
-                 system's: correct or unset it, or name the collector's CA with \
+                "{variable}: {place}: there are no root certificates, and this variable replaces \
+                 the system's: correct or unset it, or set the collector's CA with \
                  OTEL_EXPORTER_OTLP_CERTIFICATE"
             ),
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,
                 "{endpoint} ({origin}) needs TLS, and no trusted root certificates were found on \
-                 this system: install them (Debian: `ca-certificates`) or name its CA \
+                 this system: install them (Debian: `ca-certificates`) or set the collector's CA \
                  with {variable}"
             ),
             Self::NoCryptoProvider => f.write_str(
@@ -356,7 +355,7 @@ impl fmt::Display for Error {
                  CryptoProvider::install_default()",
             ),
             Self::Rustls { endpoint, .. } => {
-                write!(f, "rustls refused the TLS configuration for {endpoint}")
+                write!(f, "rustls rejected the TLS configuration for {endpoint}")
             }
             Self::ServerName { origin, name } => write!(
                 f,
@@ -371,19 +370,20 @@ impl fmt::Display for Error {
             }
             Self::StartThread { .. } => f.write_str("the I/O thread could not be started"),
             Self::Upstream { signal, .. } => {
-                write!(f, "opentelemetry-otlp does not build an exporter of {signal}")
+                write!(f, "opentelemetry-otlp could not build an exporter of {signal}")
             }
             Self::AlreadyInstalled => f.write_str(
-                "telemetry is installed already, and a second set of OpenTelemetry's globals would \
-                 cut off the first: keep one `Telemetry`, or shut it down before there is another",
+                "telemetry is already installed, and a second set of OpenTelemetry's globals would \
+                 cut off the first: keep one `Telemetry`, or shut it down before you create \
+                 another",
             ),
             Self::SubscriberAlreadySet => f.write_str(
-                "`tracing` has a global subscriber already: call init_tracing() in its place, or \
-                 init() before it, and add Telemetry::tracing_layer() to it",
+                "`tracing` already has a global subscriber: call init_tracing() instead, or call \
+                 init() first and add Telemetry::tracing_layer() to the subscriber",
             ),
             Self::OnIoThread => f.write_str(
-                "it was called on the I/O thread, which cannot wait for itself: it goes on in the \
-                 background, and nobody sees its result",
+                "it was called on the I/O thread, which cannot wait for itself: it continues in \
+                 the background, and its result is lost",
             ),
             Self::Forked => f.write_str(
                 "telemetry was set up before this process was forked, and threads do not survive a \

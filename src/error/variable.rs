@@ -17,7 +17,7 @@ pub enum EndpointProblem {
         scheme: String,
     },
     /// It names a DNS server, as gRPC's `dns://server/host:port` does.
-    #[error("names a DNS server, and only the system's are asked: write dns:///host:port")]
+    #[error("names a DNS server, but only the system's are used: write dns:///host:port")]
     DnsServer,
     /// It is the relative path of a Unix domain socket.
     #[error("names a socket by a relative path: write unix:///absolute/path")]
@@ -29,7 +29,7 @@ pub enum EndpointProblem {
         source: std::io::Error,
     },
     /// It contains variables.
-    #[error("has variables in it, which are not expanded")]
+    #[error("contains variables, which are not expanded")]
     NotExpanded,
     /// It has a fragment, which is never sent.
     #[error("has a fragment, which is never sent: remove `#` and what follows")]
@@ -50,7 +50,7 @@ pub enum EndpointProblem {
     #[error("has no valid port: give a number from 1 to 65535, or remove the colon")]
     InvalidPort,
     /// It has user information, which OTLP does not use.
-    #[error("has user information in it: send credentials as a header instead")]
+    #[error("contains user information: send credentials as a header instead")]
     UserInfo,
     /// It has a path, which OTLP/gRPC cannot send.
     #[error(
@@ -100,20 +100,21 @@ pub enum SpiffeIdProblem {
     /// It is not valid by the
     /// [specification](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md).
     #[error(
-        "is not a SPIFFE ID: it has to be spiffe://TRUST-DOMAIN/PATH, or spiffe://TRUST-DOMAIN for any of a trust domain, \
-         in lower case before the path, and without a port, a query or a slash at the end"
+        "is not a SPIFFE ID: it must be spiffe://TRUST-DOMAIN/PATH, or spiffe://TRUST-DOMAIN for \
+         any ID of a trust domain, in lower case before the path, and without a port, a query or a \
+         slash at the end"
     )]
     Syntax,
     /// No CA is configured, so there is no trust bundle.
     #[error(
-        "needs a trust bundle, for the platform's roots are none: name its CAs with OTEL_EXPORTER_OTLP_CERTIFICATE or \
-         with_ca_certificate(), or have the credential source give them"
+        "needs a trust bundle, which the platform's roots are not: set its CAs with \
+         OTEL_EXPORTER_OTLP_CERTIFICATE or with_ca_certificate(), or in the credential source"
     )]
     NoTrustBundle,
     /// A rustls configuration was given, which verifies servers itself.
     #[error(
-        "would not be looked at, for the configuration given to with_rustls_config() verifies servers itself: set one \
-         of the two"
+        "would be ignored, because the configuration given to with_rustls_config() verifies \
+         servers itself: set only one of the two"
     )]
     RustlsConfig,
 }

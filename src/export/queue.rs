@@ -58,7 +58,7 @@ impl Queue {
             let (signal, capacity) = (self.signal, before);
             tracing::warn!(
                 name: "otlp_mtls.queue.full", %signal, capacity,
-                "the queue of {} is full, and what finds no room is lost; this is said once",
+                "the queue of {} is full, and further items are lost; this is reported once",
                 signal.items(),
             );
         }

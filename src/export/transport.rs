@@ -306,7 +306,8 @@ impl Transport {
         let _ = deadline.bound(file.look_if_due()).await;
         let token = file.current();
         if headers.insert(AUTHORIZATION, token.header).is_some() {
-            let words = "it gives an `authorization` header beside with_bearer_token_file()";
+            let words = "it returned an `authorization` header in addition to \
+                         with_bearer_token_file()";
             return Err(unsent(FailureKind::HeaderProvider {
                 source: Arc::from(BoxError::from(words)),
             }));
@@ -341,7 +342,7 @@ impl Transport {
                 let words = format!("no headers within {after:?}");
                 Err(io::Error::new(io::ErrorKind::TimedOut, words).into())
             }
-            Over::ShuttingDown => Err("shutting down left no more time".into()),
+            Over::ShuttingDown => Err("the shutdown left no time for it".into()),
         });
         headers.map_err(|error| unsent(FailureKind::HeaderProvider { source: error.into() }))
     }

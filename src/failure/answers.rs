@@ -37,7 +37,8 @@ fn place(location: &str) -> Option<String> {
 pub(super) fn not_grpc<'a>(status: u16) -> Description<'a> {
     Description::new("not_grpc", Group::Other, PERMANENT, move |_| {
         format!(
-            "the server refused us: it does not speak gRPC, and answered with HTTP status {status}"
+            "the server refused us: it does not speak gRPC, but answered with HTTP status \
+             {status}"
         )
     })
     .refused_by(Side::Server)
@@ -71,8 +72,8 @@ pub(super) fn too_large<'a>(bytes: usize, uncompressed: Option<usize>) -> Descri
                  gRPC receiver"
             }
             false => {
-                "`max_request_body_size` of the collector's HTTP receiver, or of what stands \
-                 before it"
+                "`max_request_body_size` of the collector's HTTP receiver, or of a proxy before \
+                 it"
             }
         };
         format!("record less in one {item}, or raise {setting}")
@@ -90,7 +91,7 @@ pub(super) fn grpc<'a>(code: &'static str, number: i32, message: &'a str) -> Des
         "UNIMPLEMENTED" => described
             .remedy(|Context { settings, endpoint, .. }| {
                 format!(
-                    "let the collector's OTLP receiver be in a pipeline for {}, or correct \
+                    "put the collector's OTLP receiver into a pipeline for {}, or correct \
                      {endpoint}",
                     settings.signal
                 )
@@ -105,8 +106,8 @@ pub(super) fn grpc<'a>(code: &'static str, number: i32, message: &'a str) -> Des
 }
 
 pub(super) fn redirect(status: u16, location: Option<&str>) -> Description<'_> {
-    let place = location.unwrap_or("a place that it does not name");
-    let what = if location.is_some() { "name that place in" } else { "correct" };
+    let place = location.unwrap_or("an unknown target");
+    let what = if location.is_some() { "use the target in" } else { "correct" };
     Description::new("redirect", Group::Other, PERMANENT, move |_| {
         format!("the collector answered with HTTP status {status}, a redirect to {place}")
     })
@@ -136,7 +137,11 @@ pub(super) fn http(status: u16, message: &str) -> Description<'_> {
         403 => described.fact(forbidden_identity).remedy(forbidden),
         404 => described.remedy(correct_the_path),
         415 => described.remedy(|context| {
-            format!("set {} to what the collector takes, `http/protobuf` for one", context.protocol)
+            format!(
+                "set {} to a protocol that the collector accepts, for instance \
+                     `http/protobuf`",
+                context.protocol
+            )
         }),
         429 | 502..=504 => described.remedy(overloaded),
         _ => described.remedy(see_the_log(message)),
@@ -170,7 +175,7 @@ pub(super) fn unread_answer(reason: &str) -> Description<'_> {
     Description::new("unread_answer", Group::Accepted, PERMANENT, move |_| {
         format!("the collector accepted the batch, but its answer {reason}")
     })
-    .remedy(|Context { endpoint, .. }| format!("see what listens at {endpoint}"))
+    .remedy(|Context { endpoint, .. }| format!("check what listens at {endpoint}"))
 }
 
 pub(super) fn invalid_response(reason: &str) -> Description<'_> {
@@ -178,7 +183,7 @@ pub(super) fn invalid_response(reason: &str) -> Description<'_> {
         format!("the collector's answer {reason}")
     })
     .refused_by(Side::Us)
-    .remedy(|Context { endpoint, .. }| format!("see what listens at {endpoint}"))
+    .remedy(|Context { endpoint, .. }| format!("check what listens at {endpoint}"))
     .remedy(other_port)
 }
 
@@ -194,7 +199,8 @@ fn see_the_log(message: &str) -> impl Fn(&Context<'_>) -> String {
 }
 
 fn overloaded(_: &Context<'_>) -> String {
-    "see whether the collector is down or overloaded; what balances load before it may be who answers"
+    "check whether the collector is down or overloaded; the answer may be from a load balancer \
+     before it"
         .to_owned()
 }
 
@@ -212,13 +218,13 @@ fn unknown(context: &Context<'_>) -> String {
 fn forbidden(context: &Context<'_>) -> String {
     match (context.only_identity(), token(context)) {
         (Some(leaf), _) => format!(
-            "the collector knows us by our client certificate alone, because no headers are set: \
+            "no headers are set, so the collector knows us only by our client certificate: \
              authorise {} there, or put another certificate into {}",
             named(&leaf.subject),
             context.identity()
         ),
         (None, Some(file)) => {
-            format!("give the token in {file} the rights that it needs at the collector")
+            format!("give the token in {file} the permissions that it needs at the collector")
         }
         (None, None) => credentials(context),
     }
@@ -235,10 +241,10 @@ fn credentials(context: &Context<'_>) -> String {
     let headers = &context.settings.headers.origin;
     let expiring = match headers {
         Origin::Builder("with_header_provider") => "",
-        _ => "; with_bearer_token_file() and with_header_provider() are for tokens that expire",
+        _ => "; for tokens that expire, use with_bearer_token_file() or with_header_provider()",
     };
     format!(
-        "correct the credentials in {}, or the rights that they have at the collector{expiring}",
+        "correct the credentials in {}, or their permissions at the collector{expiring}",
         context.settings.set_by(headers, Variable::Headers)
     )
 }
@@ -250,11 +256,11 @@ fn forbidden_identity(context: &Context<'_>) -> String {
 
 fn correct_the_path(context: &Context<'_>) -> String {
     let (signal, shown) = (context.settings.signal, context.settings.endpoint.shown_path());
-    let path = format!("correct the path in {}: it asked for `{shown}`", context.endpoint);
+    let path = format!("correct the path in {}: the request was for `{shown}`", context.endpoint);
     match context.settings.config_file {
-        Some(_) => format!("{path}, and the endpoint is used as it stands"),
+        Some(_) => format!("{path}, and the endpoint is used as is"),
         None => format!(
-            "{path}; {} is used as it stands, and the generic variable gets `/{}` appended",
+            "{path}; {} is used as is, and `/{}` is appended to the generic variable",
             Variable::Endpoint.name(Some(signal)),
             signal.http_path(),
         ),

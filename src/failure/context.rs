@@ -19,15 +19,15 @@ pub(super) const PORTS: &str = "4317 is usually OTLP/gRPC, 4318 OTLP/HTTP";
 /// A timeout below this is too short for a handshake; probably seconds were meant.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What names the CAs of a proxy. There is no variable for it.
+/// The setter for the CAs of a proxy, which has no variable.
 const PROXY_CA: &str = "with_proxy_ca_certificate()";
 
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
     pub(super) credentials: Option<&'a Generation>,
-    /// Those of the proxy on the way.
+    /// The credentials used with the proxy.
     proxy_credentials: Option<&'a Generation>,
-    /// Whether the proxy is in the collector's place.
+    /// Whether the failure is the proxy's instead of the collector's.
     is_proxy: bool,
     /// When the bearer token that was sent was read.
     pub(super) token_read: Option<SystemTime>,
@@ -64,14 +64,14 @@ impl<'a> Context<'a> {
         self.settings.endpoint.address.socket().is_some()
     }
 
-    /// What is said with the proxy in the collector's place.
+    /// Text about the proxy, from a function for text about the collector.
     pub(super) fn with_proxy(&self, say: impl Fn(&Context<'_>) -> String) -> String {
         let settings = self.settings.of_proxy();
         let proxied = Context::new(settings.as_ref().unwrap_or(self.settings), None);
         say(&Context { credentials: self.proxy_credentials, is_proxy: true, ..proxied })
     }
 
-    /// What may set the name that the server's certificate must have.
+    /// The settings of the name that the server's certificate must have.
     pub(super) fn name_setting(&self) -> String {
         match self.is_proxy {
             true => self.endpoint.clone(),
@@ -186,7 +186,7 @@ impl<'a> Context<'a> {
     pub(super) fn taken_up(&self) -> &'static str {
         match self.validated().map(|validated| &validated.origins().certificate.1) {
             Some(CredentialLocation::File(_) | CredentialLocation::Source) => {
-                "; the next export takes it up"
+                "; the next export uses it"
             }
             _ => "",
         }
@@ -221,16 +221,16 @@ pub(super) fn trusted(context: &Context<'_>) -> String {
             format!("we trust: {}, by {}{too}", list(&subjects), context.ca())
         }
         (Some(_), Some(source)) => {
-            format!("we trust: the platform's roots, for {source} names no CA")
+            format!("we trust: the platform's roots, because {source} has no CA")
         }
         (Some(_), None) => format!(
-            "we trust: the platform's roots, for {} is not set",
+            "we trust: the platform's roots, because {} is not set",
             match context.is_proxy {
                 true => PROXY_CA.to_owned(),
                 false => context.settings.named(Variable::Certificate),
             }
         ),
-        (None, _) => "we trust: what with_rustls_config() was given".to_owned(),
+        (None, _) => "we trust: the roots given to with_rustls_config()".to_owned(),
     }
 }
 
@@ -244,7 +244,7 @@ pub(super) fn correct_the_port(context: &Context<'_>, other: &str) -> String {
 
 pub(super) fn speak_tls(context: &Context<'_>) -> String {
     match context.is_socket() {
-        true => "switch TLS off for that socket at the collector".to_owned(),
+        true => "disable TLS for that socket at the collector".to_owned(),
         false => format!("begin {} with https://", context.endpoint),
     }
 }
@@ -258,9 +258,7 @@ pub(super) fn other_port(context: &Context<'_>) -> String {
         _ => return String::new(),
     };
     let protocol = &context.protocol;
-    format!(
-        "port {port} is usually {other}: if it is, set {protocol} to {value}, or use port {own}"
-    )
+    format!("port {port} is usually {other}: if so, set {protocol} to {value}, or use port {own}")
 }
 
 /// Another possible remedy: servers that cannot decompress a request answer the same way.

@@ -31,7 +31,7 @@ pub(crate) enum Stage {
 pub(crate) struct Evidence {
     /// The credentials it used; `None` over plaintext.
     pub(crate) credentials: Option<Arc<Generation>>,
-    /// By what the proxy was verified; `None` where it was not spoken to by TLS.
+    /// The credentials used with the proxy; `None` without TLS to it.
     pub(crate) proxy_credentials: Option<Arc<Generation>>,
     pub(crate) stage: Stage,
     /// Whether the server has answered a request on an earlier connection.

@@ -19,14 +19,14 @@ impl FailureKind {
 
 pub(super) fn closed(source: &Arc<dyn StdError + Send + Sync>) -> Description<'_> {
     Description::new("closed", Group::Other, PERMANENT, |_| {
-        "the server closed the connection before it said anything".to_owned()
+        "the server closed the connection before it sent anything".to_owned()
     })
     .source(source)
     .remedy(|context| {
         // `check()` cannot detect TLS on a Unix domain socket.
         let check = match context.is_socket() {
             true => "",
-            false => " which Exporters::check() finds out,",
+            false => " which Exporters::check() can detect,",
         };
         format!("if the server expects TLS,{check} {}", speak_tls(context))
     })
@@ -37,19 +37,19 @@ pub(super) fn connection(
     was_silent: bool,
     source: &Arc<dyn StdError + Send + Sync>,
 ) -> Description<'_> {
-    let before = if was_silent { "the server said anything" } else { "the answer was there" };
+    let before = if was_silent { "the server sent anything" } else { "there was an answer" };
     Description::new("connection", Group::Other, TRANSIENT, move |_| {
         format!("the connection broke before {before}")
     })
     // Some servers reject a certificate without an alert: they just close the connection.
     .cure(Cure::Identity)
     .source(source)
-    .fact(move |_| format!("seen: {source}"))
+    .fact(move |_| format!("cause: {source}"))
     .remedy(move |context| match was_silent && !context.settings.endpoint.secure {
         true => format!("if the server expects TLS, {}", speak_tls(context)),
         false => format!(
-            "if it happens again and again, see the log of the server, and of what stands before \
-             it, and whether it is the right port ({PORTS})"
+            "if it repeats, see the logs of the server and of any proxy before it, and check the \
+             port ({PORTS})"
         ),
     })
     .remedy(other_port)
@@ -57,11 +57,11 @@ pub(super) fn connection(
 
 pub(super) fn silent<'a>(after: Duration) -> Description<'a> {
     Description::new("silent", Group::Other, TRANSIENT, move |_| {
-        format!("the path to the server went silent: nothing came back for {after:?}")
+        format!("the network path to the server is dead: nothing arrived for {after:?}")
     })
     .timeout()
     .remedy(|_| {
-        "look at what is on the path: a firewall, NAT or load balancer that forgets connections"
+        "check for a firewall, NAT or load balancer on the path that drops idle connections"
             .to_owned()
     })
 }
@@ -76,7 +76,7 @@ pub(super) fn http2(error: &str, code: u32, is_connection: bool) -> Description<
     .refused_by(Side::Server)
     .remedy(move |context| match reason {
         Reason::HTTP_1_1_REQUIRED => correct_the_port(context, "http/protobuf"),
-        _ => "see the log of the server, and of what stands before it".to_owned(),
+        _ => "see the logs of the server and of any proxy before it".to_owned(),
     })
 }
 
@@ -92,22 +92,22 @@ pub(super) fn deadline<'a>(after: Duration) -> Description<'a> {
             _ => " (in milliseconds)",
         };
         let setting = context.settings.set_by(timeout, Variable::Timeout);
-        format!("see whether the collector is overloaded; {setting}{unit} gives it longer")
+        format!("check whether the collector is overloaded, or raise {setting}{unit}")
     })
     .remedy(other_port)
 }
 
 pub(super) fn shutdown<'a>() -> Description<'a> {
     Description::new("shutdown", Group::Other, PERMANENT, |_| {
-        "shutting down left no more time".to_owned()
+        "the shutdown left no time for it".to_owned()
     })
-    .remedy(|_| "give shutdown() more time, or see why the collector is slow".to_owned())
+    .remedy(|_| "give shutdown() more time, or check why the collector is slow".to_owned())
 }
 
 pub(super) fn over_request_limit<'a>(bytes: usize, limit: usize) -> Description<'a> {
     Description::new("over_request_limit", Group::Other, PERMANENT, move |context| {
         let item = context.settings.signal.item();
-        format!("a request with a single {item} has {bytes} bytes, and {limit} are allowed")
+        format!("a request with a single {item} has {bytes} bytes, but only {limit} are allowed")
     })
     .remedy(|context| {
         let item = context.settings.signal.item();
@@ -127,23 +127,19 @@ pub(super) fn header_provider(source: &Arc<dyn StdError + Send + Sync>) -> Descr
 }
 
 pub(super) fn runtime<'a>() -> Description<'a> {
-    Description::new("runtime", Group::Other, PERMANENT, |_| {
-        "the runtime that does its I/O has ended".to_owned()
-    })
+    Description::new("runtime", Group::Other, PERMANENT, |_| "the I/O runtime has ended".to_owned())
 }
 
 pub(super) fn panicked<'a>() -> Description<'a> {
-    Description::new("panicked", Group::Other, PERMANENT, |_| {
-        "it ended in a panic of this crate".to_owned()
-    })
-    .remedy(|_| "report it, with what the process wrote to standard error".to_owned())
+    Description::new("panicked", Group::Other, PERMANENT, |_| "this crate panicked".to_owned())
+        .remedy(|_| "report it, with what the process wrote to standard error".to_owned())
 }
 
 pub(super) fn forked<'a>() -> Description<'a> {
     Description::new("forked", Group::Other, PERMANENT, |_| {
-        "the exporter was made before this process was forked, and the thread that does its I/O did \
-         not survive the fork"
+        "the exporter was created before this process was forked, and its I/O thread did not \
+         survive the fork"
             .to_owned()
     })
-    .remedy(|_| "call init(), or make the exporters, in the child".to_owned())
+    .remedy(|_| "call init() or create the exporters in the child".to_owned())
 }

@@ -12,17 +12,17 @@ use super::kind::{Cure, Incompatibility, Side};
 
 pub(super) fn handshake_timeout<'a>(after: Duration) -> Description<'a> {
     Description::new("handshake_timeout", Group::Tls, TRANSIENT, move |context| {
-        let whose = context.whose(after, ": the server says nothing");
+        let whose = context.whose(after, ": the server sent nothing");
         format!("connected, but no TLS handshake within {after:?}{whose}")
     })
     .timeout()
     .remedy(move |context| {
         let longer = match context.is_timeout(after) {
             true => "",
-            false => "; with_connect_timeout() gives it longer",
+            false => ", or raise with_connect_timeout()",
         };
         let remedy = format!(
-            "see that the server is alive, and that the port in {} speaks TLS{longer}",
+            "check that the server is alive and that the port in {} speaks TLS{longer}",
             context.endpoint
         );
         context.or_longer(after, remedy)
@@ -33,12 +33,15 @@ pub(super) fn handshake_timeout<'a>(after: Duration) -> Description<'a> {
 pub(super) fn http2_timeout<'a>(after: Duration) -> Description<'a> {
     Description::new("http2_timeout", Group::Other, TRANSIENT, move |context| {
         let whose = context.whose(after, "");
-        format!("TLS was agreed on, but the server did not begin HTTP/2 within {after:?}{whose}")
+        format!(
+            "the TLS handshake is complete, but the server did not begin HTTP/2 within \
+                 {after:?}{whose}"
+        )
     })
     .timeout()
     .remedy(move |context| {
         let remedy = format!(
-            "see whether the server is alive; the port in {} may be one that only passes bytes on",
+            "check that the server is alive; the port in {} may be that of a TCP proxy",
             context.endpoint
         );
         context.or_longer(after, remedy)
@@ -59,14 +62,14 @@ pub(super) fn not_tls<'a>(found: Option<PeerProtocol>) -> Description<'a> {
         .refused_by(found.map(|_| Side::Us))
         .remedy(move |Context { endpoint, .. }| match found {
             Some(PeerProtocol::Http1 | PeerProtocol::Http2 | PeerProtocol::Tls) => format!(
-                "switch TLS on at the server, or, where plaintext will do, begin {endpoint} with \
+                "enable TLS at the server, or, if plaintext is acceptable, begin {endpoint} with \
                  http://"
             ),
             Some(PeerProtocol::Other) => {
                 format!("correct host and port in {endpoint} ({PORTS}): no collector listens there")
             }
             None => format!(
-                "see that the port in {endpoint} is one for TLS, and that what balances load there \
+                "check that the port in {endpoint} is a TLS port, and that a load balancer there \
                  has a collector behind it"
             ),
         })
@@ -75,7 +78,7 @@ pub(super) fn not_tls<'a>(found: Option<PeerProtocol>) -> Description<'a> {
 
 pub(super) fn needs_tls<'a>() -> Description<'a> {
     Description::new("needs_tls", Group::Tls, PERMANENT, |_| {
-        "the server refused us: it speaks TLS, and we spoke plaintext".to_owned()
+        "the server refused us: it speaks TLS, but we spoke plaintext".to_owned()
     })
     .refused_by(Side::Server)
     .remedy(speak_tls)
@@ -87,13 +90,13 @@ pub(super) fn incompatible(
     source: &rustls::Error,
 ) -> Description<'_> {
     let (name, what) = match lacking {
-        Incompatibility::Version => ("tls_version", "no version of TLS"),
+        Incompatibility::Version => ("tls_version", "no TLS version"),
         Incompatibility::Cipher => {
             ("tls_cipher", "no cipher suite, key exchange or signature scheme")
         }
     };
     Description::new(name, Group::Tls, PERMANENT, move |_| {
-        format!("{}: there is {what} in common ({})", who(refused_by), short(source))
+        format!("{}: {what} in common ({})", who(refused_by), short(source))
     })
     .refused_by(refused_by)
     .cure(match refused_by {
@@ -116,12 +119,13 @@ pub(super) fn incompatible(
         let or_brought_along = |setting| if is_brought_along { CONFIGURATION } else { setting };
         match lacking {
             Incompatibility::Version => format!(
-                "let the server offer TLS 1.2 or 1.3; {} must not ask for more than it has",
+                "enable TLS 1.2 or 1.3 at the server; {} must not require a version that it does \
+                 not support",
                 or_brought_along("with_min_tls_version()")
             ),
             Incompatibility::Cipher => format!(
-                "let the server offer one of these with ECDHE, and a certificate of RSA, P-256, \
-                 P-384 or Ed25519; {} may have others",
+                "enable one of these with ECDHE at the server, and use an RSA, P-256, P-384 or \
+                 Ed25519 certificate; {} may support others",
                 or_brought_along("with_crypto_provider()")
             ),
         }
@@ -147,22 +151,20 @@ pub(super) fn tls(source: &rustls::Error) -> Description<'_> {
     .source(source)
     .remedy(move |context| match (alert, &context.endpoint) {
         (Some(UnrecognisedName), endpoint) => format!(
-            "the server has no certificate for `{}`: correct the host in {endpoint}, or name one \
+            "the server has no certificate for `{}`: correct the host in {endpoint}, or set a name \
              that it has by with_server_name()",
             context.server_name()
         ),
-        (_, endpoint) => format!(
-            "see the server's log for its side of it; the server is the one that {endpoint} names"
-        ),
+        (_, endpoint) => format!("see the log of the server in {endpoint} for the reason"),
     })
 }
 
 pub(super) fn no_http2<'a>(refused_by: Side, by_alpn: bool) -> Description<'a> {
     Description::new("no_http2", Group::Other, PERMANENT, move |context| {
         let what = match (by_alpn, context.is_grpc()) {
-            (true, true) => "there is no agreement by ALPN on HTTP/2, which gRPC needs",
-            (true, false) => "there is no agreement by ALPN on a version of HTTP",
-            (false, _) => "it speaks HTTP/1.1, and gRPC needs HTTP/2",
+            (true, true) => "ALPN did not select HTTP/2, which gRPC needs",
+            (true, false) => "ALPN did not select a version of HTTP",
+            (false, _) => "it speaks HTTP/1.1, but gRPC needs HTTP/2",
         };
         format!("{}: {what}", who(refused_by))
     })
@@ -171,11 +173,11 @@ pub(super) fn no_http2<'a>(refused_by: Side, by_alpn: bool) -> Description<'a> {
         let (endpoint, port) = (&context.endpoint, correct_the_port(context, "http/protobuf"));
         match (by_alpn, context.is_grpc()) {
             (true, true) => format!(
-                "{port}; what ends TLS on the way needs ALPN `h2` (with_assume_http2() if it knows \
-                 no ALPN)"
+                "{port}; a proxy that terminates TLS must offer ALPN `h2` (with_assume_http2() if \
+                 it does not support ALPN)"
             ),
             (true, false) => {
-                format!("let the server agree on `http/1.1` or `h2` by ALPN, or correct {endpoint}")
+                format!("let the server select `http/1.1` or `h2` by ALPN, or correct {endpoint}")
             }
             (false, _) => format!("{port}; if it expects TLS, {}", speak_tls(context)),
         }

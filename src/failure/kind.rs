@@ -75,7 +75,7 @@ pub enum FailureKind {
     ProxyTls {
         /// The proxy, as host and port.
         proxy: String,
-        /// What it would be of a server.
+        /// The failure that it would be with a server.
         reason: Box<Self>,
     },
     /// The TLS handshake was not done in time.

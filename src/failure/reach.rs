@@ -30,8 +30,8 @@ pub(super) fn resolve(source: &Arc<io::Error>) -> Description<'_> {
     .source(source)
     .remedy(or_descriptors(source, |Context { endpoint, .. }| {
         format!(
-            "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the name \
-             servers"
+            "correct the host in {endpoint} (in Kubernetes: service.namespace.svc), or the DNS \
+             configuration"
         )
     }))
 }
@@ -44,7 +44,7 @@ pub(super) fn connection_refused(source: &Arc<io::Error>) -> Description<'_> {
     .source(source)
     .remedy(|context| match (context.is_socket(), &context.endpoint) {
         (true, endpoint) => format!(
-            "start the collector, which has left its socket behind, or correct the path in \
+            "start the collector, which left its socket file behind, or correct the path in \
              {endpoint}"
         ),
         (false, endpoint) => {
@@ -64,7 +64,7 @@ pub(super) fn unreachable(source: &Arc<io::Error>) -> Description<'_> {
 pub(super) fn connect(source: &Arc<io::Error>) -> Description<'_> {
     Description::new("connect", Group::Connect, TRANSIENT, move |context| {
         match (context.is_socket(), source.kind()) {
-            (true, io::ErrorKind::NotFound) => "there is no socket of that path".to_owned(),
+            (true, io::ErrorKind::NotFound) => "there is no socket at that path".to_owned(),
             (true, io::ErrorKind::PermissionDenied) => {
                 format!("this process is not permitted to connect to the socket: {source}")
             }
@@ -74,15 +74,16 @@ pub(super) fn connect(source: &Arc<io::Error>) -> Description<'_> {
     .source(source)
     .remedy(or_descriptors(source, |context| {
         match (context.is_socket(), source.kind(), &context.endpoint) {
-            (true, io::ErrorKind::PermissionDenied, _) => "let this process's user write to the \
-                 socket, and search the directories that lead to it"
+            (true, io::ErrorKind::PermissionDenied, _) => "give this process's user write \
+                                                           permission on the socket and search \
+                                                           permission on its directories"
                 .to_owned(),
             (true, io::ErrorKind::InvalidInput, endpoint) => {
                 format!("correct the path in {endpoint}")
             }
             (true, _, endpoint) => format!(
-                "start the collector, or correct the path in {endpoint}; a container sees it in a \
-                 volume that both share"
+                "start the collector, or correct the path in {endpoint}; containers need a shared \
+                 volume for the socket"
             ),
             (false, ..) => see_the_way(context),
         }
@@ -91,7 +92,7 @@ pub(super) fn connect(source: &Arc<io::Error>) -> Description<'_> {
 
 pub(super) fn connect_timeout<'a>(after: Duration) -> Description<'a> {
     Description::new("connect_timeout", Group::Connect, TRANSIENT, move |context| {
-        let whose = context.whose(after, ": nothing answers");
+        let whose = context.whose(after, ": nothing answered");
         format!("no TCP connection within {after:?}{whose}")
     })
     .timeout()
@@ -109,7 +110,7 @@ pub(super) fn proxy_unreachable<'a>(proxy: &'a str, source: &'a Arc<io::Error>) 
 pub(super) fn proxy_timeout(proxy: &str, after: Duration) -> Description<'_> {
     Description::new("proxy_timeout", Group::Connect, TRANSIENT, move |context| {
         let whose = context.whose(after, "");
-        format!("the proxy {proxy} did not connect us within {after:?}{whose}")
+        format!("the proxy {proxy} did not answer CONNECT within {after:?}{whose}")
     })
     .timeout()
     .remedy(move |context| context.or_longer(after, correct_the_proxy(context)))
@@ -120,25 +121,25 @@ pub(super) fn proxy_refused(proxy: &str, status: Option<u16>) -> Description<'_>
     let is_permanent = !matches!(status, None | Some(500..600));
     Description::new("proxy_refused", Group::Connect, is_permanent, move |_| match status {
         Some(status) => {
-            format!("the proxy {proxy} refused to connect us, with HTTP status {status}")
+            format!("the proxy {proxy} refused CONNECT with HTTP status {status}")
         }
-        None => format!("the proxy {proxy} did not connect us: it gave no HTTP answer"),
+        None => format!("the proxy {proxy} did not answer CONNECT with HTTP"),
     })
     .refused_by(Side::Server)
     .remedy(move |context| match (status, context.proxy()) {
         (Some(407), variable) => format!(
-            "put user and password into the proxy's URL, percent-encoded: \
+            "put a percent-encoded user and password into the proxy's URL: \
              {variable}=http://user:password@host"
         ),
         (_, variable) => format!(
-            "let the proxy that {variable} names CONNECT to that port, or add the host `{}` to \
+            "let the proxy in {variable} allow CONNECT to that port, or add the host `{}` to \
              NO_PROXY",
             context.host
         ),
     })
 }
 
-/// What is said of a server, said of the proxy.
+/// The description of a failure with a server, reworded for the proxy.
 pub(super) fn proxy_tls<'a>(proxy: &'a str, reason: &'a FailureKind) -> Description<'a> {
     let described = reason.describe();
     let of_proxy = |say: Say<'a>| -> Say<'a> {
@@ -153,7 +154,8 @@ pub(super) fn proxy_tls<'a>(proxy: &'a str, reason: &'a FailureKind) -> Descript
     let cause = of_proxy(described.cause);
     let remedies = match reason {
         FailureKind::ClientCertificate { .. } => {
-            let remedy = "let the proxy ask for no certificate: none is presented to proxies";
+            let remedy = "configure the proxy not to require a client certificate: none is \
+                          presented to proxies";
             vec![Box::new(|_: &Context<'_>| remedy.to_owned()) as Say<'a>]
         }
         _ => described.remedies.into_iter().map(of_proxy).collect(),
@@ -177,8 +179,8 @@ fn or_descriptors<'a>(
 ) -> impl Fn(&Context<'_>) -> String + 'a {
     // EMFILE and ENFILE, for which the standard library has no `ErrorKind`.
     move |context| match cfg!(unix) && matches!(source.raw_os_error(), Some(23 | 24)) {
-        true => "this process has no file descriptors left, or the whole system: see who leaks \
-                 them, or raise the limit (`ulimit -n`)"
+        true => "this process or the whole system has no file descriptors left: find the leak, or \
+                 raise the limit (`ulimit -n`)"
             .to_owned(),
         false => otherwise(context),
     }
@@ -186,7 +188,7 @@ fn or_descriptors<'a>(
 
 fn see_the_way(Context { endpoint, .. }: &Context<'_>) -> String {
     format!(
-        "look at network policies and firewalls on the way, or correct host and port in {endpoint}"
+        "check network policies and firewalls on the path, or correct host and port in {endpoint}"
     )
 }
 

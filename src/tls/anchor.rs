@@ -80,7 +80,7 @@ impl fmt::Display for IssuerProblem {
                 write!(f, "allows at most {limit} intermediates, by its pathLenConstraint")
             }
             Self::UnknownExtension { extension } => {
-                write!(f, "has a critical extension that is unknown: {extension}")
+                write!(f, "has an unknown critical extension: {extension}")
             }
             Self::RepeatedExtension { extension } => {
                 write!(f, "has an extension more than once: {extension}")

@@ -283,7 +283,7 @@ fn the_cause_of_a_loss_is_the_last_one() {
     let words = telemetry.shutdown(Duration::from_secs(1)).unwrap_err().to_string();
     assert!(!words.contains("status 418"), "{words}");
     assert!(words.contains(&collector.endpoint()), "{words}");
-    assert!(words.contains("shutting down left no more time"), "{words}");
+    assert!(words.contains("the shutdown left no time for it"), "{words}");
 }
 
 /// The crate's own metrics are nobody's loss.
@@ -378,7 +378,7 @@ fn providers_of_ones_own_are_flushed_and_shut_down_together() {
     let providers = work();
     let error = exporters.shutdown(providers, Duration::from_millis(500)).unwrap_err();
     assert_eq!(lost_items(error.losses()), EACH_ONE, "{error}");
-    assert!(error.to_string().contains("shutting down left no more time"), "{error}");
+    assert!(error.to_string().contains("the shutdown left no time for it"), "{error}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn what_is_refused() {
             "OpenSSL's own",
             CERTIFICATE,
             appended(intermediate.replace("CERTIFICATE", "TRUSTED CERTIFICATE").into()),
-            in_line("the section `TRUSTED CERTIFICATE` carries restrictions of OpenSSL's own"),
+            in_line("the section `TRUSTED CERTIFICATE` has OpenSSL-specific restrictions"),
         ),
         (
             "a request",
@@ -284,13 +284,13 @@ fn what_is_refused() {
             "an END alone",
             CERTIFICATE,
             appended(intermediate.replacen("-----BEGIN CERTIFICATE-----", "", 1).into()),
-            "this END line belongs to no BEGIN line".to_owned(),
+            "this END line has no BEGIN line".to_owned(),
         ),
         (
             "an END of another label",
             KEY,
             key.replace("END PRIVATE KEY", "END RSA PRIVATE KEY").into(),
-            "this END line belongs to no BEGIN line".to_owned(),
+            "this END line has no BEGIN line".to_owned(),
         ),
         (
             "a BEGIN in a section",
@@ -493,7 +493,8 @@ fn a_value_that_is_no_path() {
         for variable in [CA, CERTIFICATE, KEY] {
             let words = case.refusal(variable, Path::new(&value));
             let expected = format!(
-                "{variable}: the value (not shown): it is no path: write the text of a certificate"
+                "{variable}: the value (not shown): it is not a path: write the text of a \
+                 certificate"
             );
             assert!(words.starts_with(&expected), "{words}");
         }

@@ -268,7 +268,7 @@ fn what_the_queue_has_no_room_for_is_counted() {
     };
     assert!(collector.wait_until(SOON, begun));
     let told = ["spans", "log records"].map(|items| {
-        format!("the queue of {items} is full, and what finds no room is lost; this is said once")
+        format!("the queue of {items} is full, and further items are lost; this is reported once")
     });
     assert_eq!(warnings_of(|| emit(15)), told);
     let see = |processed: i64, waiting: i64| {

@@ -130,7 +130,7 @@ fn a_success_that_is_no_collector_s_is_none() {
     collector.set_reply(|_| Reply::Http { status: 200, headers: Vec::new() });
     let error =
         export(&exporters(&collector, Protocol::Grpc), Signal::Traces).unwrap_err().to_string();
-    assert!(error.contains("it does not speak gRPC, and answered with HTTP status 200"), "{error}");
+    assert!(error.contains("it does not speak gRPC, but answered with HTTP status 200"), "{error}");
     assert_eq!(collector.received().len(), 1);
     // The specification's answer is empty, and may well have no type.
     let collector = plaintext_collector();

@@ -305,7 +305,7 @@ const BROKEN: [(&str, &str); 5] = [
     ("secret secret", "character 7 of it is not visible ASCII"),
     (
         "Bearer secret",
-        "character 7 of it is not visible ASCII: the file is to hold the token alone",
+        "character 7 of it is not visible ASCII: the file must contain only the token",
     ),
     ("\u{feff}secret", "character 1 of it is not visible ASCII"),
 ];
@@ -340,12 +340,12 @@ fn what_cannot_be_used_at_first_is_an_error() {
     let error = build_error(tokens.path());
     assert!(error.contains("it is larger than 65536 bytes"), "{error}");
 
-    assert!(build_error("").contains("it is no path to a file"));
+    assert!(build_error("").contains("it is not the path of a file"));
 
     // The token itself, in place of its path.
     for token in ["eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", "Bearer a/b", "hunter2hunter2hunter2"] {
         let error = build_error(token);
-        assert!(error.contains("the value (not shown): it is no path to a file"), "{error}");
+        assert!(error.contains("the value (not shown): it is not the path of a file"), "{error}");
         assert!(!error.contains(&token[..6]), "{error}");
     }
 }
@@ -361,8 +361,8 @@ fn an_authorization_header_beside_it_is_an_error() {
     let error = both(builder().with_headers([("Authorization", "Basic secret")]));
     assert_eq!(
         error,
-        "with_headers(): an `authorization` header is set beside with_bearer_token_file(), which sets \
-         the same: remove one of the two"
+        "with_headers(): an `authorization` header is set in addition to with_bearer_token_file(), \
+         which sets it too: remove one of the two"
     );
     for variable in ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_LOGS_HEADERS"] {
         let error = both(with_vars(vec![(variable, "a=b,authorization=Basic%20secret")]));
@@ -387,7 +387,7 @@ fn an_authorization_header_beside_it_is_an_error() {
         export(&exporters, Signal::Logs).unwrap_err();
         assert_eq!(collector.received().len(), 1, "{protocol}");
         let words = last_failure(&exporters, Signal::Logs).to_string();
-        assert!(words.contains("beside with_bearer_token_file()"), "{words}");
+        assert!(words.contains("in addition to with_bearer_token_file()"), "{words}");
         assert!(!words.contains("secret"), "{words}");
     }
 }
@@ -410,8 +410,8 @@ fn over_plaintext_to_another_host_there_is_a_warning() {
             warnings(&format!("http://{other}:4318")),
             [format!(
                 "http://{other}:4318 (with_endpoint()) is plaintext, so the token of \
-                 with_bearer_token_file() can be read by anybody on the way: let the endpoint begin \
-                 with https://"
+                 with_bearer_token_file() can be read in transit: begin the endpoint with \
+                 https://"
             )]
         );
     }

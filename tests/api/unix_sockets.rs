@@ -137,7 +137,7 @@ fn tls_and_proxies_are_not_for_it() {
     assert_eq!(collector.spans().len(), 1);
     let report = exporters.check_blocking();
     let warning = format!(
-        "{} (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, so there is no use for with_ca_certificate()",
+        "{} (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, which does not use with_ca_certificate()",
         socket.endpoint()
     );
     assert_eq!(report.warnings, [warning]);
@@ -158,8 +158,9 @@ fn why_it_cannot_be_reached() {
     let (kind, words) = failure(missing.endpoint());
     assert_eq!(kind.name(), "connect");
     let expected = format!(
-        "traces export to {} failed: there is no socket of that path\n  to do: start the collector, \
-         or correct the path in with_endpoint(); a container sees it in a volume that both share",
+        "traces export to {} failed: there is no socket at that path\n  to do: start the \
+         collector, or correct the path in with_endpoint(); containers need a shared volume for \
+         the socket",
         missing.endpoint()
     );
     assert_eq!(words, expected);
@@ -183,7 +184,7 @@ fn why_it_cannot_be_reached() {
     assert_eq!(kind.name(), "connection_refused");
     let expected = format!(
         "traces export to {} failed: nothing listens there: connection refused\n  to do: start the \
-         collector, which has left its socket behind, or correct the path in with_endpoint()",
+         collector, which left its socket file behind, or correct the path in with_endpoint()",
         left.endpoint()
     );
     assert_eq!(words, expected);
@@ -200,8 +201,8 @@ fn one_that_this_user_may_not_use() {
         let cause = "failed: this process is not permitted to connect to the socket: Permission denied \
                      (os error 13)\n";
         assert!(words.contains(cause), "{words}");
-        let remedy = "  to do: let this process's user write to the socket, and search the directories \
-                      that lead to it";
+        let remedy = "  to do: give this process's user write permission on the socket and search \
+                      permission on its directories";
         assert!(words.ends_with(remedy), "{words}");
         return;
     }

@@ -62,9 +62,9 @@ fn tls_variables_beside_a_plaintext_endpoint() {
     let [timeout, plaintext] = warnings.as_slice() else { panic!("{warnings:#?}") };
     assert_eq!(
         plaintext,
-        "http://collector:4318 (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, so there is no use for \
-         OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY: for TLS, let the endpoint \
-         begin with https://"
+        "http://collector:4318 (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, which does not use \
+         OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY: for TLS, begin the \
+         endpoint with https://"
     );
     assert_eq!(
         timeout,

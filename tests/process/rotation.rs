@@ -133,7 +133,7 @@ fn events() {
             fs::write(&key, encrypted(pem)).unwrap();
         }),
         ("expired at", &expired),
-        ("is valid from", &early),
+        ("is not valid before", &early),
         ("is cut off", &|| fs::write(&certificate, "-----BEGIN CERTIFICATE-----\nMA==\n").unwrap()),
     ];
     for (finding, problem) in problems {

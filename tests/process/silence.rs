@@ -182,8 +182,8 @@ fn a_path_that_drops_packets_loses_nothing() {
                 let (_, lost) = drops_three_times(Protocol::HttpProtobuf, "http/1.1", retry);
                 assert_eq!(lost.len(), 3, "{lost:?}");
                 for words in lost {
-                    assert!(words.contains("the path to the server went silent"), "{words}");
-                    assert!(words.contains("nothing came back for 4s"), "{words}");
+                    assert!(words.contains("the network path to the server is dead"), "{words}");
+                    assert!(words.contains("nothing arrived for 4s"), "{words}");
                 }
             });
         });

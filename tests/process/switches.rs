@@ -329,7 +329,7 @@ fn there_is_one_at_a_time() {
         for _ in 0..2 {
             let error = exporters.install().unwrap_err();
             assert!(matches!(error, Error::AlreadyInstalled), "{error}");
-            assert!(error.to_string().starts_with("telemetry is installed already"), "{error}");
+            assert!(error.to_string().starts_with("telemetry is already installed"), "{error}");
             assert!(matches!(otlp_mtls::init(), Err(Error::AlreadyInstalled)));
         }
         work();

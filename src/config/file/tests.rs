@@ -422,10 +422,8 @@ fn what_cannot_be_used_of_an_exporter() {
         with_processor("batch: {exporter: {otlp_http: }}\n    - simple: {exporter: {otlp_grpc: }}");
     assert_eq!(
         errors(&twice),
-        [
-            "line 5: tracer_provider.processors[1].simple.exporter.otlp_grpc: there is an OTLP exporter of \
-         this signal already, and only one is supported"
-        ]
+        ["line 5: tracer_provider.processors[1].simple.exporter.otlp_grpc: this signal already \
+             has an OTLP exporter, and only one is supported"]
     );
     for (processor, expected) in [
         ("batch: ", "processors[0].batch: expected a mapping"),

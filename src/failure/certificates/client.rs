@@ -35,7 +35,7 @@ pub(in crate::failure) fn client(
                 true => "it closed the connection after it asked for a client certificate, and we \
                      have none"
                     .to_owned(),
-                false => "it demands a client certificate, and we have none".to_owned(),
+                false => "it requires a client certificate, and we have none".to_owned(),
             })
             .remedy(|context| match context.brought_along() {
                 Some(place) => format!("put a client certificate and its key into {place}"),
@@ -59,9 +59,9 @@ pub(in crate::failure) fn client(
             })
             .remedy(|context| {
                 format!(
-                    "put the certificate of {} among the server's client CAs (`client_ca_file` of \
-                     the Collector), or put one that such a CA issued into {}, with its \
-                     intermediates after it",
+                    "add the certificate of {} to the server's client CAs (`client_ca_file` of the \
+                     Collector), or put a certificate that such a CA issued into {}, followed by \
+                     its intermediates",
                     issuer(context),
                     context.identity()
                 )
@@ -81,7 +81,7 @@ pub(in crate::failure) fn client(
             .described("client_certificate_not_yet_valid", |context| {
                 match context.chain().first().and_then(|leaf| leaf.not_before) {
                     Some(not_before) => {
-                        format!("our client certificate is valid from {} on", utc(not_before))
+                        format!("our client certificate is not valid before {}", utc(not_before))
                     }
                     None => "our client certificate is not yet valid".to_owned(),
                 }
@@ -89,7 +89,8 @@ pub(in crate::failure) fn client(
             .fact(clock)
             .remedy(|context| {
                 format!(
-                    "set the clock right, here or at the server, or use one that is valid now, in {}",
+                    "correct the clock, here or at the server, or put one that is valid now into \
+                     {}",
                     context.identity()
                 )
             }),
@@ -102,7 +103,7 @@ pub(in crate::failure) fn client(
             .described("client_certificate_wrong_usage", |context| {
                 let usages = context.chain().first().map(|leaf| list(&leaf.usages));
                 format!(
-                    "our client certificate is not for clients, but for {}",
+                    "our client certificate is for {}, not for clients",
                     usages.unwrap_or_default()
                 )
             })
@@ -112,7 +113,7 @@ pub(in crate::failure) fn client(
             }),
         Problem::Unsupported => refused
             .described("client_certificate_unsupported", |_| {
-                "it does not take our kind of client certificate".to_owned()
+                "it does not accept our kind of client certificate".to_owned()
             })
             .remedy(see_the_log),
         Problem::Unexplained => refused
@@ -123,14 +124,16 @@ pub(in crate::failure) fn client(
                 false => "it does not accept our client certificate".to_owned(),
             })
             .remedy(move |context| match is_unsaid {
-                true => "see the server's log for the reason, and whether one of its client CAs \
-                     (`client_ca_file` of the Collector) has issued ours"
-                    .to_owned(),
+                true => {
+                    "see the server's log for the reason, and check whether ours was issued by \
+                         one of its client CAs (`client_ca_file` of the Collector)"
+                        .to_owned()
+                }
                 false => see_the_log(context),
             }),
     };
     described.remedy(move |context| match refused.only(context) {
-        Some(_) => "it has to be issued by one of those CAs".to_owned(),
+        Some(_) => "it must be issued by one of those CAs".to_owned(),
         None => String::new(),
     })
 }
@@ -174,7 +177,7 @@ impl<'a> Refused<'a> {
         // If ours is not acceptable, the first line already lists these issuers.
         .fact(move |context| {
             match is_acceptable(context.chain(), acceptable) && !acceptable.is_empty() {
-                true => format!("the server takes: those issued by {}", list(acceptable)),
+                true => format!("the server accepts: certificates issued by {}", list(acceptable)),
                 false => String::new(),
             }
         })

@@ -100,7 +100,7 @@ impl Fault {
         match self {
             Self::KeySize { of, bits } => (
                 format!(
-                    "the RSA key of {} has {bits} bits, and 2048 to 8192 are accepted",
+                    "the RSA key of {} has {bits} bits, but 2048 to 8192 are required",
                     named(&of.subject)
                 ),
                 format!(
@@ -137,8 +137,8 @@ impl Fault {
             ),
             Self::NameEncoding { issuer } => (
                 format!(
-                    "it was issued by {issuer}, and the trusted CA of that name has it in another \
-                     encoding; names are compared byte for byte"
+                    "it was issued by {issuer}, but the trusted CA has that name in another \
+                     encoding, and names are compared byte by byte"
                 ),
                 format!(
                     "issue the server's certificate again with the CA certificate that is in {ca}: \
@@ -146,7 +146,7 @@ impl Fault {
                 ),
             ),
             Self::AddressAsDnsName => (
-                format!("it has {host} as a DNS name, and not as an IP address"),
+                format!("it has {host} as a DNS name, not as an IP address"),
                 format!("issue it with subjectAltName=IP:{host}"),
             ),
             Self::NoHostName { names } => {
@@ -155,7 +155,7 @@ impl Fault {
                 let (spiffe, or_it) = match names.iter().any(is_spiffe_id) {
                     true => (
                         " (a SPIFFE ID is not a host name)",
-                        ", or name that ID by with_server_spiffe_id()",
+                        ", or set that ID by with_server_spiffe_id()",
                     ),
                     false => ("", ""),
                 };
@@ -171,15 +171,15 @@ impl Fault {
                 };
                 let cause = match problem {
                     SpiffeProblem::IsSigner => format!(
-                        "it may sign certificates or lists of revoked ones, which the certificate \
-                         of {expected} must not"
+                        "it may sign certificates or CRLs, which the certificate of {expected} \
+                         must not"
                     ),
                     SpiffeProblem::Uris(uris) => match uris.as_slice() {
-                        [] => format!("it has no SPIFFE ID, and so is not {of}{expected}"),
-                        [uri] => format!("it is {uri}, and not {of}{expected}"),
+                        [] => format!("it has no SPIFFE ID, so it is not {of}{expected}"),
+                        [uri] => format!("it is {uri}, not {of}{expected}"),
                         uris => format!(
-                            "it has {} URIs ({}), and so is not {of}{expected}: a SPIFFE ID is the \
-                             only one",
+                            "it has {} URIs ({}), so it is not {of}{expected}: a SPIFFE ID must be \
+                             the only URI",
                             uris.len(),
                             list(uris)
                         ),
@@ -197,7 +197,7 @@ impl Fault {
                 match rule {
                     Rule::Permits(names) => (
                         format!(
-                            "{ca} may only issue for {} (nameConstraints), and not for {name}",
+                            "{ca} may only issue for {} (nameConstraints), not for {name}",
                             list(names)
                         ),
                         others,
@@ -212,7 +212,7 @@ impl Fault {
                     Rule::Unread(form) => (
                         format!(
                             "{ca} has name constraints of the form {form}, which rustls does not \
-                             evaluate: it refuses every {form}, here {}",
+                             evaluate: it rejects every {form}, here {}",
                             named(name)
                         ),
                         format!(
@@ -226,7 +226,7 @@ impl Fault {
                 let ca = named(&ca.subject);
                 (
                     format!(
-                        "{ca} permits {permitted} CAs below it (pathLenConstraint), and the chain \
+                        "{ca} permits {permitted} CAs below it (pathLenConstraint), but the chain \
                          has {following}"
                     ),
                     format!(
@@ -254,7 +254,7 @@ impl Fault {
             ),
             Self::TooLong { intermediates, last } => (
                 format!(
-                    "its chain has {intermediates} intermediates, and rustls follows at most 6"
+                    "its chain has {intermediates} intermediates, but rustls follows at most 6"
                 ),
                 format!(
                     "put the certificate of {}, or of an intermediate below it, into {ca}",
@@ -263,7 +263,7 @@ impl Fault {
             ),
             Self::NotACa { issuer } => (
                 format!(
-                    "{} issued a certificate of the chain, and is not a CA (basicConstraints \
+                    "{} issued a certificate of the chain, but is not a CA (basicConstraints \
                      without CA:TRUE)",
                     named(&issuer.subject)
                 ),
@@ -276,7 +276,7 @@ impl Fault {
                         format!("expired at {}", utc(not_after))
                     }
                     (IssuerProblem::NotYetValid, (Some(not_before), _)) => {
-                        format!("is valid from {} on", utc(not_before))
+                        format!("is not valid before {}", utc(not_before))
                     }
                     (problem, _) => problem.to_string(),
                 };
@@ -291,16 +291,16 @@ impl Fault {
                         format!("renew that CA, and put its new certificate into {ca}")
                     }
                     (IssuerProblem::NotYetValid, _) => format!(
-                        "set this machine's clock right, or put a CA that is valid now into {ca}"
+                        "correct this machine's clock, or put a CA that is valid now into {ca}"
                     ),
                     (IssuerProblem::PathTooLong { .. }, _) => {
-                        "issue the server's certificate by fewer intermediates, or that CA with a \
-                         larger pathLenConstraint"
+                        "issue the server's certificate with fewer intermediates, or reissue that \
+                         CA with a larger pathLenConstraint"
                             .to_owned()
                     }
                     _ => format!(
-                        "put the certificate of the server's CA into {ca}, or of a server without a \
-                         CA its own certificate"
+                        "put the certificate of the server's CA into {ca}, or the server's own \
+                         certificate if it has no CA"
                     ),
                 };
                 let subject = named(&certificate.subject);

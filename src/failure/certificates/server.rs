@@ -41,7 +41,8 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
             .fact(trusted)
             .remedy(move |context| match chain.as_slice() {
                 [_] => format!(
-                    "{}; if that is an intermediate, let the server send it after its own",
+                    "{}; if that is an intermediate, configure the server to send it after its own \
+                     certificate",
                     trust_the_issuer(context)
                 ),
                 _ => trust_the_issuer(context),
@@ -53,45 +54,42 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
         .fact(trusted)
         .remedy(move |context| {
             let ca = context.ca();
-            verified(chain, &format!("put that certificate, or better a CA's, into {ca}"))
+            verified(chain, &format!("put that certificate, or preferably a CA's, into {ca}"))
         }),
         Problem::CaUsedAsEndEntity => of("server_certificate_is_a_ca", refused, |_| {
-            "it is a CA's own certificate, which a server must not use as its own".to_owned()
+            "it is a CA certificate, which a server must not use as its own".to_owned()
         })
         .remedy(|context| {
             let ca = context.ca();
-            format!(
-                "issue the server a certificate of its own by that CA, and keep the CA's in {ca}"
-            )
+            format!("issue a certificate for the server from that CA, and keep the CA's in {ca}")
         }),
         Problem::WrongName => of("server_certificate_wrong_name", refused, move |context| {
-            format!("it is for {}, and not for {}", names(refused), context.server_name())
+            format!("it is for {}, not for {}", names(refused), context.server_name())
         })
         .fact(expected)
         .remedy(|context| {
             let (setting, name) = (context.name_setting(), context.server_name());
             format!("use one of its names in {setting}, or issue it for {name}")
         }),
-        Problem::WrongSpiffeId => other(
-            "server_certificate_wrong_spiffe_id",
-            "it has another SPIFFE ID than the expected one",
-        )
-        .fact(move |_| match fault {
-            Some(Fault::SpiffeId(OtherSpiffeId { expected, .. })) => {
-                format!("expected: {expected}, by with_server_spiffe_id()")
-            }
-            _ => String::new(),
-        }),
+        Problem::WrongSpiffeId => {
+            other("server_certificate_wrong_spiffe_id", "it does not have the expected SPIFFE ID")
+                .fact(move |_| match fault {
+                    Some(Fault::SpiffeId(OtherSpiffeId { expected, .. })) => {
+                        format!("expected: {expected}, by with_server_spiffe_id()")
+                    }
+                    _ => String::new(),
+                })
+        }
         Problem::NoName => of("server_certificate_without_name", refused, |context| {
             let name = context.server_name();
-            format!("it has no subject alternative name, and so is not for {name}")
+            format!("it has no subject alternative name, so it is not for {name}")
         })
         .fact(expected)
         .remedy(issue_with_name),
         Problem::NoIpAddress => {
             of("server_certificate_without_ip_address", refused, move |context| {
                 let (names, address) = (names(refused), context.server_name());
-                format!("it is for {names}, and not for the IP address {address}")
+                format!("it is for {names}, not for the IP address {address}")
             })
             .fact(expected)
             .remedy(|context| {
@@ -110,21 +108,19 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
         })
         .fact(clock)
         .remedy(|Context { endpoint, .. }| {
-            format!(
-                "renew it at the server that {endpoint} names, and let that server read it again"
-            )
+            format!("renew it at the server in {endpoint}, and reload that server")
         }),
         Problem::NotYetValid => of("server_certificate_not_yet_valid", refused, move |context| {
             match first(chain, |it| it.not_yet_valid(context.now)) {
                 Some((subject, not_before)) => {
-                    format!("{subject} is valid from {} on", utc(not_before))
+                    format!("{subject} is not valid before {}", utc(not_before))
                 }
                 None => "it is not yet valid".to_owned(),
             }
         })
         .fact(clock)
         .remedy(|Context { endpoint, .. }| {
-            format!("set the clock right, here or where the certificate for {endpoint} was issued")
+            format!("correct the clock, here or where the certificate for {endpoint} was issued")
         }),
         Problem::Version1 => of("server_certificate_version_1", refused, |_| {
             "it is an X.509 certificate of version 1, which cannot hold a subject alternative name"
@@ -143,8 +139,8 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
             .remedy(move |Context { endpoint, .. }| {
                 match chain.iter().position(is_unfit) {
                     Some(1..) => {
-                        "issue that intermediate with extendedKeyUsage=serverAuth, or without \
-                     any, or the server's certificate by another CA"
+                        "reissue that intermediate with extendedKeyUsage=serverAuth or without \
+                         extendedKeyUsage, or issue the server's certificate from another CA"
                             .to_owned()
                     }
                     _ => format!(
@@ -156,8 +152,8 @@ fn described(refused: &ServerCertificate) -> Description<'_> {
         }
         Problem::BadSignature => of("server_certificate_bad_signature", refused, move |_| {
             format!(
-                "it was issued by another CA of the name {issuer} than the trusted one: its \
-                 signature does not match"
+                "its signature does not match the trusted CA {issuer}: it was issued by another CA \
+                 of that name"
             )
         })
         .fact(trusted)
@@ -274,8 +270,7 @@ fn verified(chain: &[CertificateFacts], what: &str) -> String {
 fn issue_with_name(context: &Context<'_>) -> String {
     let name = context.server_name();
     format!(
-        "issue it anew with `openssl x509 -req … -extfile <(printf \
-         \"subjectAltName={}:{name}\")`",
+        "reissue it with `openssl x509 -req … -extfile <(printf \"subjectAltName={}:{name}\")`",
         name_type(&name)
     )
 }

@@ -97,7 +97,7 @@ fn a_directory() {
 #[cfg(unix)]
 #[test]
 fn a_pipe() {
-    each_file("this is no file, but a pipe", |files, name| {
+    each_file("this is not a file, but a pipe", |files, name| {
         let path = files.path(name);
         clear(&path);
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
@@ -147,7 +147,7 @@ fn certificates_whose_time_is_not_now() {
     for way in WAYS {
         for (fixture, finding) in [
             (Fixture::Expired, "the certificate (CN=test-client) expired at "),
-            (Fixture::NotYetValid, "the certificate (CN=test-client) is valid from "),
+            (Fixture::NotYetValid, "the certificate (CN=test-client) is not valid before "),
         ] {
             refused(way, CERTIFICATE, finding, |service| {
                 service.files.replace_identity(&service.pki.client(fixture));

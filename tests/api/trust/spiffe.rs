@@ -71,12 +71,12 @@ fn the_id_is_the_servers_or_its_trust_domains() {
         "spiffe://trust.domain/c",
         "spiffe://domain/collector",
     ] {
-        let words = format!("it is {ID}, and not {id}");
+        let words = format!("it is {ID}, not {id}");
         let expected = format!("expected: {id}, by with_server_spiffe_id()");
         is_not(pki.ca_pem(), id, &server, OTHER, &[&words, &expected, "X.509-SVID"]);
     }
     let other = "spiffe://other.domain";
-    let words = format!("it is {ID}, and not of the trust domain {other}");
+    let words = format!("it is {ID}, not of the trust domain {other}");
     is_not(pki.ca_pem(), other, &server, OTHER, &[&words]);
 }
 
@@ -87,10 +87,10 @@ fn a_server_has_one_uri_which_is_an_id() {
         (&[][..], "it has no SPIFFE ID"),
         (&[ID, "spiffe://trust.domain/other"], "it has 2 URIs (spiffe://trust.domain/collector, "),
         (&[ID, ID], "it has 2 URIs"),
-        (&["https://trust.domain/collector"], "it is https://trust.domain/collector, and not "),
+        (&["https://trust.domain/collector"], "it is https://trust.domain/collector, not "),
         (&["spiffe://trust.domain:1/collector"], "it is spiffe://trust.domain:1/collector, "),
         // A trust domain's is no workload's.
-        (&[TRUST_DOMAIN], "it is spiffe://trust.domain, and not "),
+        (&[TRUST_DOMAIN], "it is spiffe://trust.domain, not "),
     ] {
         for id in [ID, TRUST_DOMAIN] {
             is_not(pki.ca_pem(), id, &pki.svid(uris), OTHER, &[words, id]);
@@ -228,7 +228,7 @@ fn each_signal_may_have_its_own() {
     );
     let own = "the server must be spiffe://trust.domain/log-store, by with_server_spiffe_id()";
     assert!(report.contains(own), "{report}");
-    assert!(report.contains("it is spiffe://trust.domain/collector, and not "), "{report}");
+    assert!(report.contains("it is spiffe://trust.domain/collector, not "), "{report}");
 }
 
 #[test]

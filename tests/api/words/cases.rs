@@ -442,7 +442,7 @@ pub(super) const CASES: &[Case] = &[
     server(
         "The server leaves its intermediate out",
         "server_certificate_unknown_issuer",
-        &[CA, CA_FILE, "CN=otlp-mtls test intermediate", "intermediate, let the server send it"],
+        &[CA, CA_FILE, "CN=otlp-mtls test intermediate", "configure the server to send it"],
         |ground| serving(ground, Fixture::MissingIntermediate),
     ),
     server(
@@ -817,7 +817,7 @@ pub(super) const CASES: &[Case] = &[
         &[HttpProtobuf],
         |ground| compressed(ground, || Reply::Http { status: 400, headers: Vec::new() }),
     ),
-    answer("HTTP status 503, again and again", "http_5xx", &["balances"], BOTH, |ground| {
+    answer("HTTP status 503, again and again", "http_5xx", &["load balancer"], BOTH, |ground| {
         replying(ground, || Reply::Http { status: 503, headers: Vec::new() })
     }),
     answer(
@@ -909,9 +909,13 @@ pub(super) const CASES: &[Case] = &[
         &[Grpc],
         |ground| compressed(ground, || grpc(13, "")),
     ),
-    answer("gRPC status 14, again and again", "UNAVAILABLE", &["balances"], &[Grpc], |ground| {
-        replying(ground, || grpc(14, ""))
-    }),
+    answer(
+        "gRPC status 14, again and again",
+        "UNAVAILABLE",
+        &["load balancer"],
+        &[Grpc],
+        |ground| replying(ground, || grpc(14, "")),
+    ),
     answer("gRPC status 3", "INVALID_ARGUMENT", &["log"], &[Grpc], |ground| {
         replying(ground, || grpc(3, ""))
     }),

@@ -177,8 +177,8 @@ pub(crate) fn normalised(words: &str, directory: &Path, port: u16) -> String {
         Some((before, _)) => format!("{before}cannot be resolved: <the system's word>"),
         None => first.to_owned(),
     };
-    let rest = rest.lines().map(|line| match line.strip_prefix("  seen: ") {
-        Some(_) => "  seen: <a library's word>",
+    let rest = rest.lines().map(|line| match line.strip_prefix("  cause: ") {
+        Some(_) => "  cause: <a library's word>",
         None => line,
     });
     let words = [first.as_str()].into_iter().chain(rest).collect::<Vec<_>>().join("\n");
@@ -380,11 +380,11 @@ fn a_port_that_is_usually_the_other_protocols_is_named() {
         last_failure(&exporters, Signal::Traces).remedy().to_owned()
     };
     let grpc = hint(4318, Protocol::Grpc);
-    let expected = "; port 4318 is usually OTLP/HTTP: if it is, set OTEL_EXPORTER_OTLP_PROTOCOL to \
+    let expected = "; port 4318 is usually OTLP/HTTP: if so, set OTEL_EXPORTER_OTLP_PROTOCOL to \
                     http/protobuf, or use port 4317";
     assert!(grpc.ends_with(expected), "{grpc}");
     let http = hint(4317, Protocol::HttpProtobuf);
-    let expected = "; port 4317 is usually OTLP/gRPC: if it is, set OTEL_EXPORTER_OTLP_PROTOCOL to grpc, \
+    let expected = "; port 4317 is usually OTLP/gRPC: if so, set OTEL_EXPORTER_OTLP_PROTOCOL to grpc, \
                     or use port 4318";
     assert!(http.ends_with(expected), "{http}");
     for (port, protocol) in [(4317, Protocol::Grpc), (4318, Protocol::HttpProtobuf)] {
@@ -429,8 +429,8 @@ fn a_credential_source_without_a_ca() {
     let exporters = builder.with_credential_source(source).build().unwrap();
     export(&exporters, Signal::Traces).unwrap_err();
     let failure = last_failure(&exporters, Signal::Traces);
-    let trusted = "we trust: the platform's roots, for the source given to with_credential_source() \
-                   names no CA";
+    let trusted = "we trust: the platform's roots, because the source given to \
+                   with_credential_source() has no CA";
     assert!(failure.facts().iter().any(|fact| fact == trusted), "{failure}");
     assert!(!failure.to_string().contains("OTEL_"), "{failure}");
 }
