@@ -29,7 +29,7 @@ pub(crate) use headers::is_reserved;
 pub(crate) use layer::{Layers, Rank};
 pub(crate) use pem::read_file;
 pub(crate) use proxy::Proxy;
-pub(crate) use resource::{distribution, is_unnamed};
+pub(crate) use resource::{distribution, is_unnamed, without_environment};
 #[cfg(any(feature = "logs", feature = "trace"))]
 pub(crate) use sdk::BatchSettings;
 pub(crate) use sdk::Sdk;

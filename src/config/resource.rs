@@ -2,6 +2,9 @@
 
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{
+    EnvResourceDetector, ResourceDetector, SdkProvidedResourceDetector,
+};
 use percent_encoding::percent_decode_str;
 
 use super::env::Env;
@@ -38,22 +41,33 @@ impl ResourceSettings {
             (None, None) => Some(detected()),
         };
         let schema = code.resource.as_ref().or(below.as_ref()).and_then(Resource::schema_url);
-        let mut named = defaults.attributes.iter().chain(environment);
-        let has_name = named.any(|attribute| attribute.key == NAME);
-        // `Resource::builder()` sets a default name if it finds none.
-        let stands_for_none = |attribute: &KeyValue| {
-            has_name && attribute.key == NAME && attribute.value.as_str().starts_with(UNKNOWN)
-        };
-        let all = attributes_of(below.as_ref())
+        let all = std::iter::once(KeyValue::new(NAME, unknown_service()))
+            .chain(attributes_of(below.as_ref()))
             .chain(defaults.attributes.iter().cloned())
             .chain(environment.iter().cloned())
-            .chain(attributes_of(code.resource.as_ref()).filter(|given| !stands_for_none(given)))
+            .chain(attributes_of(code.resource.as_ref()))
             .chain(code.attributes.iter().cloned());
-        let builder = Resource::builder_empty();
-        match schema {
-            Some(schema) => builder.with_schema_url(all, schema.to_owned()).build(),
-            None => builder.with_attributes(all).build(),
-        }
+        resource(all, schema)
+    }
+}
+
+/// A given resource without the attributes that the SDK's detectors have read from the process's environment.
+///
+/// [`Resource::builder`] has two such detectors. They do not decode values, they skip what they cannot read, and they
+/// ignore [`with_env`](crate::ExportersBuilder::with_env).
+pub(crate) fn without_environment(given: &Resource) -> Resource {
+    let read = [SdkProvidedResourceDetector.detect(), EnvResourceDetector::new().detect()];
+    let is_own = |attribute: &KeyValue| {
+        read.iter().all(|read| read.get(&attribute.key).as_ref() != Some(&attribute.value))
+    };
+    resource(attributes_of(Some(given)).filter(is_own), given.schema_url())
+}
+
+fn resource(attributes: impl Iterator<Item = KeyValue>, schema_url: Option<&str>) -> Resource {
+    let builder = Resource::builder_empty();
+    match schema_url {
+        Some(url) => builder.with_schema_url(attributes, url.to_owned()).build(),
+        None => builder.with_attributes(attributes).build(),
     }
 }
 
@@ -83,8 +97,7 @@ pub(super) fn environment(env: &Env, warnings: &mut Vec<Warning>) -> Vec<KeyValu
 /// The service name that the [specification] requires if none is set.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/semconv/resource/#service
-#[cfg(feature = "config-file")]
-pub(super) fn unknown_service() -> String {
+fn unknown_service() -> String {
     let executable = std::env::current_exe().ok();
     let name = executable.as_ref().and_then(|path| path.file_name());
     name.map_or_else(|| UNKNOWN.to_owned(), |name| format!("{UNKNOWN}:{}", name.display()))
@@ -148,8 +161,7 @@ mod tests {
     }
 
     fn detected() -> Resource {
-        let attributes = [("service.name", "unknown_service:test"), ("host.name", "here")];
-        let attributes = attributes.map(|(key, value)| KeyValue::new(key, value));
+        let attributes = [KeyValue::new("host.name", "here")];
         Resource::builder_empty().with_schema_url(attributes, "detected").build()
     }
 
@@ -205,13 +217,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_for_none_beats_no_other() {
+    fn a_service_without_a_name_is_unknown() {
+        let (settings, _) = read(&[]);
+        let resource = settings.over(detected);
+        let name = text(&resource, "service.name").unwrap();
+        assert!(name.starts_with("unknown_service:") && is_unnamed(&resource), "{name}");
+        assert!(is_unnamed(&Resource::builder_empty().build()));
+    }
+
+    /// In the process, there is a name that stands for none.
+    #[test]
+    fn what_the_sdk_s_detectors_read_is_not_given_by_code() {
         let (mut settings, _) = read(&[("OTEL_SERVICE_NAME", "env")]);
-        settings.code.resource = Some(detected());
+        let given = Resource::builder().with_attribute(KeyValue::new("mine", "1")).build();
+        assert!(is_unnamed(&given));
+        settings.code.resource = Some(without_environment(&given));
         let resource = settings.over(|| unreachable!("a resource was given"));
         assert_eq!(text(&resource, "service.name").as_deref(), Some("env"));
-        assert!(!is_unnamed(&resource));
-        assert!(is_unnamed(&detected()));
-        assert!(is_unnamed(&Resource::builder_empty().build()));
+        assert_eq!(text(&resource, "mine").as_deref(), Some("1"));
+        assert_eq!(text(&resource, "telemetry.sdk.language").as_deref(), Some("rust"));
     }
 }

@@ -21,7 +21,7 @@ use rustls::crypto::CryptoProvider;
 use super::{Exporters, Inner, Pipeline, Shared};
 use crate::config::{
     Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank,
-    RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion,
+    RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion, without_environment,
 };
 use crate::error::{Error, SpiffeIdProblem};
 use crate::export::{
@@ -547,13 +547,13 @@ impl ExportersBuilder {
     }
 
     /// Sets the resource that [`install`](Exporters::install) gives its providers, instead of the
-    /// one that [`init`](crate::init) detects. To keep what the SDK detects, start from
-    /// [`Resource::builder`].
+    /// one that [`init`](crate::init) detects. The attributes that [`Resource::builder`] reads from
+    /// the process's environment are dropped: it does not decode them.
     ///
     /// It takes precedence over `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which add only
     /// attributes that it lacks. The methods for single attributes take precedence over it.
     pub fn with_resource(mut self, resource: Resource) -> Self {
-        self.code.all.sdk.resource = Some(resource);
+        self.code.all.sdk.resource = Some(without_environment(&resource));
         self
     }
 

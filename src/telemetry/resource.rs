@@ -2,7 +2,7 @@
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResourceDetector};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 
 use crate::config::distribution;
 
@@ -14,10 +14,7 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 /// names of the [semantic conventions](https://opentelemetry.io/docs/specs/semconv/resource/).
 pub(super) fn detect() -> Resource {
     Resource::builder_empty()
-        .with_detectors(&[
-            Box::new(SdkProvidedResourceDetector),
-            Box::new(TelemetryResourceDetector),
-        ])
+        .with_detector(Box::new(TelemetryResourceDetector))
         .with_schema_url(process(), SCHEMA_URL)
         .build()
 }

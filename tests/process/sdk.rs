@@ -184,3 +184,64 @@ fn the_builder_has_all_of_it() {
         assert_eq!(resource, expected);
     });
 }
+
+/// The SDK's detectors read the process's environment too, in their own way: they decode nothing, and skip what
+/// they cannot read. What they found there must not count, be it in our resource or in one that is given.
+#[test]
+fn the_environment_s_resource_is_read_only_by_us() {
+    let name = "sdk::the_environment_s_resource_is_read_only_by_us";
+    const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    for (vars, is_injected, service, team) in [
+        (
+            [(ATTRIBUTES, "service.name=weaker,team=light%20blue"), ("OTEL_SERVICE_NAME", "x")],
+            false,
+            "x",
+            "light blue",
+        ),
+        (
+            [(ATTRIBUTES, "service.name=x,team=%zz"), ("OTEL_SERVICE_NAME", "")],
+            false,
+            "unknown_service:",
+            "",
+        ),
+        (
+            [(ATTRIBUTES, "service.name=x,team=a"), ("OTEL_SERVICE_NAME", "y")],
+            true,
+            "unknown_service:",
+            "",
+        ),
+    ] {
+        for given in ["", "code", "default"] {
+            let expected = [("GIVEN", given), ("IS_INJECTED", if is_injected { "1" } else { "" })];
+            let output = output_of_a_process(name, &[&vars[..], &expected].concat(), || {
+                let var = |name| std::env::var(name).unwrap();
+                let resource =
+                    || Resource::builder().with_attribute(KeyValue::new("mine", "1")).build();
+                let (collector, telemetry) = started(&[], |builder| {
+                    let builder = match var("IS_INJECTED").as_str() {
+                        "" => builder.with_env(|name| std::env::var_os(name)),
+                        _ => builder,
+                    };
+                    match var("GIVEN").as_str() {
+                        "" => builder,
+                        "code" => builder.with_resource(resource()),
+                        _ => builder.with_defaults(|defaults| defaults.with_resource(resource())),
+                    }
+                });
+                work();
+                telemetry.shutdown(SOON).unwrap();
+                let found = ["service.name", "team", "mine"]
+                    .map(|key| collector.resource_attribute(key).unwrap_or_default());
+                println!("found: {}", found.join("|"));
+            });
+            let Some([stdout, stderr]) = output else { return };
+            let mine = if given.is_empty() { "" } else { "1" };
+            let found = stdout.lines().find_map(|line| line.strip_prefix("found: ")).unwrap();
+            let is_expected =
+                found.starts_with(service) && found.ends_with(&format!("|{team}|{mine}"));
+            assert!(is_expected, "{vars:?} {given}: {found}");
+            let is_unnamed = stderr.contains("the service has no name");
+            assert_eq!(is_unnamed, service.starts_with("unknown"), "{vars:?} {given}: {stderr}");
+        }
+    }
+}

@@ -32,11 +32,9 @@ pub(super) fn resource(node: Option<Node>, context: &mut Context<'_>) -> (Resour
         table.finish(context);
     }
     let sdk = Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector));
-    let unnamed = KeyValue::new("service.name", resource::unknown_service());
-    let all = distribution().into_iter().chain([unnamed]);
     let resource = match schema_url {
-        Some(url) => sdk.with_schema_url(all, url).build(),
-        None => sdk.with_attributes(all).build(),
+        Some(url) => sdk.with_schema_url(distribution(), url).build(),
+        None => sdk.with_attributes(distribution()).build(),
     };
     (resource, attributes)
 }
