@@ -398,7 +398,7 @@ impl Folded<'_> {
     fn timeout(&mut self) -> Result<Sourced<Option<Duration>>, Error> {
         let timeout = self.layer.timeout.take().unwrap_or(Sourced::default(DEFAULT_TIMEOUT));
         let timeout = timeout.map(|timeout| (!timeout.is_zero()).then_some(timeout));
-        if matches!(timeout.origin, Origin::Builder(_)) {
+        if self.layers.code.of(self.signal).timeout.is_some() {
             return Ok(timeout);
         }
         // The SDK's processors and reader leave this timeout to the exporter.

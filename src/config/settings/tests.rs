@@ -307,6 +307,28 @@ fn timeout() {
     }
 }
 
+/// What code sets counts alone; what it gives as a default lies below the environment.
+#[test]
+fn the_processor_s_timeout_beats_a_default_of_code() {
+    for (code, default, expected) in [(None, Some(5_000), 3), (Some(5_000), None, 5_000)] {
+        let set = |timeout: Option<u64>| match timeout {
+            Some(timeout) => SignalBuilder::default().with_timeout(Duration::from_millis(timeout)),
+            None => SignalBuilder::default(),
+        };
+        for is_own in [true, false] {
+            let (own, all) = match is_own {
+                true => (set(code), SignalBuilder::default()),
+                false => (SignalBuilder::default(), set(code)),
+            };
+            let mut layers = layers(&[(BSP_TIMEOUT, "3")], own, all);
+            layers.defaults.all = set(default).0;
+            let settings = Settings::resolve(Signal::Traces, &layers, false, &mut Vec::new());
+            let timeout = settings.unwrap().timeout;
+            assert_eq!(*timeout, Some(Duration::from_millis(expected)), "{code:?} {default:?}");
+        }
+    }
+}
+
 #[cfg(all(feature = "gzip", feature = "zstd"))]
 #[test]
 fn compression() {
