@@ -18,7 +18,6 @@ mod table;
 mod tests;
 mod yaml;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +28,7 @@ use self::table::{Context, Table};
 use self::yaml::{Content, Node};
 use super::env::Env;
 use super::layer::Rank;
+use super::pem::read_file;
 use super::switches::{Propagator, Switches};
 use super::warning::Warning;
 use crate::error::{ConfigFileProblem as Problem, Error};
@@ -140,15 +140,10 @@ impl ConfigFile {
     }
 }
 
-/// Reads only regular files: a pipe would hang.
 fn content(path: &Path) -> io::Result<String> {
-    let metadata = fs::metadata(path)?;
-    match metadata.is_file() {
-        true if metadata.len() > LARGEST => Err(io::ErrorKind::FileTooLarge.into()),
-        true => fs::read_to_string(path),
-        false if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        false => Err(io::ErrorKind::Unsupported.into()),
-    }
+    let content = read_file(path, LARGEST)?;
+    let text = std::str::from_utf8(&content);
+    text.map(str::to_owned).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// A newer minor version [may have unknown keys][versioning]; another major version has another

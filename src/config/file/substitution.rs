@@ -1,35 +1,49 @@
 //! [Substitution](https://opentelemetry.io/docs/specs/otel/configuration/data-model/#environment-variable-substitution)
 //! of variables in one scalar.
 
+use super::yaml::TOO_LARGE;
 use crate::config::env::Env;
 use crate::error::ConfigFileProblem as Problem;
 
+/// The maximum length of a scalar, in bytes.
+const LONGEST: usize = 4 << 20;
+
 /// Substitutes the variables in a scalar. Their values are used literally.
 pub(super) fn substitute(text: &str, env: &Env) -> Result<String, Problem> {
+    let mut substituted = String::new();
     // `$$` is split first: a reference does not extend across one.
-    let parts = text.split("$$").map(|part| references(part, env));
-    Ok(parts.collect::<Result<Vec<_>, _>>()?.join("$"))
+    for (index, part) in text.split("$$").enumerate() {
+        substituted.push_str(if index == 0 { "" } else { "$" });
+        references(part, env, &mut substituted)?;
+    }
+    Ok(substituted)
 }
 
-fn references(text: &str, env: &Env) -> Result<String, Problem> {
-    let mut substituted = String::new();
+fn references(text: &str, env: &Env, substituted: &mut String) -> Result<(), Problem> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
+        let Some((reference, behind)) = after.split_once('}') else {
+            // No later reference is closed either. To search for each would take quadratic time.
+            break;
+        };
         substituted.push_str(before);
-        match after.split_once('}') {
-            Some((reference, after)) if !reference.is_empty() => {
-                substituted.push_str(&value(reference, env)?);
-                rest = after;
-            }
+        rest = match reference {
             // Not a reference.
-            _ => {
+            "" => {
                 substituted.push_str("${");
-                rest = after;
+                after
             }
+            reference => {
+                substituted.push_str(&value(reference, env)?);
+                behind
+            }
+        };
+        if substituted.len() > LONGEST {
+            return Err(Problem::Construct { construct: TOO_LARGE });
         }
     }
     substituted.push_str(rest);
-    Ok(substituted)
+    Ok(())
 }
 
 /// The value of a reference, given the text between the braces.
@@ -55,7 +69,31 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+
+    /// In quadratic time, this would take an hour.
+    #[test]
+    fn braces_that_are_not_closed_are_read_once() {
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            let text = "${".repeat(8 << 20);
+            done.send(substitute(&text, &Env::new(|_| None)).unwrap() == text)
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+
+    #[test]
+    fn what_is_substituted_is_limited() {
+        let env = Env::new(|_| Some("v".repeat(1 << 20).into()));
+        for (text, is_taken) in
+            [("${V}", true), (&"${V}".repeat(20), false), (&"$$${V}".repeat(20), false)]
+        {
+            assert_eq!(substitute(text, &env).is_ok(), is_taken, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_a_reference_and_what_is_none() {

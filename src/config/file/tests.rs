@@ -544,3 +544,29 @@ proptest::proptest! {
         drop(read(&text));
     }
 }
+
+/// Without limits, each of these takes a large multiple of its size in memory.
+#[test]
+fn what_a_file_takes_is_limited() {
+    let long = "a".repeat(100_000);
+    for (rule, text) in [
+        ("aliases of a long text", format!("a: &a {long}\nb: [{}]", "*a, ".repeat(50))),
+        ("aliases under a long key", format!("a: &a [{}]\n? {long}\n: *a", "1, ".repeat(50))),
+        (
+            "a long key over many",
+            format!("? {long}\n: {{{}}}", (0..50).map(|i| format!("k{i}: , ")).collect::<String>()),
+        ),
+        (
+            "anchors within each other",
+            format!(
+                "a: {}{long}{}",
+                (0..50).map(|i| format!("&a{i} [")).collect::<String>(),
+                "]".repeat(50)
+            ),
+        ),
+    ] {
+        let errors = errors(&text);
+        let is_refused = errors.first().is_some_and(|error| error.contains("so large a file is"));
+        assert!(is_refused, "{rule}");
+    }
+}

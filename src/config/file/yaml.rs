@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
@@ -12,8 +13,12 @@ use crate::error::{ConfigFileError, ConfigFileProblem as Problem};
 /// The deepest nesting that is accepted: the schema has about 12.
 const MAX_DEPTH: usize = 64;
 
-/// The largest number of nodes: aliases can expand a small file exponentially.
+/// The largest number of nodes, and of bytes of their keys and texts: aliases can expand a small file exponentially.
 const MAX_NODES: usize = 10_000;
+const MAX_BYTES: usize = 4 << 20;
+
+/// The construct that an error names if a file exceeds a limit.
+pub(super) const TOO_LARGE: &str = "so large a file is";
 
 /// A value and its position.
 #[derive(Clone, Debug)]
@@ -58,12 +63,28 @@ impl Node {
         Self { key, line: self.line, content }
     }
 
-    fn size(&self) -> usize {
-        1 + match &self.content {
-            Content::Scalar { .. } => 0,
-            Content::List(nodes) => nodes.iter().map(Self::size).sum(),
-            Content::Table(entries) => entries.iter().map(|(_, node)| node.size()).sum(),
+    fn size(&self) -> Size {
+        let mut size = Size { nodes: 1, bytes: self.key.len() };
+        match &self.content {
+            Content::Scalar { text, .. } => size.bytes += text.len(),
+            Content::List(nodes) => nodes.iter().for_each(|node| size += node.size()),
+            Content::Table(entries) => entries.iter().for_each(|(_, node)| size += node.size()),
         }
+        size
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    /// Of keys and texts.
+    bytes: usize,
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, other: Self) {
+        self.nodes += other.nodes;
+        self.bytes += other.bytes;
     }
 }
 
@@ -78,7 +99,7 @@ fn indexed(key: &str, index: usize) -> String {
 /// The single document of a file.
 pub(super) fn parse(text: &str, env: &Env) -> Result<Node, ConfigFileError> {
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { parser, env, anchors: BTreeMap::new(), nodes: 0 };
+    let mut reader = Reader { parser, env, anchors: BTreeMap::new(), size: Size::default() };
     let mut document = None;
     while let Some((event, span)) = reader.next()? {
         match event {
@@ -102,7 +123,8 @@ struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     env: &'a Env,
     anchors: BTreeMap<usize, Node>,
-    nodes: usize,
+    /// Of all nodes so far, including copies.
+    size: Size,
 }
 
 impl<'a> Reader<'a> {
@@ -112,6 +134,10 @@ impl<'a> Reader<'a> {
             let problem = Problem::Syntax { reason: error.info().to_owned() };
             whole(Span::empty(marker), problem)
         })
+    }
+
+    fn has_room(&self) -> bool {
+        self.size.nodes <= MAX_NODES && self.size.bytes <= MAX_BYTES
     }
 
     /// Parses the node that begins with an event.
@@ -124,14 +150,16 @@ impl<'a> Reader<'a> {
     ) -> Result<Node, ConfigFileError> {
         let line = span.start.line();
         let error = |problem| ConfigFileError { line, key: key.clone(), problem };
-        self.nodes += 1;
-        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            return Err(error(Problem::Construct { construct: "so large a file is" }));
+        let too_large = || error(Problem::Construct { construct: TOO_LARGE });
+        self.size += Size { nodes: 1, bytes: key.len() };
+        if depth > MAX_DEPTH || !self.has_room() {
+            return Err(too_large());
         }
         let (anchor, content) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = is_text(style, tag).map_err(error)?;
                 let text = substitute(&text, self.env).map_err(error)?;
+                self.size.bytes += text.len();
                 (anchor, Content::Scalar { text, is_plain: !is_text })
             }
             Event::SequenceStart(anchor, None) => (anchor, self.list(&key, depth)?),
@@ -141,13 +169,19 @@ impl<'a> Reader<'a> {
                 let construct = "an alias within what it refers to is";
                 let anchored = self.anchors.get(&anchor);
                 let node = anchored.ok_or_else(|| error(Problem::Construct { construct }))?;
-                self.nodes += node.size();
-                return Ok(node.under(key));
+                let mut copy = node.size();
+                copy.bytes += copy.nodes * key.len();
+                self.size += copy;
+                return if self.has_room() { Ok(node.under(key)) } else { Err(too_large()) };
             }
             _ => return Err(error(Problem::Construct { construct: "a tag is" })),
         };
         let node = Node { key, line, content };
         if anchor > 0 {
+            self.size += node.size();
+            if !self.has_room() {
+                return Err(node.error(Problem::Construct { construct: TOO_LARGE }));
+            }
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
