@@ -173,8 +173,9 @@ impl BatchSettings {
 }
 
 impl Sdk {
-    /// Invalid values cause warnings, and so do variables that have no effect.
-    pub(crate) fn resolve(layers: &Layers, warnings: &mut Vec<Warning>) -> Self {
+    /// Invalid values cause warnings, and so do variables that have no effect. `has_logs` is whether log records are
+    /// exported.
+    pub(crate) fn resolve(layers: &Layers, has_logs: bool, warnings: &mut Vec<Warning>) -> Self {
         let Layers { code, env, defaults, .. } = layers;
         let mut read = Reader { env, warnings };
         let mut batch = |signal, names, delay| {
@@ -186,18 +187,14 @@ impl Sdk {
         let sdk = Self {
             batch_spans,
             batch_logs,
-            metric_interval: read
-                .metric_interval(code.metric_interval)
-                .or(defaults.metric_interval.filter(|interval| !interval.is_zero())),
+            metric_interval: read.metric_interval([code.metric_interval, defaults.metric_interval]),
             #[cfg(feature = "trace")]
-            sampler: match (&code.sampler, read.sampler()) {
-                (Some(sampler), _) => sampler.clone(),
-                (None, Some(sampler)) => Box::new(sampler),
-                (None, None) => defaults
-                    .sampler
-                    .clone()
-                    .unwrap_or_else(|| Box::new(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))),
-            },
+            sampler: code
+                .sampler
+                .clone()
+                .or_else(|| Some(Box::new(read.sampler()?)))
+                .or_else(|| defaults.sampler.clone())
+                .unwrap_or_else(|| Box::new(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))),
             #[cfg(feature = "trace")]
             span_limits: match code.span_limits {
                 Some(limits) => limits,
@@ -217,7 +214,13 @@ impl Sdk {
         let ignored: Vec<_> =
             variables::WITHOUT_EFFECT.iter().copied().filter(|name| env.is_set(name)).collect();
         if !ignored.is_empty() {
-            warnings.push(Warning::WithoutEffect { variables: ignored });
+            let reason = ": not supported by this crate or the Rust SDK";
+            warnings.push(Warning::WithoutEffect { variables: ignored, reason });
+        }
+        if has_logs && env.is_set(variables::ATTRIBUTE_COUNT_LIMIT) {
+            let reason = " on log records: not supported by the Rust SDK";
+            let variables = vec![variables::ATTRIBUTE_COUNT_LIMIT];
+            warnings.push(Warning::WithoutEffect { variables, reason });
         }
         sdk
     }
@@ -238,51 +241,59 @@ impl Reader<'_> {
         names: &BatchVariables,
         default_delay: Duration,
     ) -> BatchSettings {
-        let delay = given.schedule_delay.map(|delay| Sourced::builder("with_batch", delay));
-        let default_delay = below.schedule_delay.unwrap_or(default_delay);
-        let schedule_delay = self.duration(delay, names.schedule_delay, Some(default_delay));
-        let size = |given: Option<usize>| given.map(|size| Sourced::builder("with_batch", size));
+        const SETTER: &str = "with_batch";
+        let schedule_delay = self
+            .duration(
+                SETTER,
+                [given.schedule_delay, below.schedule_delay],
+                names.schedule_delay,
+                Some(default_delay),
+            )
+            .unwrap_or(default_delay);
         let max_queue_size = self.number(
-            size(given.max_queue_size),
+            SETTER,
+            [given.max_queue_size, below.max_queue_size],
             names.max_queue_size,
-            1..=MAX_QUEUE_SIZE,
-            below.max_queue_size.unwrap_or(2_048),
+            MAX_QUEUE_SIZE,
+            2_048,
         );
         // By the specification, at most the size of the queue.
         let max_export_batch_size = self.number(
-            size(given.max_export_batch_size),
+            SETTER,
+            [given.max_export_batch_size, below.max_export_batch_size],
             names.max_export_batch_size,
-            1..=max_queue_size,
-            below.max_export_batch_size.unwrap_or(512),
+            max_queue_size,
+            512,
         );
-        let schedule_delay = schedule_delay.unwrap_or(default_delay);
         BatchSettings { schedule_delay, max_queue_size, max_export_batch_size }
     }
 
     /// `None` for the default, also if the given value is invalid.
-    fn metric_interval(&mut self, given: Option<Duration>) -> Option<Duration> {
-        let given = given.map(|interval| Sourced::builder("with_metric_interval", interval));
-        self.duration(given, variables::METRIC_EXPORT_INTERVAL, None)
+    fn metric_interval(&mut self, given: [Option<Duration>; 2]) -> Option<Duration> {
+        self.duration("with_metric_interval", given, variables::METRIC_EXPORT_INTERVAL, None)
     }
 
-    fn number<T>(
+    /// A number of items: from code, a variable, the default in code, or the specification's default.
+    fn number(
         &mut self,
-        given: Option<Sourced<T>>,
+        setter: &'static str,
+        [given, below]: [Option<usize>; 2],
         name: &str,
-        range: RangeInclusive<T>,
-        default: T,
-    ) -> T
-    where
-        T: Copy + Display + FromStr + Ord,
-    {
-        let default = default.clamp(*range.start(), *range.end());
-        self.usable(given, name, range, &default).unwrap_or(default)
+        most: usize,
+        default: usize,
+    ) -> usize {
+        let below = below.map(|items| Sourced::builder(setter, items));
+        let below = below.and_then(|below| self.checked(below, 1..=MAX_QUEUE_SIZE, &default));
+        let default = below.unwrap_or(default).min(most);
+        let given = given.map(|items| Sourced::builder(setter, items));
+        self.usable(given, name, 1..=most, &default).unwrap_or(default)
     }
 
-    /// A duration that is not zero; variables are in milliseconds.
+    /// A duration that is not zero, from the same places; variables are in milliseconds.
     fn duration(
         &mut self,
-        given: Option<Sourced<Duration>>,
+        setter: &'static str,
+        given: [Option<Duration>; 2],
         name: &str,
         default: Option<Duration>,
     ) -> Option<Duration> {
@@ -291,11 +302,16 @@ impl Reader<'_> {
             // A duration below a millisecond must not become zero.
             milliseconds.max(u64::from(!duration.is_zero()))
         };
-        let given = given.map(|given| given.map(milliseconds));
-        let used = default
-            .map_or_else(|| "the default".to_owned(), |default| milliseconds(default).to_string());
-        let found = self.usable(given, name, 1..=MAX_MILLISECONDS, &used);
-        found.map(Duration::from_millis).or(default)
+        let [given, below] =
+            given.map(|given| Some(Sourced::builder(setter, milliseconds(given?))));
+        let used = |default: Option<u64>| {
+            default.map_or_else(|| "the default".to_owned(), |default| default.to_string())
+        };
+        let (range, default) = (1..=MAX_MILLISECONDS, default.map(milliseconds));
+        let below = below.and_then(|below| self.checked(below, range.clone(), &used(default)));
+        let default = below.or(default);
+        let found = self.usable(given, name, range, &used(default));
+        found.or(default).map(Duration::from_millis)
     }
 
     /// A number from code or a variable; `None` if there is no valid one. One that is too large
@@ -310,13 +326,42 @@ impl Reader<'_> {
     where
         T: Copy + Display + FromStr + Ord,
     {
-        let (value, text, origin) = match given {
-            Some(given) => (Some(given.value), given.value.to_string(), given.origin),
+        match given {
+            Some(given) => self.checked(given, range, default),
             None => {
                 let found = self.env.lenient(name, self.warnings)?;
-                (found.value.parse().ok(), found.value, found.origin)
+                let value = found.value.parse().ok();
+                self.in_range(value, found, range, default)
             }
-        };
+        }
+    }
+
+    /// The same for a number from code.
+    fn checked<T>(
+        &mut self,
+        given: Sourced<T>,
+        range: RangeInclusive<T>,
+        default: &dyn Display,
+    ) -> Option<T>
+    where
+        T: Copy + Display + Ord,
+    {
+        let value = given.value;
+        self.in_range(Some(value), given.map(|value| value.to_string()), range, default)
+    }
+
+    /// The same for a parsed number; `value` is `None` if `text` is not a number.
+    fn in_range<T>(
+        &mut self,
+        value: Option<T>,
+        text: Sourced<String>,
+        range: RangeInclusive<T>,
+        default: &dyn Display,
+    ) -> Option<T>
+    where
+        T: Copy + Display + Ord,
+    {
+        let Sourced { value: text, origin } = text;
         let (least, most) = (*range.start(), *range.end());
         let is_too_large = match value {
             Some(value) if range.contains(&value) => return Some(value),
@@ -339,22 +384,31 @@ impl Reader<'_> {
     #[cfg(feature = "trace")]
     fn sampler(&mut self) -> Option<Sampler> {
         let parent_based = |root| Sampler::ParentBased(Box::new(root));
-        let found = self.env.lenient(variables::SAMPLER, self.warnings)?;
-        Some(match found.value.to_ascii_lowercase().as_str() {
-            "always_on" => Sampler::AlwaysOn,
-            "always_off" => Sampler::AlwaysOff,
-            "traceidratio" => Sampler::TraceIdRatioBased(self.ratio()),
-            "parentbased_always_on" => parent_based(Sampler::AlwaysOn),
-            "parentbased_always_off" => parent_based(Sampler::AlwaysOff),
-            "parentbased_traceidratio" => parent_based(Sampler::TraceIdRatioBased(self.ratio())),
-            _ => {
-                let expected = "always_on, always_off, traceidratio, parentbased_always_on, \
-                                parentbased_always_off or parentbased_traceidratio";
-                let Sourced { value, origin } = found;
-                self.warnings.push(Warning::replaced(origin, value, expected, "the default"));
-                return None;
+        let found = self.env.lenient(variables::SAMPLER, self.warnings);
+        let name = found.as_ref().map(|found| found.value.to_ascii_lowercase());
+        let sampler = match name.as_deref() {
+            Some("always_on") => Some(Sampler::AlwaysOn),
+            Some("always_off") => Some(Sampler::AlwaysOff),
+            Some("parentbased_always_on") => Some(parent_based(Sampler::AlwaysOn)),
+            Some("parentbased_always_off") => Some(parent_based(Sampler::AlwaysOff)),
+            Some("traceidratio") => return Some(Sampler::TraceIdRatioBased(self.ratio())),
+            Some("parentbased_traceidratio") => {
+                return Some(parent_based(Sampler::TraceIdRatioBased(self.ratio())));
             }
-        })
+            _ => None,
+        };
+        if let (Some(Sourced { value, origin }), None) = (found, &sampler) {
+            let expected = "always_on, always_off, traceidratio, parentbased_always_on, \
+                            parentbased_always_off or parentbased_traceidratio";
+            self.warnings.push(Warning::replaced(origin, value, expected, "the default"));
+        }
+        if self.env.is_set(variables::SAMPLER_ARGUMENT) {
+            self.warnings.push(Warning::WithoutEffect {
+                variables: vec![variables::SAMPLER_ARGUMENT],
+                reason: ": only traceidratio and parentbased_traceidratio have an argument",
+            });
+        }
+        sampler
     }
 
     /// The ratio of traces to sample: all of them, if the variable is not set.
@@ -422,7 +476,7 @@ mod tests {
         let layers =
             Layers { code: rank(code), env: env(vars), defaults: rank(defaults), file: None };
         let mut warnings = Vec::new();
-        let sdk = Sdk::resolve(&layers, &mut warnings);
+        let sdk = Sdk::resolve(&layers, true, &mut warnings);
         (sdk, warnings.iter().map(ToString::to_string).collect())
     }
 
@@ -564,6 +618,38 @@ mod tests {
         assert!(warning.ends_with("; using 7"), "{warning}");
     }
 
+    /// With a zero delay the SDK would spin, and with an empty queue it would drop everything.
+    #[test]
+    fn defaults_of_code_keep_to_the_same_rule() {
+        let defaults = || SdkLayer {
+            batch: Batch::default()
+                .with_schedule_delay(Duration::ZERO)
+                .with_max_queue_size(usize::MAX)
+                .with_max_export_batch_size(0),
+            metric_interval: Some(Duration::ZERO),
+            ..SdkLayer::default()
+        };
+        let expected = |delay| BatchSettings {
+            schedule_delay: ms(delay),
+            max_queue_size: 131_072,
+            max_export_batch_size: 512,
+        };
+        let (sdk, warnings) = resolve(SdkLayer::default(), &[], defaults());
+        assert_eq!((sdk.batch_spans, sdk.batch_logs), (expected(5_000), expected(1_000)));
+        assert_eq!(sdk.metric_interval, None);
+        let of = |setter: &str| {
+            warnings.iter().filter(|warning| warning.starts_with(setter)).collect::<Vec<_>>()
+        };
+        // Three of spans, and three of log records.
+        assert_eq!(of("with_batch(): ").len(), 6, "{warnings:?}");
+        assert!(warnings[0].ends_with("; using 5000"), "{warnings:?}");
+        assert_eq!(of("with_metric_interval(): ").len(), 1, "{warnings:?}");
+        let days = Duration::from_secs(86_400 * 365);
+        let defaults = SdkLayer { metric_interval: Some(days), ..SdkLayer::default() };
+        let (sdk, warnings) = resolve(SdkLayer::default(), &[], defaults);
+        assert_eq!((sdk.metric_interval, warnings.len()), (Some(ms(MAX_MILLISECONDS)), 1));
+    }
+
     #[test]
     fn intervals() {
         for (value, interval, said) in [
@@ -597,12 +683,26 @@ mod tests {
             ("traceidratio", "inf", ratio(1.0), 1),
             ("parentbased_traceidratio", "0", format!("ParentBased({})", ratio(0.0)), 0),
             ("jaeger_remote", "", "ParentBased(AlwaysOn)".to_owned(), 1),
+            // The argument has no effect.
+            ("", "0.1", "ParentBased(AlwaysOn)".to_owned(), 1),
+            ("", "abc", "ParentBased(AlwaysOn)".to_owned(), 1),
+            ("always_on", "abc", "AlwaysOn".to_owned(), 1),
+            ("parentbased_always_off", "0.1", "ParentBased(AlwaysOff)".to_owned(), 1),
+            ("jaeger_remote", "0.1", "ParentBased(AlwaysOn)".to_owned(), 2),
         ] {
             let vars = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
             let (sdk, warnings) = from_env(&vars);
             assert_eq!(format!("{:?}", sdk.sampler), expected, "{sampler} {argument}");
             assert_eq!(warnings.len(), said, "{sampler} {argument}: {warnings:?}");
         }
+        let (_, warnings) = from_env(&[("OTEL_TRACES_SAMPLER_ARG", "0.1")]);
+        let begins = "OTEL_TRACES_SAMPLER_ARG: no effect: ";
+        assert!(warnings[0].starts_with(begins), "{warnings:?}");
+        // With a sampler from code, the variables are not read.
+        let code = SdkLayer { sampler: Some(Box::new(Sampler::AlwaysOff)), ..SdkLayer::default() };
+        let vars = [("OTEL_TRACES_SAMPLER_ARG", "0.1")];
+        let (_, warnings) = resolve(code, &vars, SdkLayer::default());
+        assert!(warnings.is_empty(), "{warnings:?}");
     }
 
     #[cfg(feature = "trace")]
@@ -621,18 +721,50 @@ mod tests {
         // Zero is a valid limit.
         assert_eq!(limits.max_events_per_span, 0);
         assert_eq!(limits.max_links_per_span, 128);
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        // One of them is for log records, which have no limit.
+        let expected =
+            "OTEL_ATTRIBUTE_COUNT_LIMIT: no effect on log records: not supported by the Rust SDK";
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(warnings[1], expected);
+
+        let (sdk, warnings) = from_env(&[
+            ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1"),
+            ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "2"),
+            ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "3"),
+            ("OTEL_SPAN_EVENT_COUNT_LIMIT", "4"),
+            ("OTEL_SPAN_LINK_COUNT_LIMIT", "5"),
+        ]);
+        let expected = SpanLimits {
+            max_attributes_per_span: 1,
+            max_attributes_per_event: 2,
+            max_attributes_per_link: 3,
+            max_events_per_span: 4,
+            max_links_per_span: 5,
+        };
+        assert_eq!(format!("{:?}", sdk.span_limits), format!("{expected:?}"));
+        assert!(warnings.is_empty(), "{warnings:?}");
     }
 
     #[test]
     fn what_has_no_effect_is_named_once() {
-        let (_, warnings) = from_env(&[
-            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"),
-            ("OTEL_METRICS_EXEMPLAR_FILTER", "always_on"),
-            ("OTEL_ENTITIES", " "),
-        ]);
-        let expected = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_METRICS_EXEMPLAR_FILTER: no effect, \
-                        because the SDK for Rust has no such settings";
-        assert_eq!(warnings, [expected]);
+        let names = [
+            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_ENTITIES",
+            "OTEL_EXPORTER_OTLP_METRIC_INSECURE",
+            "OTEL_EXPORTER_OTLP_SPAN_INSECURE",
+            "OTEL_EXPORTER_PROMETHEUS_HOST",
+            "OTEL_EXPORTER_PROMETHEUS_PORT",
+            "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
+            "OTEL_EXPORTER_ZIPKIN_TIMEOUT",
+            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_METRICS_EXEMPLAR_FILTER",
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        ];
+        let (_, warnings) = from_env(&names.map(|name| (name, "1")));
+        let reason = "no effect: not supported by this crate or the Rust SDK";
+        assert_eq!(warnings, [format!("{}: {reason}", names.join(", "))]);
+        let (_, warnings) = from_env(&[("OTEL_ENTITIES", " ")]);
+        assert!(warnings.is_empty(), "{warnings:?}");
     }
 }

@@ -57,9 +57,10 @@ pub(crate) enum Warning {
     UnknownService {
         setting: &'static str,
     },
-    /// Variables of the specification that neither this crate nor the SDK implements.
+    /// Variables that have no effect, and the text after "no effect".
     WithoutEffect {
         variables: Vec<&'static str>,
+        reason: &'static str,
     },
 }
 
@@ -94,13 +95,8 @@ impl fmt::Display for Warning {
                 "the service has no name and appears as `unknown_service`: set {setting} or \
                  with_service_name()"
             ),
-            Self::WithoutEffect { variables } => {
-                write!(
-                    f,
-                    "{}: no effect, because the SDK for Rust has no such",
-                    variables.join(", ")
-                )?;
-                f.write_str(if variables.len() == 1 { " setting" } else { " settings" })
+            Self::WithoutEffect { variables, reason } => {
+                write!(f, "{}: no effect{reason}", variables.join(", "))
             }
             Self::NoneBesideOthers { origin, value } => {
                 write!(

@@ -640,7 +640,8 @@ impl ExportersBuilder {
             pipelines.insert(signal, Pipeline { settings, stats, pace, token, shared });
         }
         let mut sdk_warnings = Vec::new();
-        let sdk = Sdk::resolve(&layers, &mut sdk_warnings);
+        let has_logs = !switches.outputs(Signal::Logs).is_empty();
+        let sdk = Sdk::resolve(&layers, has_logs, &mut sdk_warnings);
         let metrics = layers.fold(Signal::Metrics, &mut warnings)?;
 
         let mut said = Vec::new();
