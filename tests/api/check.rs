@@ -361,7 +361,7 @@ fn what_is_odd_about_the_configuration_comes_first() {
     let report = exporters.build().unwrap().check_blocking();
     let [protocol, tls, traces] = report.warnings.as_slice() else { panic!("{report}") };
     assert!(protocol.starts_with("OTEL_EXPORTER_OTLP_PROTOCOL: `gprc` is ignored"), "{report}");
-    assert!(tls.contains("no use for OTEL_EXPORTER_OTLP_CERTIFICATE"), "{report}");
+    assert!(tls.contains("does not use OTEL_EXPORTER_OTLP_CERTIFICATE"), "{report}");
     assert_eq!(traces, "traces are not exported by OTLP: see OTEL_TRACES_EXPORTER");
     assert!(report.to_string().starts_with("configuration\n  warn OTEL_EXPORTER_OTLP_PROTOCOL: "));
     assert!(report.is_delivered(), "{report}");
