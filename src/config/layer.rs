@@ -49,7 +49,7 @@ pub(crate) struct Layer {
     pub(crate) assume_http2: Option<bool>,
     pub(crate) min_tls_version: Option<TlsVersion>,
     pub(crate) system_roots: Option<bool>,
-    /// Of an `https://` proxy.
+    /// For an `https://` proxy.
     pub(crate) proxy_ca: Option<Sourced<Pem>>,
     pub(crate) reload_interval: Option<Sourced<Duration>>,
     pub(crate) expiry_warning: Option<Duration>,

@@ -225,7 +225,7 @@ mod tests {
         assert!(is_unnamed(&Resource::builder_empty().build()));
     }
 
-    /// In the process, there is a name that stands for none.
+    /// The process's environment has no name, so the SDK sets its default one.
     #[test]
     fn what_the_sdk_s_detectors_read_is_not_given_by_code() {
         let (mut settings, _) = read(&[("OTEL_SERVICE_NAME", "env")]);

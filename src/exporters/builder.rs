@@ -354,12 +354,12 @@ impl ExportersBuilder {
         self
     }
 
-    /// Sets the certificate authorities by which a proxy with an `https://` URL is verified, in place of the
-    /// platform's: as with curl, those of the collector do not count for it. A file is looked at for changes as others
-    /// are.
+    /// Sets the certificate authorities to trust for a proxy with an `https://` URL, instead of the
+    /// platform's. As with curl, the collector's are not used for it. A file is checked for changes
+    /// as others are.
     ///
-    /// The proxy's certificate has to be for the host in its URL. The TLS with the collector goes through that with the
-    /// proxy, which sees nothing of it.
+    /// The proxy's certificate must be for the host in its URL. TLS with the collector is tunnelled
+    /// through TLS with the proxy, which cannot read it.
     #[cfg(feature = "proxy")]
     pub fn with_proxy_ca_certificate(mut self, pem: Pem) -> Self {
         self.code.all.proxy_ca = Some(Sourced::builder("with_proxy_ca_certificate", pem));

@@ -108,7 +108,7 @@ struct Shared {
     store: Option<Arc<Store>>,
     /// For other clients.
     client_config: Option<Arc<ClientConfig>>,
-    /// By what a proxy is verified; `None` where none is spoken to by TLS.
+    /// The credentials to verify a proxy with; `None` without TLS to a proxy.
     proxy: Option<Arc<Store>>,
     transport: Mutex<Weak<Transport>>,
 }

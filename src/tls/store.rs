@@ -166,11 +166,11 @@ pub(crate) struct Given {
     pub(crate) rustls_config: Option<Arc<ClientConfig>>,
 }
 
-/// Whose certificate is to be verified, for messages.
+/// The peer whose certificate is verified, for messages.
 struct Server<'a> {
     name: String,
     origin: &'a Origin,
-    /// What names a CA for it.
+    /// The setting for its CA.
     ca: String,
 }
 
@@ -193,8 +193,8 @@ impl Store {
         Self::new(&server, tls, given, alpn)
     }
 
-    /// The same of a proxy; `None` of one that is asked in plaintext. Of what code gives, nothing counts but the
-    /// provider.
+    /// The same for a proxy; `None` for one without TLS. Of the settings in code, only the provider
+    /// is used.
     pub(crate) fn of_proxy(proxy: &Proxy, given: &Given) -> Result<Option<Self>, Error> {
         let Some(tls) = &proxy.tls else {
             return Ok(None);

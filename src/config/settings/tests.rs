@@ -307,7 +307,7 @@ fn timeout() {
     }
 }
 
-/// What code sets counts alone; what it gives as a default lies below the environment.
+/// A value from code replaces the environment's; a default from code ranks below it.
 #[test]
 fn the_processor_s_timeout_beats_a_default_of_code() {
     for (code, default, expected) in [(None, Some(5_000), 3), (Some(5_000), None, 5_000)] {
