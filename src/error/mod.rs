@@ -40,7 +40,7 @@ pub enum Error {
     /// The configuration file cannot be read.
     ReadConfigFile {
         /// The file.
-        path: PathBuf,
+        place: CredentialLocation,
         /// Why.
         source: io::Error,
     },
@@ -48,7 +48,7 @@ pub enum Error {
     /// The configuration file's name does not end in `.yaml` or `.yml`, as it must.
     ConfigFileExtension {
         /// The file.
-        path: PathBuf,
+        place: CredentialLocation,
     },
 
     /// The configuration file has errors.
@@ -268,13 +268,12 @@ impl fmt::Display for Error {
                 "OTEL_CONFIG_FILE: a configuration file needs the feature `config-file` of otlp-mtls, \
                  which this build does not have",
             ),
-            Self::ReadConfigFile { path, .. } => {
-                write!(f, "OTEL_CONFIG_FILE: {}: the file cannot be read", path.display())
+            Self::ReadConfigFile { place, .. } => {
+                write!(f, "OTEL_CONFIG_FILE: {place}: the file cannot be read")
             }
-            Self::ConfigFileExtension { path } => write!(
+            Self::ConfigFileExtension { place } => write!(
                 f,
-                "OTEL_CONFIG_FILE: {}: the name of a configuration file ends in .yaml or .yml",
-                path.display()
+                "OTEL_CONFIG_FILE: {place}: the name of a configuration file ends in .yaml or .yml"
             ),
             Self::ConfigFile { path, errors } => {
                 write!(f, "OTEL_CONFIG_FILE: {}:", path.display())?;

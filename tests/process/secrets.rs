@@ -318,6 +318,10 @@ fn no_bearer_token_is_shown() {
 fn nor_by_other_ways() {
     let pem = "-----BEGIN PRIVATE KEY-----\nSECRETSECRET\n-----END PRIVATE KEY-----\n";
     let vars = [("SSL_CERT_FILE", pem), ("SSL_CERT_DIR", "")];
+    // The content of a configuration file in place of its path: the second ends as a path would.
+    let file = "file_format: '1.1'\ntracer_provider: {headers_list: SECRETSECRET}";
+    let in_place =
+        |text: String| move |name: &str| (name == "OTEL_CONFIG_FILE").then(|| text.clone().into());
     in_a_process("secrets::nor_by_other_ways", &vars, || {
         let builder = || Exporters::builder().with_env(|_| None);
         let builders = [
@@ -327,6 +331,8 @@ fn nor_by_other_ways() {
             builder().with_endpoint("https://u:SECRETSECRET@localhost"),
             builder().with_headers([("SECRETSECRET=", "x")]),
             builder().with_headers([("x", "SECRETSECRET\n")]),
+            builder().with_env(in_place(file.to_owned())),
+            builder().with_env(in_place(format!("{file}\n# otel.yaml"))),
         ];
         for builder in builders {
             let error = builder.build().unwrap_err();

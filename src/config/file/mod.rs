@@ -28,7 +28,7 @@ use self::table::{Context, Table};
 use self::yaml::{Content, Node};
 use super::env::Env;
 use super::layer::Rank;
-use super::pem::read_file;
+use super::pem::{Pem, read_file};
 use super::switches::{Propagator, Switches};
 use super::warning::Warning;
 use crate::error::{ConfigFileProblem as Problem, Error};
@@ -61,12 +61,14 @@ impl ConfigFile {
         warnings: &mut Vec<Warning>,
     ) -> Result<Self, Error> {
         let Sourced { value: path, origin } = path;
+        // People put the file's content there.
+        let place = || Pem::file(path).place();
         let extension = path.extension().unwrap_or_default();
         if extension != "yaml" && extension != "yml" {
-            return Err(Error::ConfigFileExtension { path: path.clone() });
+            return Err(Error::ConfigFileExtension { place: place() });
         }
         let text =
-            content(path).map_err(|source| Error::ReadConfigFile { path: path.clone(), source })?;
+            content(path).map_err(|source| Error::ReadConfigFile { place: place(), source })?;
         Self::parse(&text, path, origin, env, warnings)
     }
 
