@@ -88,6 +88,10 @@ mod from_env {
         let Some(named) = either(scheme)?.or(either("all_proxy")?) else {
             return Ok(None);
         };
+        let is_named = |no: Sourced<String>| no_proxy::names(&no.value, host, *port);
+        if either("no_proxy")?.is_some_and(is_named) {
+            return Ok(None);
+        }
         if is_quoted(&named.value) {
             return Err(Error::Quoted { origin: named.origin });
         }
@@ -103,10 +107,6 @@ mod from_env {
         let Some(found) = usable else {
             return Err(Error::Proxy { origin: named.origin });
         };
-        let is_named = |no: Sourced<String>| no_proxy::names(&no.value, host, *port);
-        if either("no_proxy")?.is_some_and(is_named) {
-            return Ok(None);
-        }
         let authorization = found.basic_auth().cloned().map(|mut value| {
             value.set_sensitive(true);
             value
@@ -171,6 +171,18 @@ mod tests {
                 "but for some",
                 "https://a.c",
                 &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "b, .c")],
+                None,
+            ),
+            (
+                "one that cannot be used is not asked",
+                "https://a.c",
+                &[("HTTPS_PROXY", "socks5://p:1"), ("NO_PROXY", ".c")],
+                None,
+            ),
+            (
+                "nor one in quotes",
+                "https://c",
+                &[("ALL_PROXY", "'http://p:1'"), ("NO_PROXY", "*")],
                 None,
             ),
             ("empty is unset", "https://c", &[("HTTPS_PROXY", " ")], None),
