@@ -56,23 +56,29 @@ pub(crate) fn is_key_text(text: &str) -> bool {
         .replace("\\n", "")
         .replace("\\r", "")
         .chars()
-        .filter(|character| !character.is_whitespace() && !"\"'".contains(*character))
+        .filter(|character| !character.is_whitespace() && !"\"'\0".contains(*character))
         .collect();
     // White space was removed, also in the label.
-    packed.contains("-----BEGIN") || is_base64_of_key(&packed)
+    packed.contains("-----BEGIN") || packed.split(|c| !is_base64(c)).any(is_base64_of_key)
 }
 
-/// Whether this is base64, without white space, of PEM or DER.
-fn is_base64_of_key(packed: &str) -> bool {
+/// One of the characters of base64, in either alphabet, but for its padding.
+fn is_base64(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "+/-_".contains(character)
+}
+
+/// Whether this is base64, without white space, of PEM or DER, or of base64 of it. It may be cut off.
+pub(crate) fn is_base64_of_key(packed: &str) -> bool {
     /// The shortest key, Ed25519 in PKCS#8, has 64 characters.
     const SHORTEST: usize = 48;
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
-    if packed.len() < SHORTEST || !packed.bytes().all(is_base64) {
+    let packed = packed.trim_end_matches('=');
+    if packed.len() < SHORTEST || !packed.chars().all(is_base64) {
         return false;
     }
-    let start = packed[..16].replace('-', "+").replace('_', "/");
-    let start = BASE64.decode(start).unwrap_or_default();
-    start.starts_with(b"-----BEGIN") || is_der(&start)
+    let whole = packed.len() / 4 * 4;
+    let standard = packed[..whole].replace('-', "+").replace('_', "/");
+    let decoded = BASE64.decode(standard).unwrap_or_default();
+    is_der(&decoded) || is_key_text(&String::from_utf8_lossy(&decoded))
 }
 
 /// Whether bytes start like a certificate, key or PKCS#12 archive: a SEQUENCE whose first element is a number,
@@ -120,6 +126,8 @@ mod tests {
     #[test]
     fn values_that_cannot_be_paths() {
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n");
+        const LONG: &str =
+            "/var/run/secrets/workload-spiffe-credentials/otel/certificates/ca-bundle";
         let long = format!("/{}", "a/".repeat(2500));
         for (rule, value) in [
             ("PEM", pem.clone()),
@@ -130,6 +138,19 @@ mod tests {
             ("base64 of PEM", BASE64.encode(&pem)),
             ("base64 of DER", KEY.to_owned()),
             ("in quotes too", format!("'{KEY}'")),
+            ("base64 of PEM with a line end in front", BASE64.encode(format!("\n{pem}"))),
+            ("with a byte order mark", BASE64.encode(format!("\u{feff}{pem}"))),
+            ("with a comment", BASE64.encode(format!("# the service's key\n{pem}"))),
+            ("in UTF-16", {
+                let units: Vec<u8> = pem.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                BASE64.encode(units)
+            }),
+            ("base64 twice", BASE64.encode(BASE64.encode(&pem))),
+            ("base64 twice of DER", BASE64.encode(KEY)),
+            ("a data URL", format!("data:text/plain;base64,{}", BASE64.encode(&pem))),
+            ("with its encoding's name", format!("base64:{KEY}")),
+            ("a variable's name too", format!("KEY={KEY}")),
+            ("base64 that is cut off", BASE64.encode(format!("\n{pem}"))[..61].to_owned()),
             ("in the alphabet for URLs", KEY.replace('/', "_")),
             ("JSON", r#"{"kty":"OKP"}"#.to_owned()),
             ("a URL", "https://u:pw@host/ca.crt".to_owned()),
@@ -140,7 +161,7 @@ mod tests {
             assert!(is_no_path(Path::new(&value)), "{rule}: {value}");
         }
         for path in
-            ["/etc/otel/certs/ca.crt", "ca.pem", "C:\\certs\\ca.crt", "${DIR}/ca.crt", "MIIB"]
+            ["/etc/otel/certs/ca.crt", "ca.pem", "C:\\certs\\ca.crt", "${DIR}/ca.crt", "MIIB", LONG]
         {
             assert!(!is_no_path(Path::new(path)), "{path}");
         }
