@@ -96,8 +96,8 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
 
 /// A value for a message, where a keyword or a number was expected.
 ///
-/// It is shown only if it is short and consists of letters or of digits, so that a misspelling is visible.
-/// Anything else may be a secret in the wrong variable.
+/// It is shown only if it is a number, or short words without digits, so that a misspelling is visible. Anything
+/// else may be a secret in the wrong variable.
 pub(crate) fn shown(value: &str) -> String {
     const SHORT: usize = 16;
     const LONG: usize = 48;
@@ -105,7 +105,9 @@ pub(crate) fn shown(value: &str) -> String {
     let has = |kind: fn(&char) -> bool| value.chars().any(|c| kind(&c));
     let is_mixed = has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
     let longest = if is_mixed { SHORT } else { LONG };
-    match value.len() <= longest && value.chars().all(is_plain) {
+    let mut words = value.split(|c: char| !c.is_ascii_alphabetic());
+    let has_long_word = words.any(|word| word.len() > SHORT);
+    match value.len() <= longest && !has_long_word && value.chars().all(is_plain) {
         true => format!("`{value}`"),
         false => "its value (not shown)".to_owned(),
     }
@@ -189,9 +191,15 @@ mod tests {
         ] {
             assert_eq!(shown(value), format!("`{value}`"));
         }
-        for value in
-            ["a=b", "hunter2hunter2hunter2", "u:p@host", "sk_live_51HG8aK2eZvKYlo2C", "a\nb"]
-        {
+        for value in [
+            "a=b",
+            "hunter2hunter2hunter2",
+            "correcthorsebatterystaple",
+            "otlp, correcthorsebatterystaple",
+            "u:p@host",
+            "sk_live_51HG8aK2eZvKYlo2C",
+            "a\nb",
+        ] {
             assert_eq!(shown(value), "its value (not shown)");
         }
     }
