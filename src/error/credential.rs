@@ -335,6 +335,9 @@ pub enum PemProblem {
     /// An END line has no BEGIN line, or one with another label.
     #[error("this END line has no BEGIN line")]
     UnexpectedEnd,
+    /// A certificate or key has no BEGIN and END lines.
+    #[error("this is base64 without BEGIN and END lines: add them, or remove it")]
+    NoBoundary,
     /// A section is base64-encoded once more.
     #[error("this is base64 of PEM: decode that part with `base64 -d`")]
     Base64,

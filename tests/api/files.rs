@@ -189,6 +189,11 @@ impl Case {
     }
 }
 
+/// What is between BEGIN and END.
+fn bare(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with("-----")).map(|line| format!("{line}\n")).collect()
+}
+
 #[test]
 fn what_is_refused() {
     let case = Case::new();
@@ -283,7 +288,7 @@ fn what_is_refused() {
         (
             "an END alone",
             CERTIFICATE,
-            appended(intermediate.replacen("-----BEGIN CERTIFICATE-----", "", 1).into()),
+            appended("-----END CERTIFICATE-----\n".into()),
             "this END line has no BEGIN line".to_owned(),
         ),
         (
@@ -303,6 +308,30 @@ fn what_is_refused() {
             CERTIFICATE,
             appended(base64(intermediate).into()),
             in_line("this is base64 of PEM"),
+        ),
+        (
+            "a certificate without BEGIN and END",
+            CERTIFICATE,
+            appended(bare(intermediate).into()),
+            in_line("this is base64 without BEGIN and END lines"),
+        ),
+        (
+            "a CA without them, after another",
+            CA,
+            format!("{}{}", case.pki.ca_pem(), bare(case.pki.other_ca_pem())).into(),
+            "this is base64 without BEGIN and END lines".to_owned(),
+        ),
+        (
+            "and before",
+            CA,
+            format!("{}{}", bare(case.pki.other_ca_pem()), case.pki.ca_pem()).into(),
+            "line 1: this is base64 without BEGIN and END lines".to_owned(),
+        ),
+        (
+            "a key without them, in one line",
+            KEY,
+            format!("{}\n{key}", bare(key).replace(['\r', '\n'], "")).into(),
+            "line 1: this is base64 without BEGIN and END lines".to_owned(),
         ),
         (
             "line ends in quotes",

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Wanted, format};
 use crate::error::{CredentialLocation, CredentialProblem, PemProblem};
-use crate::secrets::{BASE64, BEGIN};
+use crate::secrets::{BASE64, BEGIN, is_base64_of_key};
 
 const END: &str = "-----END ";
 const DASHES: &[u8] = b"-----";
@@ -124,6 +124,9 @@ impl<'a> Scanner<'a> {
         }
         if line.starts_with(ENCODED_BEGIN) {
             return Err(invalid(number, PemProblem::Base64));
+        }
+        if std::str::from_utf8(line).is_ok_and(is_base64_of_key) {
+            return Err(invalid(number, PemProblem::NoBoundary));
         }
         if line.starts_with(END.as_bytes()) {
             return Err(invalid(number, PemProblem::UnexpectedEnd));
