@@ -280,10 +280,33 @@ impl Fault {
                     }
                     (problem, _) => problem.to_string(),
                 };
-                let remedy = match (problem, place) {
-                    (_, IssuerPlace::Presented) => {
-                        "issue that intermediate again with keyUsage=keyCertSign".to_owned()
+                let again = |how: &str| match place {
+                    IssuerPlace::Presented => format!("issue that intermediate again {how}"),
+                    IssuerPlace::Named => {
+                        format!("issue that certificate again {how}, and put it into {ca}")
                     }
+                    IssuerPlace::Platform => format!(
+                        "issue that certificate again {how}, and put it into the platform's roots"
+                    ),
+                };
+                let remedy = match (problem, place) {
+                    (IssuerProblem::NoCertSign, _) => again("with keyUsage=keyCertSign"),
+                    (IssuerProblem::WrongUsage, _) => {
+                        again("with extendedKeyUsage=serverAuth, or without extendedKeyUsage")
+                    }
+                    (IssuerProblem::UnknownExtension { .. }, _) => {
+                        again("without that extension, or with one that is not critical")
+                    }
+                    (IssuerProblem::RepeatedExtension { .. }, _) => {
+                        again("with that extension once")
+                    }
+                    (IssuerProblem::Undecodable { part }, _) => {
+                        again(&format!("with {part} in valid DER"))
+                    }
+                    (IssuerProblem::NotCa | IssuerProblem::NoCaExtension, _) => format!(
+                        "put the certificate of the server's CA into {ca}, or the server's own \
+                         certificate if it has no CA"
+                    ),
                     (IssuerProblem::Expired, IssuerPlace::Platform) => {
                         format!("update the platform's roots, or put the server's CA into {ca}")
                     }
@@ -298,10 +321,6 @@ impl Fault {
                          CA with a larger pathLenConstraint"
                             .to_owned()
                     }
-                    _ => format!(
-                        "put the certificate of the server's CA into {ca}, or the server's own \
-                         certificate if it has no CA"
-                    ),
                 };
                 let subject = named(&certificate.subject);
                 (format!("its chain leads to {subject}, which {why}"), remedy)

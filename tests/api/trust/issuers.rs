@@ -3,7 +3,7 @@
 use otlp_mtls::failure::ServerCertificateProblem;
 use otlp_mtls::rustls::version::{TLS12, TLS13};
 use otlp_mtls::testing::{Fixture, Pki};
-use otlp_mtls::{FailureKind, Pem};
+use otlp_mtls::{Failure, FailureKind, Pem};
 use rcgen::{
     BasicConstraints, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd,
 };
@@ -13,29 +13,43 @@ use super::{accepted, pem, refused, try_export};
 use crate::support::builder;
 use crate::warnings::warnings_of;
 
-const NOT_A_CA: &str = "which is not a CA: ";
-const NO_CERT_SIGN: &str = "which must not sign certificates: its keyUsage lacks keyCertSign";
-const NOT_FOR_SERVERS: &str = "which must not issue certificates for servers: ";
+/// What is said of an issuer, and what is to be done.
+type Words = (&'static str, &'static str);
+
+const NOT_A_CA: Words = ("which is not a CA: ", "put the certificate of the server's CA into ");
+const NO_CERT_SIGN: Words = (
+    "which must not sign certificates: its keyUsage lacks keyCertSign",
+    "again with keyUsage=keyCertSign",
+);
+const NOT_FOR_SERVERS: Words = (
+    "which must not issue certificates for servers: ",
+    "again with extendedKeyUsage=serverAuth, or without extendedKeyUsage",
+);
+
+#[track_caller]
+fn says(failure: &Failure, (cause, remedy): (&str, &str)) {
+    assert!(failure.summary().contains(cause), "no {cause}: {failure}");
+    assert!(failure.remedy().contains(remedy), "no {remedy}: {failure}");
+    assert!(failure.to_string().lines().count() <= 6, "{failure}");
+}
 
 /// Whether a CA's certificate lets it issue a server's; an error is part of the words.
 #[track_caller]
-fn issuer(case: &str, root: &Authority, expected: Result<(), &str>) {
+fn issuer(case: &str, root: &Authority, expected: Result<(), Words>) {
     let server = root.server(&[]);
     let anchors = [root.der.clone()];
-    let Err(words) = expected else {
+    let Err((cause, remedy)) = expected else {
         return accepted(case, &anchors, &server);
     };
     let failure = refused(case, &anchors, &server);
-    let words = format!("its chain leads to CN=root, {words}");
-    assert!(failure.summary().contains(&words), "{case}: {failure}");
-    assert!(failure.to_string().lines().count() <= 6, "{case}: {failure}");
-    assert!(!failure.remedy().is_empty(), "{case}: {failure}");
+    says(&failure, (&format!("its chain leads to CN=root, {cause}"), remedy));
 }
 
 fn undecodable(part: &str, authority: &Authority) {
     let failure = refused(part, authority.as_slice(), &authority.server(&[]));
     let words = format!("which has a part that cannot be decoded: {part}");
     assert!(failure.summary().ends_with(&words), "{failure}");
+    says(&failure, (&words, &format!("issue that certificate again with {part} in valid DER, ")));
 }
 
 fn constrained(limit: u8) -> Authority {
@@ -58,7 +72,7 @@ fn an_issuer_is_a_ca() {
     // As `openssl x509 -req` makes for clients.
     let client = Authority::good().intermediate(|_| {}).rewritten(as_version_1);
     let failure = refused("version 1", client.as_slice(), &client.server(&[]));
-    assert!(failure.summary().contains(NOT_A_CA), "{failure}");
+    says(&failure, NOT_A_CA);
 
     let usage = |is_ca: IsCa, usage| {
         Authority::new(|root| {
@@ -133,7 +147,7 @@ fn critical_extensions_are_known() {
     let root = with(&unknown, true);
     let failure = refused("unknown and critical", root.as_slice(), &root.server(&[]));
     let words = "CN=root, which has an unknown critical extension: 1.2.3.4";
-    assert!(failure.summary().ends_with(words), "{failure}");
+    says(&failure, (words, "again without that extension, or with one that is not critical, "));
     // RFC 5280, 4.2.2: not among those that may be critical.
     let root = with(&[1, 3, 6, 1, 5, 5, 7, 1, 1], true);
     refused("authorityInfoAccess", root.as_slice(), &root.server(&[]));
@@ -190,7 +204,7 @@ fn what_cannot_be_decoded_or_stands_twice_issues_nothing() {
     ] {
         let failure = refused(&name, root.as_slice(), &root.server(&[]));
         let words = format!("CN=root, which has an extension more than once: {name}");
-        assert!(failure.summary().ends_with(&words), "{failure}");
+        says(&failure, (&words, "issue that certificate again with that extension once, "));
     }
     // An extension's value that is no octet string.
     let odd = Authority::good()
@@ -289,8 +303,34 @@ fn an_intermediate_signs_only_if_it_may() {
     let bad = with(KeyUsagePurpose::DigitalSignature);
     let server = bad.server(bad.as_slice());
     let failure = refused("no keyCertSign", &anchors, &server);
-    let words = format!("its chain leads to CN=intermediate, {NO_CERT_SIGN}");
-    assert!(failure.summary().ends_with(&words), "{failure}");
+    let (cause, remedy) = NO_CERT_SIGN;
+    let cause = format!("its chain leads to CN=intermediate, {cause}");
+    says(&failure, (&cause, &format!("issue that intermediate {remedy}")));
     let place = ", in the server's chain";
     assert!(failure.facts().iter().any(|fact| fact.ends_with(place)), "{failure}");
+
+    let extended = |id, values: &[&[u8]]| {
+        root.intermediate(|intermediate| {
+            let extensions = values.iter().map(|value| extension(&[2, 5, 29, id], false, value));
+            intermediate.custom_extensions.extend(extensions);
+        })
+    };
+    for (bad, words) in [
+        (
+            extended(15, &[b"\x30\x00"]),
+            (
+                "which has a part that cannot be decoded: keyUsage",
+                "issue that intermediate again with keyUsage in valid DER",
+            ),
+        ),
+        (
+            extended(32, &[b"\x30\x00", b"\x30\x00"]),
+            (
+                "which has an extension more than once: certificatePolicies",
+                "issue that intermediate again with that extension once",
+            ),
+        ),
+    ] {
+        says(&refused(words.0, &anchors, &bad.server(bad.as_slice())), words);
+    }
 }

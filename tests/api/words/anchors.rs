@@ -28,6 +28,12 @@ pub(super) const CASES: &[Case] = &[
         |ground| under(ground, |root| root.is_ca = IsCa::ExplicitNoCa),
     ),
     server(
+        "The trusted CA must not sign certificates",
+        "server_certificate_ca_unfit",
+        &[CA, CA_FILE, "CN=root", "keyUsage=keyCertSign"],
+        |ground| under(ground, |root| root.key_usages = vec![KeyUsagePurpose::CrlSign]),
+    ),
+    server(
         "The trusted CA permits no intermediates",
         "server_certificate_path_length",
         &["CN=root", "CN=intermediate", "pathLenConstraint"],
