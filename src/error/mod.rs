@@ -172,6 +172,8 @@ pub enum Error {
         variable: &'static str,
         /// The file or directory that it names.
         place: CredentialLocation,
+        /// The setting that names a CA to trust in their place.
+        ca: String,
         /// Why it cannot be read; `None` if it contains no certificate.
         source: Option<io::Error>,
     },
@@ -336,11 +338,10 @@ impl fmt::Display for Error {
                 "{origin}: only http:// and https:// proxies (CONNECT) are supported: set such a \
                  URL (user and password percent-encoded), or add the collector's host to NO_PROXY"
             ),
-            Self::PlatformRoots { variable, place, .. } => write!(
+            Self::PlatformRoots { variable, place, ca, .. } => write!(
                 f,
-                "{variable}: {place}: there are no root certificates, and this variable replaces \
-                 the system's: correct or unset it, or set the collector's CA with \
-                 OTEL_EXPORTER_OTLP_CERTIFICATE"
+"{variable}: {place}: there are no root certificates, and this variable replaces \
+                 the system's: correct or unset it, or trust only a CA set with {ca}"
             ),
             Self::NoPlatformRoots { endpoint, origin, variable } => write!(
                 f,

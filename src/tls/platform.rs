@@ -15,11 +15,12 @@ pub(super) fn roots() -> Arc<[Anchor]> {
 }
 
 /// Why there are no roots, if one of the variables that `rustls-native-certs` reads names others
-/// than the system's.
-pub(super) fn named_in_vain() -> Option<Error> {
+/// than the system's. `ca` is the setting that names a CA in their place.
+pub(super) fn named_in_vain(ca: &str) -> Option<Error> {
     ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|variable| {
         let path = env::var_os(variable).filter(|path| !path.is_empty())?;
         let source = fs::metadata(&path).err();
-        Some(Error::PlatformRoots { variable, place: Pem::file(path).place(), source })
+        let place = Pem::file(path).place();
+        Some(Error::PlatformRoots { variable, place, ca: ca.to_owned(), source })
     })
 }

@@ -242,12 +242,18 @@ impl Store {
             spiffe_id: tls.server_spiffe_id.clone(),
         };
         let platform_roots = recipe.platform_roots.as_deref().unwrap_or_default();
+        if needs_platform
+            && platform_roots.is_empty()
+            && let Some(error) = platform::named_in_vain(&server.ca)
+        {
+            return Err(error);
+        }
         if validated.anchors.is_empty() && platform_roots.is_empty() {
-            return Err(platform::named_in_vain().unwrap_or_else(|| Error::NoPlatformRoots {
+            return Err(Error::NoPlatformRoots {
                 endpoint: server.name.clone(),
                 origin: server.origin.clone(),
                 variable: server.ca.clone(),
-            }));
+            });
         }
         let current = recipe.generation(0, validated)?;
         let renewal = Some(Renewal { source, recipe, turn: Mutex::default() });

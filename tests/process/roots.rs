@@ -108,9 +108,18 @@ fn a_variable_that_names_none_is_the_error() {
     ];
     for vars in cases {
         in_a_process(name, &vars, || {
-            let error =
-                Exporters::builder().with_endpoint("https://localhost").build().unwrap_err();
+            let builder = || Exporters::builder().with_endpoint("https://localhost");
+            let error = builder().build().unwrap_err();
             let words = format!("{error:?}");
+            let ca = Pem::bytes(Pki::new().ca_pem());
+            let beside_a_ca = builder().with_ca_certificate(ca.clone()).with_system_roots(true);
+            assert_eq!(words, format!("{:?}", beside_a_ca.build().unwrap_err()));
+            builder().with_ca_certificate(ca.clone()).build().unwrap();
+            // Nor is a proxy's CA forgotten.
+            let proxy = |name: &str| (name == "HTTPS_PROXY").then(|| "https://proxy".into());
+            let by_proxy = Exporters::builder().with_endpoint("https://c").with_env(proxy);
+            let error = by_proxy.with_ca_certificate(ca).build().unwrap_err().to_string();
+            assert!(error.ends_with("only a CA set with with_proxy_ca_certificate()"), "{error}");
             let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|variable| {
                 let path = std::env::var(variable).ok().filter(|path| !path.is_empty())?;
                 Some((variable, path))
