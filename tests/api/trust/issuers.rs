@@ -334,3 +334,24 @@ fn an_intermediate_signs_only_if_it_may() {
         says(&refused(words.0, &anchors, &bad.server(bad.as_slice())), words);
     }
 }
+
+/// RFC 5280, 4.2.1.12, leaves it open: Go accepts such a server, OpenSSL and webpki do not. Among those to trust it is
+/// accepted, as its operator named it.
+#[test]
+fn a_server_is_not_for_any_usage() {
+    let root = Authority::good();
+    let with = |usages| root.server_with(&[], |server| server.extended_key_usages = usages);
+    let (any, server) = (ExtendedKeyUsagePurpose::Any, ExtendedKeyUsagePurpose::ServerAuth);
+    let failure = refused("any", root.as_slice(), &with(vec![any.clone()]));
+    let words = (
+        "CN=server is not for servers, but for anyExtendedKeyUsage",
+        "a certificate with extendedKeyUsage=serverAuth",
+    );
+    says(&failure, words);
+    accepted("any and serverAuth", root.as_slice(), &with(vec![any.clone(), server]));
+    let own = Authority::new(|own| {
+        own.is_ca = IsCa::ExplicitNoCa;
+        own.extended_key_usages = vec![any];
+    });
+    accepted("named itself", own.as_slice(), &own.as_server());
+}
