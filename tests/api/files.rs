@@ -9,6 +9,7 @@ use otlp_mtls::testing::{Fixture, Identity, KeyType, Pki};
 use otlp_mtls::{Credentials, Error, Exporters, Pem, Protocol, Signal};
 
 use crate::support::{builder, export, mtls_collector, with_vars};
+use crate::words::normalised;
 
 const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
@@ -402,6 +403,15 @@ fn with_password(command: &str) -> String {
             "keytool -importkeystore",
             &format!("keytool -importkeystore -noprompt -srcstorepass {PASSWORD} -deststorepass {PASSWORD}"),
         )
+}
+
+#[test]
+fn the_readme_shows_an_encrypted_key() {
+    let case = Case::new();
+    let words = case.refusal(KEY, &case.files.write("client.key", ENCRYPTED));
+    let words = normalised(&words, case.files.path("client.key").parent().unwrap(), 0);
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    assert!(readme.contains(&format!("Error: {words}\n")), "the README does not show:\n{words}");
 }
 
 /// Every command that a refusal names is run, on a file that the tool in question has made: what it
