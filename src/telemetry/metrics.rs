@@ -13,7 +13,7 @@ use opentelemetry_sdk::metrics::{
 
 use super::providers::Provider;
 use super::{Setup, Telemetry};
-use crate::config::{HistogramAggregation, Processor, Target};
+use crate::config::{HistogramAggregation, Output, Processor, Target};
 use crate::error::Error;
 use crate::signal::Signal;
 
@@ -23,22 +23,17 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The default [of the console
 /// exporter](https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/stdout/).
-#[cfg(feature = "console")]
 const CONSOLE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     let Setup { exporters, drain, resource, outputs, .. } = setup;
-    let interval = exporters.sdk().metric_interval;
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone());
     for output in *outputs {
-        let interval = match output.processor {
-            Processor::Periodic(own) => own.or(interval),
-            Processor::Simple | Processor::Batch(_) => interval,
-        };
+        let interval = interval(output, exporters.sdk().metric_interval);
         builder = match output.target {
             Target::Otlp => {
                 let exporter = exporters.metric_exporter_for(drain)?;
-                builder.with_reader(reader(exporter, interval.unwrap_or(INTERVAL)))
+                builder.with_reader(reader(exporter, interval))
             }
             Target::Console => console(builder, interval),
         };
@@ -52,19 +47,31 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     Ok(Arc::new(provider))
 }
 
+/// The interval of one output: its own, that of all outputs, or the default.
+fn interval(output: &Output, general: Option<Duration>) -> Duration {
+    let own = match output.processor {
+        Processor::Periodic(own) => own,
+        Processor::Simple | Processor::Batch(_) => None,
+    };
+    own.or(general).unwrap_or(match output.target {
+        Target::Otlp => INTERVAL,
+        Target::Console => CONSOLE_INTERVAL,
+    })
+}
+
 fn reader<E: PushMetricExporter>(exporter: E, interval: Duration) -> PeriodicReader<E> {
     PeriodicReader::builder(exporter).with_interval(interval).build()
 }
 
 #[cfg(feature = "console")]
-fn console(builder: MeterProviderBuilder, interval: Option<Duration>) -> MeterProviderBuilder {
+fn console(builder: MeterProviderBuilder, interval: Duration) -> MeterProviderBuilder {
     let exporter = opentelemetry_stdout::MetricExporter::default();
-    builder.with_reader(reader(exporter, interval.unwrap_or(CONSOLE_INTERVAL)))
+    builder.with_reader(reader(exporter, interval))
 }
 
 /// Unreachable: `console` was rejected earlier.
 #[cfg(not(feature = "console"))]
-fn console(builder: MeterProviderBuilder, _interval: Option<Duration>) -> MeterProviderBuilder {
+fn console(builder: MeterProviderBuilder, _interval: Duration) -> MeterProviderBuilder {
     builder
 }
 
@@ -106,5 +113,27 @@ impl Provider for SdkMeterProvider {
 
     fn shut_down(&self, timeout: Duration) -> OTelSdkResult {
         self.shutdown_with_timeout(timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_has_a_default_interval_of_its_own() {
+        for (target, own, general, expected) in [
+            (Target::Otlp, None, None, 60),
+            (Target::Console, None, None, 10),
+            (Target::Otlp, None, Some(7), 7),
+            (Target::Console, None, Some(7), 7),
+            (Target::Otlp, Some(3), Some(7), 3),
+            (Target::Console, Some(3), None, 3),
+        ] {
+            let output =
+                Output { target, processor: Processor::Periodic(own.map(Duration::from_secs)) };
+            let interval = interval(&output, general.map(Duration::from_secs));
+            assert_eq!(interval, Duration::from_secs(expected), "{target:?} {own:?} {general:?}");
+        }
     }
 }

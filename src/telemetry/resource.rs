@@ -24,7 +24,7 @@ fn process() -> impl Iterator<Item = KeyValue> {
         let name = path.file_name()?.to_string_lossy().into_owned();
         Some(KeyValue::new("process.executable.name", name))
     });
-    let host = host_name().map(|name| KeyValue::new("host.name", name));
+    let host = host_name("/proc/sys/kernel/hostname").map(|name| KeyValue::new("host.name", name));
     [
         KeyValue::new("process.pid", i64::from(std::process::id())),
         KeyValue::new("os.type", os_type(std::env::consts::OS)),
@@ -46,8 +46,23 @@ fn os_type(os: &'static str) -> &'static str {
 }
 
 /// Read from a file of Linux; the standard library has no function for it.
-fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+fn host_name(path: &str) -> Option<String> {
+    let name = std::fs::read_to_string(path).ok()?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_detected_is_left_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(host_name(path), None);
+        std::fs::write(path, "here\n").unwrap();
+        assert_eq!(host_name(path).as_deref(), Some("here"));
+        assert_eq!(host_name("/nowhere"), None);
+    }
 }
