@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use otlp_mtls::answer::{Answer, judge};
 
-/// What was sent in a header, and must not be shown.
+/// What was sent in a header and in the path, and must not be shown.
 const SECRET: &str = "SECRET-TOKEN";
 
 const SEPARATOR: &[u8] = b"\n====\n";
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         body,
         trailers: &fields(trailers),
     };
-    let texts = judge(&answer, &format!("Bearer {SECRET}"), 1 << 16);
+    let texts = judge(&answer, &format!("Bearer {SECRET}"), &format!("/{SECRET}/v1/traces"), 1 << 16);
     for text in texts {
         assert!(!text.contains(SECRET), "{text}");
         assert!(!text.contains(char::is_control), "{text:?}");

@@ -399,18 +399,16 @@ fn shown(value: &str) -> String {
 
 /// A path without parts that may be a token: only an end that OTLP itself appends is shown.
 pub(crate) fn shown_path(path: &str) -> String {
-    let known = Signal::ALL.into_iter().find_map(|signal| {
-        let (before, _) =
-            path.split_at_checked(path.len().checked_sub(signal.http_path().len())?)?;
-        let before = before.strip_suffix('/')?;
-        path.ends_with(signal.http_path()).then_some((before, signal.http_path()))
-    });
-    match known {
-        Some(("", tail)) => format!("/{tail}"),
-        Some((_, tail)) => format!("/…/{tail}"),
-        None if path.is_empty() || path == "/" => path.to_owned(),
-        None => "/…".to_owned(),
+    match path_prefix(path) {
+        "" | "/" => path.to_owned(),
+        prefix => format!("/…{}", &path[prefix.len()..]),
     }
+}
+
+/// The part of a path that may be a token: all but the end that OTLP itself appends.
+pub(crate) fn path_prefix(path: &str) -> &str {
+    let before = |signal: Signal| path.strip_suffix(signal.http_path())?.strip_suffix('/');
+    Signal::ALL.into_iter().find_map(before).unwrap_or(path)
 }
 
 #[cfg(test)]

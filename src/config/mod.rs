@@ -23,7 +23,7 @@ mod warning;
 pub(crate) use crate::origin::Sourced;
 #[cfg(feature = "metrics")]
 pub(crate) use endpoint::Endpoint;
-pub(crate) use endpoint::{Address, shown_path};
+pub(crate) use endpoint::{Address, path_prefix, shown_path};
 pub(crate) use env::Env;
 pub(crate) use headers::is_reserved;
 pub(crate) use layer::{Layers, Rank};

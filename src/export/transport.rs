@@ -255,6 +255,7 @@ impl Transport {
             bytes: call.payload.sent_size(),
             uncompressed: call.payload.uncompressed_size(),
             headers: [&call.headers, &extra.headers],
+            path: call.path.as_str(),
             max_response_size: call.max_response_size,
         };
         let request = request(call, deadline, &extra.headers, facts.max_body_size());

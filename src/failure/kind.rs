@@ -208,8 +208,8 @@ pub enum FailureKind {
         code: &'static str,
         /// The status code.
         number: i32,
-        /// The collector's reason: at most 200 characters, escaped, with the header values that we
-        /// sent masked. Empty if it gave none.
+        /// The collector's reason: at most 200 characters, escaped, with the header values, path
+        /// and query that were sent masked. Empty if it gave none.
         message: String,
     },
     /// The collector answered with a redirect, which is not followed.

@@ -34,7 +34,8 @@ pub use kind::{
 ///
 /// `Display` is for people: at most six lines, of which the first is enough for a log. No line
 /// shows a key or a header's value. The first line includes the collector's reason, if it gave one:
-/// at most 200 characters, escaped, with the values of all headers that were sent masked.
+/// at most 200 characters, escaped, with the header values, path and query that were sent
+/// masked.
 #[derive(Clone, Debug)]
 pub struct Failure(Arc<Inner>);
 

@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use super::json_reader::JsonReader;
+use super::mask::masked;
 use super::wire::{Malformed, Reader, Value};
 use crate::config::Protocol;
 use crate::failure::FailureKind;
@@ -65,6 +66,8 @@ pub(crate) struct RequestFacts<'a> {
     pub(crate) uncompressed: Option<usize>,
     /// The headers that were sent, except the protocol's own. Messages mask their values.
     pub(crate) headers: [&'a HeaderMap; 2],
+    /// The path and query that were sent. Messages mask what OTLP does not append itself.
+    pub(crate) path: &'a str,
     /// The maximum size of a response message, in bytes, both compressed and decompressed.
     pub(crate) max_response_size: usize,
 }
@@ -357,34 +360,9 @@ fn read_duration(duration: &[u8]) -> Duration {
     seconds.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }
 
-/// A server's text for display: truncated, escaped, and with the values of sent headers masked.
+/// A server's text for display: truncated, escaped, and with what was sent masked.
 pub(super) fn shown(text: &str, request: &RequestFacts<'_>) -> String {
     printable(masked(text, request).trim())
-}
-
-/// Replaces each sent header value with `***`, and also the part after a scheme such as `Bearer`: a collector
-/// may quote the token that it rejects.
-fn masked(text: &str, request: &RequestFacts<'_>) -> String {
-    /// Shorter values occur inside ordinary words and are not secrets.
-    const SHORTEST: usize = 4;
-    let values = request.headers.into_iter().flat_map(HeaderMap::values);
-    let mut secrets = Vec::new();
-    for value in values {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        let value = value.trim();
-        secrets.push(value.to_owned());
-        secrets
-            .extend(value.split_once(char::is_whitespace).map(|(_, rest)| rest.trim().to_owned()));
-    }
-    secrets.retain(|secret| secret.chars().count() >= SHORTEST);
-    // Longest first: masking a value that is part of a longer one would leave the rest of the longer one
-    // visible.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let mask = |text: String, secret: &String| match text.contains(secret) {
-        true => text.replace(secret, "***"),
-        false => text,
-    };
-    secrets.iter().fold(text.to_owned(), mask)
 }
 
 #[cfg(test)]

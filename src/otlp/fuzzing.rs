@@ -25,7 +25,12 @@ pub struct Answer<'a> {
 }
 
 /// The messages that would be shown to a user.
-pub fn judge(answer: &Answer<'_>, authorization: &str, max_response_size: usize) -> Vec<String> {
+pub fn judge(
+    answer: &Answer<'_>,
+    authorization: &str,
+    path: &str,
+    max_response_size: usize,
+) -> Vec<String> {
     let sent = HeaderMap::from_iter(
         HeaderValue::from_str(authorization).ok().map(|value| (http::header::AUTHORIZATION, value)),
     );
@@ -34,6 +39,7 @@ pub fn judge(answer: &Answer<'_>, authorization: &str, max_response_size: usize)
         bytes: 0,
         uncompressed: None,
         headers: [&sent, &HeaderMap::new()],
+        path,
         max_response_size,
     };
     let trailers = fields(answer.trailers);

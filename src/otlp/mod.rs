@@ -15,6 +15,7 @@ mod json;
 mod json_reader;
 #[cfg(feature = "logs")]
 mod logs;
+mod mask;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod payload;

@@ -14,6 +14,7 @@ use futures_executor::block_on;
 use opentelemetry_sdk::trace::SpanExporter;
 use otlp_mtls::testing::{Collector, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
@@ -230,6 +231,46 @@ fn no_secret_is_shown() {
         });
         ran.unwrap();
         assert!(answered.get() > 100, "only {} got as far as an answer", answered.get());
+    });
+}
+
+/// A server or proxy may quote what it was sent, and escape it.
+#[test]
+fn what_a_collector_quotes_is_not_shown() {
+    const TOKEN: &str = "s3cr3t+t0k/en==";
+    let echoes: [fn(String) -> String; 4] = [
+        |text| text,
+        |text| text.to_uppercase(),
+        |text| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string(),
+        |text| text.replace('/', "\\/").replace('+', "\\u002B"),
+    ];
+    in_a_process("secrets::what_a_collector_quotes_is_not_shown", &[], || {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Recorder))
+            .unwrap();
+        let collector = Collector::builder().start().unwrap();
+        let host = collector.endpoint().replace("http://", "");
+        for (variable, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://HOST/receiver/s3cr3t+t0k/en=="),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://HOST/s3cr3t%2Bt0k%2fen%3d=/"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://HOST?key=s3cr3t+t0k/en%3D="),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://HOST/s3cr3t+t0k/en==/v1/traces?mode=a"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer s3cr3t+t0k/en=="),
+        ] {
+            for echo in echoes {
+                collector.set_reply(move |request| {
+                    let sent = request.headers.get("authorization");
+                    let message = format!("no POST {} for {sent:?}", request.path);
+                    Reply::Grpc { code: 5, message: echo(message), retry_delay: None }
+                });
+                let words = shown(variable, value, &host).to_lowercase();
+                assert!(words.contains("***"), "{value}: {words}");
+                for part in TOKEN.split(['+', '/', '=']).filter(|part| !part.is_empty()) {
+                    // `en` alone is an ordinary word.
+                    let is_shown = words.contains(part) && part != "en";
+                    assert!(!is_shown, "{value}: {words}");
+                }
+            }
+        }
     });
 }
 

@@ -55,6 +55,7 @@ fn judged(protocol: Protocol, answer: &Answer, sent: &HeaderMap, limit: usize) -
         bytes: 7,
         uncompressed: None,
         headers: [sent, &HeaderMap::new()],
+        path: "/receiver/s3cr3t/v1/traces?key=t0k/en%2B&mode=fast",
         max_response_size: limit,
     };
     match judge(answer, &request) {
@@ -317,18 +318,41 @@ fn the_reason_of_a_refusal() {
 }
 
 #[test]
-fn a_message_shows_no_header_value() {
+fn a_message_shows_nothing_that_was_sent() {
     let sent = headers(&[
         ("authorization", "Bearer abcdefgh"),
         ("api-key", "abcd"),
-        ("x-basic", "Basic  dXNlcg=="),
+        ("x-basic", "Basic  dXNlcjpodW50ZXI="),
+        ("x-key", "a+b/c=="),
+        ("x-long", "a-long-secret-value"),
         ("x-short", "the"),
     ]);
     for (message, expected) in [
         ("Bearer abcdefgh is the old one", "*** is the old one"),
-        ("token abcdefgh, key abcd, abcdabcd", "token ***, key ***, ******"),
-        ("dXNlcg== Basic  dXNlcg==", "*** ***"),
-        ("bearer ABCDEFGH", "bearer ABCDEFGH"),
+        ("token abcdefgh, key abcd, abcdabcd", "token ***, key ***, ***"),
+        ("dXNlcjpodW50ZXI= Basic  dXNlcjpodW50ZXI=", "*** ***"),
+        ("user:hunter, hunter", "***:***, ***"),
+        ("bearer ABCDEFGH", "***"),
+        ("the%20key%20a+b%2fc%3d%3D", "the%20key%20***"),
+        ("the key a%252Bb%252Fc%253D%253D", "the key ***"),
+        (r#"the key \"a+b\/c==\""#, r#"the key \"***\""#),
+        (r"the key a\u002bb\u002Fc\u003d\u003D", "the key ***"),
+        (r"the key a\\u002bb\\\/c\x3d\x3D", "the key ***"),
+        ("the key a&#43;b&#x2F;c&#61;=", "the key ***"),
+        ("100%abcd", "100%***"),
+        ("cut off: a-long-secret-val", "cut off: ***"),
+        ("cut off: a-long", "cut off: a-long"),
+        ("Route POST:/receiver/s3cr3t/v1/traces not found", "Route POST:***/v1/traces not found"),
+        (
+            "Cannot POST /receiver/s3cr3t/v1/traces?key=t0k/en%2B&mode=fast",
+            "Cannot POST ***/v1/traces?***&***",
+        ),
+        ("no %2Freceiver%2fS3CR3T%2Fv1%2Ftraces", "no ***%2Fv1%2Ftraces"),
+        (r"no \/receiver\/s3cr3t\/v1\/traces", r"no ***\/v1\/traces"),
+        (
+            "s3cr3t and t0k/en+ are unknown to the receiver",
+            "*** and *** are unknown to the receiver",
+        ),
     ] {
         let answer = http(401, &[TEXT], message.as_bytes(), End::Complete);
         let judged = judged(Protocol::HttpProtobuf, &answer, &sent, 1000);
