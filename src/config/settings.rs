@@ -217,14 +217,23 @@ impl Folded<'_> {
         });
         let is_whole = endpoint.is_whole;
         let endpoint = endpoint.map(|endpoint| endpoint.text);
-        if protocol.is_grpc() {
-            let insecure = self.layer.insecure.as_ref().is_some_and(|insecure| **insecure);
+        let insecure = self.layer.insecure.take();
+        let endpoint = if protocol.is_grpc() {
+            let insecure = insecure.as_ref().is_some_and(|insecure| **insecure);
             Endpoint::grpc(endpoint, self.signal, insecure)
         } else if is_whole {
             Endpoint::http_as_is(endpoint)
         } else {
             Endpoint::http(endpoint, self.signal)
+        }?;
+        if let Some(insecure) = insecure.filter(|insecure| **insecure == endpoint.secure) {
+            self.warnings.push(Warning::SchemeBesideInsecure {
+                insecure: insecure.origin,
+                endpoint: endpoint.to_string(),
+                origin: endpoint.origin.clone(),
+            });
         }
+        Ok(endpoint)
     }
 
     /// The proxy. No client certificate is presented to it.

@@ -57,6 +57,12 @@ pub(crate) enum Warning {
     UnknownService {
         setting: &'static str,
     },
+    /// A setting that contradicts the scheme of the endpoint.
+    SchemeBesideInsecure {
+        insecure: Origin,
+        endpoint: String,
+        origin: Origin,
+    },
     /// Variables that have no effect, and the text after "no effect".
     WithoutEffect {
         variables: Vec<&'static str>,
@@ -94,6 +100,10 @@ impl fmt::Display for Warning {
                 f,
                 "the service has no name and appears as `unknown_service`: set {setting} or \
                  with_service_name()"
+            ),
+            Self::SchemeBesideInsecure { insecure, endpoint, origin } => write!(
+                f,
+                "{insecure}: no effect: the scheme of {endpoint} ({origin}) takes precedence"
             ),
             Self::WithoutEffect { variables, reason } => {
                 write!(f, "{}: no effect{reason}", variables.join(", "))

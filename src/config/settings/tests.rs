@@ -157,8 +157,10 @@ fn insecure() {
             true,
             0,
         ),
-        ("a scheme beats it", &[(ENDPOINT, "https://c:1"), (INSECURE, "true")], true, 0),
-        ("a plaintext scheme beats it", &[(ENDPOINT, "http://c:1"), (INSECURE, "false")], false, 0),
+        ("a scheme may agree", &[(ENDPOINT, "https://c:1"), (INSECURE, "false")], true, 0),
+        ("a plaintext scheme may too", &[(ENDPOINT, "http://c:1"), (INSECURE, "true")], false, 0),
+        ("a scheme beats it", &[(ENDPOINT, "https://c:1"), (INSECURE, "true")], true, 1),
+        ("a plaintext scheme beats it", &[(ENDPOINT, "http://c:1"), (INSECURE, "false")], false, 1),
     ];
     for (rule, vars, secure, warned) in rows {
         let vars = [&[(PROTOCOL, "grpc")], *vars].concat();
@@ -167,6 +169,10 @@ fn insecure() {
         assert_eq!(settings.tls.is_some(), *secure, "{rule}");
         assert_eq!(warnings.len(), *warned, "{rule}: {warnings:?}");
     }
+    let (_, warnings) = resolve(&[(ENDPOINT, "http://c:1"), (INSECURE, "false")]);
+    let expected = "OTEL_EXPORTER_OTLP_INSECURE: no effect: the scheme of http://c:1 \
+                    (OTEL_EXPORTER_OTLP_ENDPOINT) takes precedence";
+    assert_eq!(warnings, [expected]);
 }
 
 #[test]
