@@ -2,7 +2,7 @@
 
 use otlp_mtls::{Protocol, Signal};
 
-use super::{OtelCollector, on_grpc};
+use super::{OtelCollector, on_both, on_grpc};
 use crate::servers::go_builds;
 use crate::support::{builder, export};
 
@@ -13,11 +13,8 @@ fn a_collector_on_a_socket_receives_every_signal() {
     }
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("otlp.sock");
-    let mut settings = vec![
-        on_grpc("tls: null"),
-        on_grpc("transport: unix"),
-        "receivers::otlp::protocols::http: null".to_owned(),
-    ];
+    let mut settings = on_both(&["tls: null"]);
+    settings.push(on_grpc("transport: unix"));
     settings.push(on_grpc(&format!("endpoint: {}", socket.display())));
     let collector = OtelCollector::start(directory.path(), &settings);
     let exporters = builder()
