@@ -210,20 +210,6 @@ fn refusals_name_variable_path_finding_and_remedy() {
 }
 
 #[test]
-fn the_readme_shows_the_refusal_of_an_encrypted_key() {
-    let case = Case::new();
-    let key = pem("ENCRYPTED PRIVATE KEY", b"encrypted");
-    let error = case.build(KEY, &case.write("client.key", key)).unwrap_err();
-    let words = format!("Error: {error:?}\n");
-    let words = words.replace(case.directory.path().to_str().unwrap(), "/etc/otel/certs");
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    assert!(
-        fs::read_to_string(readme).unwrap().contains(&words),
-        "the README does not show:\n{words}"
-    );
-}
-
-#[test]
 fn refusals_of_what_cannot_be_read() {
     let case = Case::new();
     let file = case.write("file", "");
