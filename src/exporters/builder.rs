@@ -636,8 +636,8 @@ impl ExportersBuilder {
                 }
             };
             let stats = Arc::new(ExportStats::new(signal, Arc::clone(&notifier)));
-            let (settings, pace) = (Arc::new(settings), Arc::default());
-            pipelines.insert(signal, Pipeline { settings, stats, pace, token, shared });
+            let (settings, pace, process) = (Arc::new(settings), Arc::default(), Mutex::default());
+            pipelines.insert(signal, Pipeline { settings, stats, pace, token, shared, process });
         }
         let mut sdk_warnings = Vec::new();
         let has_logs = !switches.outputs(Signal::Logs).is_empty();

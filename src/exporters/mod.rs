@@ -26,6 +26,7 @@ use crate::export::{
 use crate::failure::{Failure, FailureKind};
 use crate::lock::lock;
 use crate::net::{Runtime, Watcher};
+use crate::process::Process;
 use crate::signal::Signal;
 use crate::status::{ExportStatus, Status};
 #[cfg(feature = "metrics")]
@@ -71,6 +72,8 @@ struct Pipeline {
     token: Option<Arc<Watcher<TokenFile>>>,
     /// Shared by all signals whose settings allow it.
     shared: Arc<Shared>,
+    /// The process of the newest exporter.
+    process: Mutex<Option<Process>>,
 }
 
 impl Pipeline {
@@ -352,6 +355,12 @@ impl Exporters {
             .map_or_else(Counts::default, |pipeline| pipeline.stats.counts())
     }
 
+    /// Whether a signal's exporters belong to a process of which this one is a forked child.
+    pub(crate) fn are_forked(&self, signal: Signal) -> bool {
+        let newest = self.0.pipelines.get(&signal).and_then(|pipeline| *lock(&pipeline.process));
+        newest.is_some_and(|process| !process.is_current())
+    }
+
     /// Warnings about the configuration.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.0.warnings
@@ -431,6 +440,7 @@ impl Exporters {
         let (settings, stats) = (Arc::clone(&pipeline.settings), Arc::clone(&pipeline.stats));
         let (drain, pace) = (Arc::clone(drain), Arc::clone(&pipeline.pace));
         let token = pipeline.token.clone();
+        *lock(&pipeline.process) = Some(Process::current());
         Ok(Lane::new(settings, transport, stats, drain, queue, pace, token))
     }
 

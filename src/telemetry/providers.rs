@@ -90,13 +90,26 @@ impl Providers {
         drain: &Drain,
         timeout: Duration,
     ) -> Result<(), Error> {
+        if self.are_forked(exporters) {
+            // Dropping them may wait for their threads.
+            std::mem::forget(self);
+            return Err(Error::Forked);
+        }
         let end = End::after(timeout);
         drain.by(end.instant);
         self.finish(SHUTDOWN, exporters, end, |provider, end| provider.shut_down(end.timeout))
     }
 
     pub(super) fn flush(&self, exporters: &Exporters, timeout: Duration) -> Result<(), Error> {
+        if self.are_forked(exporters) {
+            return Err(Error::Forked);
+        }
         self.finish(FLUSH, exporters, End::after(timeout), flush_until)
+    }
+
+    /// Whether their threads exist only in the parent of this process.
+    fn are_forked(&self, exporters: &Exporters) -> bool {
+        self.0.iter().any(|provider| exporters.are_forked(provider.signal()))
     }
 
     /// Runs an operation on each provider, each on its own thread, and reports what was lost meanwhile.
@@ -241,7 +254,8 @@ impl Exporters {
     /// # Errors
     ///
     /// [`Error::Undelivered`] if the collector did not acknowledge all pending items in time.
-    /// [`Error::OnIoThread`] if called on the I/O thread, which cannot wait for itself.
+    /// [`Error::OnIoThread`] if called on the I/O thread, which cannot wait for itself. [`Error::Forked`] in a
+    /// child process that was forked after this handle's newest exporter was created.
     pub fn shutdown(&self, providers: Providers, timeout: Duration) -> Result<(), Error> {
         providers.shut_down(self, &self.take_drain(), timeout)
     }

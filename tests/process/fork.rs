@@ -5,10 +5,10 @@ use std::process::exit;
 use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
 use futures_executor::block_on;
 use opentelemetry::global;
-use opentelemetry::trace::{Span, Tracer};
-use opentelemetry_sdk::trace::SpanExporter;
+use opentelemetry::trace::{Span, Tracer, TracerProvider};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 use otlp_mtls::testing::{Collector, Pki};
-use otlp_mtls::{Error, Exporters};
+use otlp_mtls::{Error, Exporters, Providers};
 
 use crate::exporter::span;
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
@@ -59,6 +59,8 @@ fn what_the_parent_set_up_fails_in_the_child_at_once() {
         in_a_forked_child(|| {
             let error = block_on(exporter.export(vec![span("a span")])).unwrap_err().to_string();
             assert!(error.contains("did not survive the fork"), "{error}");
+            let error = telemetry.as_ref().unwrap().flush(SOON).unwrap_err();
+            assert!(matches!(error, Error::Forked), "{error}");
             let error = telemetry.take().unwrap().shutdown(SOON).unwrap_err();
             assert!(matches!(error, Error::Forked), "{error}");
         });
@@ -67,6 +69,36 @@ fn what_the_parent_set_up_fails_in_the_child_at_once() {
     });
     let Some(collector) = collector else { return };
     assert_eq!(names(&collector), ["a span", "of the parent"]);
+}
+
+#[test]
+fn providers_of_the_parent_fail_in_the_child_at_once() {
+    let name = "fork::providers_of_the_parent_fail_in_the_child_at_once";
+    let collector = with_a_collector(name, || {
+        let exporters = Exporters::from_env().unwrap();
+        let tracers = || {
+            let exporter = exporters.span_exporter().unwrap();
+            SdkTracerProvider::builder().with_batch_exporter(exporter).build()
+        };
+        let parents = tracers();
+        let providers = || Providers::new().with_tracer_provider(&parents);
+        in_a_forked_child(|| {
+            let error = exporters.flush(&providers(), SOON).unwrap_err();
+            assert!(matches!(error, Error::Forked), "{error}");
+            let error = exporters.shutdown(providers(), SOON).unwrap_err();
+            assert!(matches!(error, Error::Forked), "{error}");
+            let own = tracers();
+            own.tracer("test").start("of the child").end();
+            let own = Providers::new().with_tracer_provider(&own);
+            exporters.flush(&own, SOON).unwrap();
+            exporters.shutdown(own, SOON).unwrap();
+        });
+        parents.tracer("test").start("of the parent").end();
+        exporters.flush(&providers(), SOON).unwrap();
+        exporters.shutdown(providers(), SOON).unwrap();
+    });
+    let Some(collector) = collector else { return };
+    assert_eq!(names(&collector), ["of the child", "of the parent"]);
 }
 
 #[test]
