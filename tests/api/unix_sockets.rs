@@ -136,11 +136,14 @@ fn tls_and_proxies_are_not_for_it() {
     export(&exporters, Signal::Traces).unwrap();
     assert_eq!(collector.spans().len(), 1);
     let report = exporters.check_blocking();
-    let warning = format!(
-        "{} (OTEL_EXPORTER_OTLP_ENDPOINT) is plaintext, which does not use with_ca_certificate()",
-        socket.endpoint()
-    );
-    assert_eq!(report.warnings, [warning]);
+    let endpoint = format!("{} (OTEL_EXPORTER_OTLP_ENDPOINT)", socket.endpoint());
+    let warnings = [
+        format!(
+            "OTEL_EXPORTER_OTLP_INSECURE: no effect: the scheme of {endpoint} takes precedence"
+        ),
+        format!("{endpoint} is plaintext, which does not use with_ca_certificate()"),
+    ];
+    assert_eq!(report.warnings, warnings);
 }
 
 /// Why an export there fails: its kind, and what is said of it.
