@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
 use opentelemetry_sdk::trace::SpanExporter as _;
 use otlp_mtls::testing::{Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Compression, Exporters, ExportersBuilder, Pem, Protocol, RetryPolicy, Signal};
@@ -447,6 +449,8 @@ fn an_empty_batch_sends_nothing() {
     futures_executor::block_on(traces.export(Vec::new())).unwrap();
     let logs = exporters.log_exporter().unwrap();
     futures_executor::block_on(logs.export(LogBatch::new(&[]))).unwrap();
+    let metrics = exporters.metric_exporter().unwrap();
+    futures_executor::block_on(metrics.export(&ResourceMetrics::default())).unwrap();
     export(&exporters, Signal::Traces).unwrap();
     assert!(collector.wait_until(SOON, |seen| seen.received().len() == 1));
     assert_eq!(counts(&exporters, Signal::Traces), (1, 1, 0, 0));

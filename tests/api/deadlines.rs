@@ -289,4 +289,6 @@ fn a_timeout_of_zero_is_no_limit() {
     let exporters =
         plaintext_builder(&collector, Protocol::Grpc).with_timeout(Duration::ZERO).build().unwrap();
     export(&exporters, Signal::Traces).unwrap();
+    // The response may take longer than any test waits: the request shows that there is no deadline.
+    assert!(!collector.requests()[0].headers.contains_key("grpc-timeout"));
 }
