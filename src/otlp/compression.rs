@@ -12,6 +12,7 @@ use crate::config::Compression;
 pub(super) enum Problem {
     /// The encoding with this name is not supported.
     Unknown(String),
+    #[cfg_attr(not(any(feature = "gzip", feature = "zstd")), allow(dead_code))]
     Malformed,
     /// Longer than the limit.
     TooLong,
