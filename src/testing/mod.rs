@@ -18,7 +18,7 @@
 //! # fn main() -> std::io::Result<()> {
 //! let collector = Collector::builder().start()?;
 //!
-//! Stands in for an exporter.
+//! // Stands in for an exporter.
 //! let body = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"work"}]}]}]}"#;
 //! let mut stream = TcpStream::connect(collector.addr())?;
 //! write!(
