@@ -24,7 +24,8 @@ fuzz_target!(|input: &[u8]| {
         body,
         trailers: &fields(trailers),
     };
-    let texts = judge(&answer, &format!("Bearer {SECRET}"), &format!("/{SECRET}/v1/traces"), 1 << 16);
+    let texts =
+        judge(&answer, &format!("Bearer {SECRET}"), &format!("/{SECRET}/v1/traces"), 1 << 16);
     for text in texts {
         assert!(!text.contains(SECRET), "{text}");
         assert!(!text.contains(char::is_control), "{text:?}");
