@@ -25,16 +25,30 @@ enum Value<'a> {
         modulus: &'a [u8],
         exponent: &'a [u8],
     },
-    /// The second coordinate is given by its parity.
     Point {
         x: &'a [u8],
         y_is_odd: bool,
+        /// `None` in a compressed point, which has only its parity.
+        y: Option<&'a [u8]>,
     },
 }
 
 /// Compares the keys themselves, and ignores the encoding of a point and an algorithm's parameters.
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one == other || value(one).is_some_and(|one| Some(one) == value(other))
+    if one == other {
+        return true;
+    }
+    match (value(one), value(other)) {
+        (
+            Some(Value::Point { x, y_is_odd, y }),
+            Some(Value::Point { x: other_x, y_is_odd: other_is_odd, y: other_y }),
+        ) => {
+            let same_y = y.zip(other_y).is_none_or(|(y, other)| y == other);
+            x == other_x && y_is_odd == other_is_odd && same_y
+        }
+        (Some(one), Some(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// `None` for keys that have only one encoding.
@@ -53,10 +67,10 @@ fn value(der: &[u8]) -> Option<Value<'_>> {
     }
     // SEC 1, section 2.3.3.
     match key {
-        [form @ (2 | 3), x @ ..] => Some(Value::Point { x, y_is_odd: *form == 3 }),
+        [form @ (2 | 3), x @ ..] => Some(Value::Point { x, y_is_odd: *form == 3, y: None }),
         [4 | 6 | 7, point @ ..] => {
             let (x, y) = point.split_at(point.len() / 2);
-            Some(Value::Point { x, y_is_odd: y.last()? % 2 == 1 })
+            Some(Value::Point { x, y_is_odd: y.last()? % 2 == 1, y: Some(y) })
         }
         _ => None,
     }
@@ -95,6 +109,8 @@ mod tests {
         let explicit = key(ELLIPTIC_CURVE, &tlv(Tag::Sequence, &[]), &[4, 10, 11, 20, 21]);
         assert!(is_same(&whole, &explicit));
         assert!(!is_same(&whole, &point(&[2, 10, 11])));
+        // A damaged point of the same parity.
+        assert!(!is_same(&whole, &point(&[4, 10, 11, 22, 21])));
         assert!(!is_same(&whole, &point(&[3, 10, 12])));
         assert!(!is_same(&point(&[2, 10, 11]), &point(&[3, 10, 11])));
         assert!(!is_same(&whole, &point(&[])));
