@@ -137,7 +137,8 @@ def send(sink, lane, exports):
     whole = execute(sink, lane, lane.call(items))
     expected = (lane.smallest, items, exports) if lane.protocol != "none" else (0, 0, 0)
     if (start["items"], whole["items"], whole["requests"]) != expected:
-        raise RuntimeError(f"{lane.name}: not the work that was asked for: {start}, {whole}")
+        sent = f"{whole['items']} of {items} items in {whole['requests']} of {exports} requests"
+        raise RuntimeError(f"{lane.name}: not the work that was asked for: {sent}")
     return {
         # Without the start, the handshake and the end
         "cpu": (whole["cpu"] - start["cpu"]) / (items - lane.smallest),
