@@ -50,7 +50,7 @@ impl Exporters {
     }
 
     /// The blocking form of [`check`](Self::check). It blocks the thread and does its I/O on a separate one,
-    /// whatever runtime the caller is in.
+    /// under any runtime of the caller.
     pub fn check_blocking(&self) -> Report {
         let runtime = match Runtime::start() {
             Ok(runtime) => runtime,

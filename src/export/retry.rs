@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// The longest delay that a server can request.
 pub(super) const LONGEST_NAMED: Duration = Duration::from_secs(5 * 60);
 
-/// The shortest delay, whatever the policy: otherwise a server that fails at once would be called
+/// The shortest delay, under any policy: otherwise a server that fails at once would be called
 /// in a tight loop.
 const SHORTEST: Duration = Duration::from_millis(10);
 

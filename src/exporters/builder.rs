@@ -131,7 +131,7 @@ impl ExportersBuilder {
     /// The file is reloaded as certificates are: when an export starts after the [reload
     /// interval](Self::with_reload_interval), and at once after the collector has answered with
     /// HTTP 401 or gRPC's UNAUTHENTICATED. If the token has changed, the request is repeated with
-    /// it, once per export, whatever the retry policy. An unusable token never replaces a usable
+    /// it, once per export, under any retry policy. An unusable token never replaces a usable
     /// one; [`status`](Exporters::status) has the reason.
     ///
     /// The file contains only the token, in visible ASCII, with optional white space around it, in
@@ -391,7 +391,7 @@ impl ExportersBuilder {
     ///
     /// If the collector refuses them, by HTTP 401 or gRPC's UNAUTHENTICATED, it is called again at
     /// once. If it then returns other headers, the request is repeated with these, once per export,
-    /// whatever the retry policy.
+    /// under any retry policy.
     ///
     /// A provider that caches tokens is told of the refusal by
     /// [`with_refused_headers_handler`](Self::with_refused_headers_handler).

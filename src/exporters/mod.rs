@@ -260,7 +260,7 @@ impl Exporters {
         }
     }
 
-    /// Checks all files and sources now, whatever the reload interval. The next export of each
+    /// Checks all files and sources now, regardless of the reload interval. The next export of each
     /// signal uses new credentials.
     ///
     /// It blocks while files are read.

@@ -124,7 +124,7 @@ pub(crate) enum Again {
     After(Duration),
 }
 
-/// Judges a response. Never fails, whatever the server sent.
+/// Judges a response. Never fails.
 pub(crate) fn judge(answer: &Answer, request: &RequestFacts<'_>) -> Verdict {
     match request.protocol {
         #[cfg(feature = "grpc")]

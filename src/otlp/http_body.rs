@@ -46,7 +46,7 @@ pub(super) fn decoded<'a>(
 /// table](https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes).
 ///
 /// A response that is too long is [not retried](https://opentelemetry.io/docs/specs/otlp/#otlphttp-response),
-/// whatever its status.
+/// regardless of its status.
 pub(super) fn again(answer: &Answer) -> Again {
     match answer.status {
         _ if answer.end == End::TooLong => Again::No,

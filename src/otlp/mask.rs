@@ -8,7 +8,7 @@ use super::answer::RequestFacts;
 use crate::config::{Protocol, path_prefix};
 use crate::secrets::BASE64;
 
-/// The text that is searched, in bytes: far more than is shown, and the search is quick whatever a server sends.
+/// The text that is searched, in bytes: far more than is shown, and little enough to search quickly.
 const LONGEST: usize = 16 * 1024;
 
 /// Shorter values occur inside ordinary words and are not secrets.

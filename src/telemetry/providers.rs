@@ -151,7 +151,7 @@ impl Providers {
 }
 
 /// Repeats the flush until `end`. The SDK's own flush of spans and log records gives up after 5 seconds,
-/// whatever the timeout, and its error does not tell that it was a timeout.
+/// regardless of the timeout, and its error does not tell that it was a timeout.
 fn flush_until(provider: &dyn Provider, end: End) -> OTelSdkResult {
     const SDK_WAITS: Duration = Duration::from_secs(5);
     loop {

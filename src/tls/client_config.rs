@@ -26,7 +26,7 @@ pub(super) fn client_config(
     let provider = Arc::clone(&verifier.provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(min_version))?
-        // Required by rustls for any verifier of one's own. Ours accepts nothing that rustls' own
+        // Required by rustls for any custom verifier. Ours accepts nothing that rustls' own
         // would reject, except for a server's certificate that is itself trusted.
         .dangerous()
         .with_custom_certificate_verifier(verifier)

@@ -1,4 +1,4 @@
-//! Compares public keys, whatever their encoding.
+//! Compares public keys, independent of their encoding.
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
 use der::{Decode, Sequence};

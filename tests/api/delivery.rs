@@ -305,8 +305,8 @@ fn a_service_that_recorded_nothing_ends_in_silence() {
     }
 }
 
-/// Of the hour that is given, nothing would come: whoever knows that before it begins waits no longer than
-/// for a last attempt.
+/// An hour is given. A collector that is known to be out of reach before the shutdown begins is only given the time for
+/// one last attempt.
 #[test]
 fn a_collector_that_is_known_to_be_out_of_reach_is_not_waited_for() {
     let _alone = alone();

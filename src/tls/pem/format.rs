@@ -96,7 +96,7 @@ fn der_command(der: &[u8]) -> Option<&'static str> {
     (PrivateKeyDer::try_from(der).is_ok() || is_encrypted()).then_some("pkey")
 }
 
-/// The command for an archive. A chain must begin with the key's certificate, whatever the order in
+/// The command for an archive. A chain must begin with the key's certificate, regardless of the order in
 /// the archive; a trust store has no such certificate.
 fn pkcs12(content: &[u8], wanted: Wanted, file: &str, out: &str) -> String {
     // RC4 and RC2 (RFC 7292, appendix C) are in OpenSSL 3's legacy provider.
