@@ -5,7 +5,7 @@ use std::io::Read;
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, SpanKind, Tracer, TracerProvider};
-use opentelemetry::{Key, KeyValue, Value};
+use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::logs::{LogExporter, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -133,42 +133,43 @@ fn record_series(record: impl Fn(u64, &[KeyValue])) {
     }
 }
 
-/// As instrumentation records them: constants, numbers, and strings made for the request.
-struct Attributes {
-    count: usize,
-    /// Of those after the first eight
-    keys: Vec<Key>,
-}
+/// As instrumentation records them: names are constants; values are constants, numbers, and strings made for the request.
+struct Attributes(Vec<&'static str>);
 
 impl Attributes {
+    const COMMON: [&str; 8] = [
+        "http.request.method",
+        "http.route",
+        "http.response.status_code",
+        "url.scheme",
+        "url.path",
+        "server.address",
+        "server.port",
+        "user_agent.original",
+    ];
+
     fn new(count: usize) -> Self {
-        Self {
-            count,
-            keys: (8..count).map(|index| format!("app.attribute.{index}").into()).collect(),
-        }
+        let more =
+            (Self::COMMON.len()..count).map(|index| &*format!("app.attribute.{index}").leak());
+        Self(Self::COMMON.into_iter().chain(more).take(count).collect())
     }
 
+    /// Each eight have the same values, so that all attributes cost about the same.
     fn of(&self, number: u64) -> Vec<KeyValue> {
-        let path = || format!("/orders/{}", 1_000_000_000_000 + number);
-        let mut attributes = Vec::with_capacity(self.count.max(8));
-        attributes.extend([
-            KeyValue::new("http.request.method", "GET"),
-            KeyValue::new("http.route", "/orders/{order_id}"),
-            KeyValue::new("http.response.status_code", 200),
-            KeyValue::new("url.scheme", "https"),
-            KeyValue::new("url.path", path()),
-            KeyValue::new("server.address", "checkout.shop.svc.cluster.local".to_owned()),
-            KeyValue::new("server.port", 8443),
-            KeyValue::new("user_agent.original", "grpc-java-okhttp/1.71.0".to_owned()),
-        ]);
-        attributes.truncate(self.count);
-        attributes.extend(self.keys.iter().zip(0..).map(|(key, index)| match index % 4 {
-            0 => KeyValue::new(key.clone(), "a constant of the application"),
-            1 => KeyValue::new(key.clone(), index * 1_000),
-            2 => KeyValue::new(key.clone(), path()),
-            _ => KeyValue::new(key.clone(), index % 8 == 3),
-        }));
-        attributes
+        let value = |index| -> Value {
+            match index % Self::COMMON.len() {
+                0 => "GET".into(),
+                1 => "/orders/{order_id}".into(),
+                2 => 200.into(),
+                3 => "https".into(),
+                4 => format!("/orders/{}", 1_000_000_000_000 + number).into(),
+                5 => "checkout.shop.svc.cluster.local".to_owned().into(),
+                6 => 8443.into(),
+                _ => "grpc-java-okhttp/1.71.0".to_owned().into(),
+            }
+        };
+        let keys = self.0.iter().enumerate();
+        keys.map(|(index, &key)| KeyValue::new(key, value(index))).collect()
     }
 }
 
