@@ -16,8 +16,11 @@ import (
 const batch = 512
 
 // Run makes as many spans as the program's first argument says, flushes after each batch of them, and shuts down. Its
-// exporter and its batch processor take their settings from the environment.
+// exporter and its batch processor take their settings from the environment. With the arguments `load RATE`, it is Load.
 func Run(ctx context.Context, exporter trace.SpanExporter) error {
+	if os.Args[1] == "load" {
+		return Load(ctx, exporter, os.Args[2])
+	}
 	count, err := strconv.ParseInt(os.Args[1], 10, 64)
 	if err != nil {
 		return err

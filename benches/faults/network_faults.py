@@ -1,0 +1,3 @@
+"""Faults of the network, names and certificates."""
+
+SCENARIOS = []

@@ -1,0 +1,3 @@
+"""Faults of servers that answer badly."""
+
+SCENARIOS = []
