@@ -6,6 +6,7 @@ import io.opentelemetry.sdk.common.CompletableResultCode;
 import io.opentelemetry.sdk.trace.SdkTracerProvider;
 import java.io.IOException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /** The OTLP exporters of the Java SDK, configured by the environment; the work is that of work.rs. */
 final class Peer {
@@ -16,6 +17,7 @@ final class Peer {
     SdkTracerProvider provider =
         AutoConfiguredOpenTelemetrySdk.initialize().getOpenTelemetrySdk().getSdkTracerProvider();
     Tracer tracer = provider.get("checkout");
+    CompletableResultCode flushed = null;
     for (long number = 1; number <= count; number++) {
       tracer
           .spanBuilder("GET /orders/{order_id}")
@@ -24,7 +26,7 @@ final class Peer {
           .startSpan()
           .end();
       if (number % BATCH == 0 || number == count) {
-        await(provider.forceFlush());
+        flushed = flush(provider, flushed);
       }
     }
     await(provider.shutdown());
@@ -46,6 +48,23 @@ final class Peer {
         .put("server.port", 8443)
         .put("user_agent.original", "grpc-java-okhttp/1.71.0")
         .build();
+  }
+
+  /**
+   * Flushes once. The processor's thread completes a flush before it forgets it. In between, it
+   * answers a request with the completed flush, or with a success, and does not flush: the spans
+   * would stay in the queue until the next request, and those that no longer fit would be dropped.
+   */
+  private static CompletableResultCode flush(
+      SdkTracerProvider provider, CompletableResultCode previous) {
+    CompletableResultCode result = provider.forceFlush();
+    while (result == previous || result == CompletableResultCode.ofSuccess()) {
+      // Sleeping costs less than trying again at once.
+      LockSupport.parkNanos(100_000);
+      result = provider.forceFlush();
+    }
+    await(result);
+    return result;
   }
 
   private static void await(CompletableResultCode result) {
