@@ -36,6 +36,8 @@ class Lane:
     batch: int = BATCH
     attributes: int = 8
     compression: str = ""
+    # How many batches it sends before it is measured
+    warm_up: int = 0
 
     @property
     def name(self):
@@ -53,7 +55,7 @@ class Lane:
         return SERIES if self.signal == "metrics" else self.batch
 
     def call(self, items):
-        what = (items, self.signal, self.batch, self.attributes)
+        what = (items, self.signal, self.batch, self.attributes, self.warm_up * self.batch)
         return [*self.command, *map(str, what), *self.flags]
 
 
@@ -65,18 +67,20 @@ HAND_WIRED = {"grpc": rust("hand-wired-grpc"), "http": rust("hand-wired-http")}
 ALONE = Lane("SDK alone", "none", rust("discard"))
 
 
+JAVA_PEER = (
+    "java",
+    "-Dotel.metrics.exporter=none",
+    "-Dotel.logs.exporter=none",
+    "--class-path",
+    f"{JAVA / 'classes'}:{JAVA / 'libraries'}/*",
+    "Peer",
+)
+NODE_PEER = ("node", str(HERE / "node" / "peer.js"))
+PYTHON_PEER = (str(PYTHON / "bin" / "python"), str(HERE / "python" / "peer.py"))
+
+
 def traffic():
     """Spans, by every peer."""
-    node = ("node", str(HERE / "node" / "peer.js"))
-    python = (str(PYTHON / "bin" / "python"), str(HERE / "python" / "peer.py"))
-    java = (
-        "java",
-        "-Dotel.metrics.exporter=none",
-        "-Dotel.logs.exporter=none",
-        "--class-path",
-        f"{JAVA / 'classes'}:{JAVA / 'libraries'}/*",
-        "Peer",
-    )
     lanes = [ALONE]
     for protocol, hand_wired in HAND_WIRED.items():
         lanes.append(Lane("floor", protocol, rust("floor")))
@@ -87,10 +91,19 @@ def traffic():
         if protocol == "http":
             lanes.append(Lane("hand-wired (HTTP/1.1)", protocol, hand_wired, ("http1",)))
         lanes.append(Lane("Go", protocol, (str(GO / protocol),)))
-        lanes.append(Lane("Java", protocol, java))
-        lanes.append(Lane("Node", protocol, node))
-        lanes.append(Lane("Python", protocol, python))
+        lanes.append(Lane("Java", protocol, JAVA_PEER))
+        lanes.append(Lane("Node", protocol, NODE_PEER))
+        lanes.append(Lane("Python", protocol, PYTHON_PEER))
     return lanes
+
+
+def warmed_up(batches):
+    """Spans after a warm-up of so many batches, by the peers that are compiled while they run, and by ours."""
+    return [
+        Lane(peer, protocol, command, warm_up=batches)
+        for protocol in HAND_WIRED
+        for peer, command in [("ours", rust("ours")), ("Java", JAVA_PEER), ("Node", NODE_PEER)]
+    ]
 
 
 def other_signals():

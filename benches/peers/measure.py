@@ -95,8 +95,17 @@ def execute(sink, lane, command):
         )
         watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
-        done = process.stdout.readline() == "done\n"
+        line = process.stdout.readline()
+        warm = 0.0
+        if line == "warm\n":
+            # The peer waits meanwhile.
+            warm = cpu_of(process.pid)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        done = line == "done\n"
         ended = time.time_ns()
+        cpu_when_warm = cpu_of(process.pid) - warm if done else 0.0
         # `ru_maxrss` would not do: it begins with the size of the process that forked.
         memory = peak_memory(process.pid) if done else 0
         process.stdin.close()
@@ -110,6 +119,8 @@ def execute(sink, lane, command):
     counts = sink.counts()
     return {
         "cpu": usage.ru_utime + usage.ru_stime,
+        # From the end of the warm-up to that of the work
+        "cpu_when_warm": cpu_when_warm,
         "wall": (ended - began) / 1e9,
         "memory": memory,
         "faults": usage.ru_minflt,
@@ -123,6 +134,11 @@ def execute(sink, lane, command):
     }
 
 
+def cpu_of(pid):
+    """In seconds, of all threads, by the clock that clock_getcpuclockid() returns."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 def peak_memory(pid):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
@@ -134,11 +150,9 @@ def send(sink, lane, exports):
     """Two processes: one that sends as little as it can, for the start, and one for the rest."""
     items = exports * lane.items
     start = execute(sink, lane, lane.call(lane.smallest))
-    whole = execute(sink, lane, lane.call(items))
-    expected = (lane.smallest, items, exports) if lane.protocol != "none" else (0, 0, 0)
-    if (start["items"], whole["items"], whole["requests"]) != expected:
-        sent = f"{whole['items']} of {items} items in {whole['requests']} of {exports} requests"
-        raise RuntimeError(f"{lane.name}: not the work that was asked for: {sent}")
+    if start["items"] != (lane.smallest if lane.protocol != "none" else 0):
+        raise RuntimeError(f"{lane.name}: not the work that was asked for: {start['items']} items at the start")
+    whole = work(sink, lane, exports)
     return {
         # Without the start, the handshake and the end
         "cpu": (whole["cpu"] - start["cpu"]) / (items - lane.smallest),
@@ -154,6 +168,23 @@ def send(sink, lane, exports):
         "start_wall": start["wall"],
         "start_cpu": start["cpu"],
     }
+
+
+def send_warm(sink, lane, exports):
+    """One process, measured once it has warmed up."""
+    whole = work(sink, lane, lane.warm_up + exports)
+    return {"cpu": whole["cpu_when_warm"] / (exports * lane.items), "memory": whole["memory"]}
+
+
+def work(sink, lane, exports):
+    """One process that sends so many batches, all of which must arrive."""
+    items = exports * lane.items
+    whole = execute(sink, lane, lane.call(items))
+    expected = (items, exports) if lane.protocol != "none" else (0, 0)
+    if (whole["items"], whole["requests"]) != expected:
+        sent = f"{whole['items']} of {items} items in {whole['requests']} of {exports} requests"
+        raise RuntimeError(f"{lane.name}: not the work that was asked for: {sent}")
+    return whole
 
 
 def serve(sink, lane):

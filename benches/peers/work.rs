@@ -25,6 +25,8 @@ pub(crate) struct Work {
     batch: u64,
     /// Of a span or log record
     attributes: Attributes,
+    /// The number of spans before the measured ones; 0 if all are measured.
+    warm_up: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -35,10 +37,11 @@ pub(crate) enum Signal {
 }
 
 impl Work {
-    /// From the program's arguments: `COUNT SIGNAL BATCH ATTRIBUTES`.
+    /// From the program's arguments: `COUNT SIGNAL BATCH ATTRIBUTES WARM_UP`.
     pub(crate) fn from_arguments() -> Self {
         let mut arguments = std::env::args().skip(1);
-        let mut next = || arguments.next().expect("arguments: COUNT SIGNAL BATCH ATTRIBUTES");
+        let mut next =
+            || arguments.next().expect("arguments: COUNT SIGNAL BATCH ATTRIBUTES WARM_UP");
         let count = next().parse().expect("a count");
         let signal = match next().as_str() {
             "traces" => Signal::Traces,
@@ -48,7 +51,8 @@ impl Work {
         };
         let batch = next().parse().expect("the size of a batch");
         let attributes = Attributes::new(next().parse().expect("a number of attributes"));
-        Self { signal, count, batch, attributes }
+        let warm_up = next().parse().expect("a number of spans");
+        Self { signal, count, batch, attributes, warm_up }
     }
 
     pub(crate) fn traces(&self, exporter: impl SpanExporter + 'static) {
@@ -63,6 +67,9 @@ impl Work {
                 .end();
             if self.ends_batch(number) {
                 provider.force_flush().expect("the sink accepts all");
+            }
+            if number == self.warm_up {
+                pause();
             }
         }
         provider.shutdown().expect("nothing is left to lose");
@@ -180,6 +187,12 @@ fn any_value(value: Value) -> AnyValue {
         Value::String(value) => value.into(),
         other => panic!("no attribute here has such a value: {other:?}"),
     }
+}
+
+/// Says that the warm-up is done, and waits until the driver has read what this process has used so far.
+fn pause() {
+    println!("warm");
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 /// Says that all is done, and waits until the driver has read what this process used.

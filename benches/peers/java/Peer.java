@@ -14,6 +14,7 @@ final class Peer {
 
   public static void main(String[] arguments) throws IOException {
     long count = Long.parseLong(arguments[0]);
+    long warmUp = Long.parseLong(arguments[4]);
     SdkTracerProvider provider =
         AutoConfiguredOpenTelemetrySdk.initialize().getOpenTelemetrySdk().getSdkTracerProvider();
     Tracer tracer = provider.get("checkout");
@@ -27,6 +28,11 @@ final class Peer {
           .end();
       if (number % BATCH == 0 || number == count) {
         flushed = flush(provider, flushed);
+      }
+      if (number == warmUp) {
+        System.out.print("warm\n");
+        System.out.flush();
+        System.in.read();
       }
     }
     await(provider.shutdown());

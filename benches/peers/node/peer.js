@@ -22,7 +22,7 @@ const attributes = (number) => ({
   "user_agent.original": "grpc-java-okhttp/1.71.0",
 });
 
-async function main(count) {
+async function main(count, warmUp) {
   const processor = new BatchSpanProcessor(new OTLPTraceExporter());
   const provider = new BasicTracerProvider({ spanProcessors: [processor] });
   const tracer = provider.getTracer("checkout");
@@ -32,10 +32,14 @@ async function main(count) {
     if (number % BATCH === 0 || number === count) {
       await provider.forceFlush();
     }
+    if (number === warmUp) {
+      fs.writeSync(1, "warm\n");
+      fs.readSync(0, Buffer.alloc(1));
+    }
   }
   await provider.shutdown();
   fs.writeSync(1, "done\n");
   fs.readFileSync(0);
 }
 
-main(Number(process.argv[2]));
+main(Number(process.argv[2]), Number(process.argv[6]));
