@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 INSIDE = "OTLP_MTLS_FAULTS_INSIDE"
-# Counts each dial once, whatever becomes of it: a SYN that is sent again has the same port.
-DIALS = """
+# Counts each dial once, whatever becomes of it: a SYN that is sent again has the same port. The rules of
+# `filter_packets` are those of `input`: the sender of a packet that is dropped there is not told, as on a network.
+RULES = """
 table inet faults {
   set dials {
     type ipv4_addr . inet_service . inet_service
@@ -17,6 +18,9 @@ table inet faults {
   chain output {
     type filter hook output priority 0
     tcp flags & (syn | ack) == syn update @dials { ip daddr . tcp dport . tcp sport }
+  }
+  chain input {
+    type filter hook input priority 0
   }
 }
 """
@@ -30,7 +34,7 @@ def enter():
     """Runs this program again in namespaces, unless it is in them already."""
     if is_inside():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run(["nft", "--file", "-"], input=DIALS, text=True, check=True)
+        subprocess.run(["nft", "--file", "-"], input=RULES, text=True, check=True)
         return
     os.environ[INSIDE] = "1"
     namespaces = ["--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"]
@@ -47,20 +51,22 @@ def set_hosts(file, hosts):
         subprocess.run(["mount", "--bind", str(file), "/etc/hosts"], check=True)
 
 
+def filter_packets(*rules):
+    """Has the packets that arrive, of all connections, pass these rules of nftables, in place of those before."""
+    commands = ["flush chain inet faults input", *(f"add rule inet faults input {rule}" for rule in rules)]
+    subprocess.run(["nft", "--file", "-"], input="\n".join(commands), text=True, check=True)
+
+
 def forget_dials():
     subprocess.run(["nft", "flush", "set", "inet", "faults", "dials"], check=True)
 
 
 def dials():
-    """The number of dials to each address."""
+    """Address, port and own port of each dial."""
     listed = subprocess.run(
         ["nft", "--json", "list", "set", "inet", "faults", "dials"],
         check=True,
         capture_output=True,
     )
-    counts = {}
-    for entry in json.loads(listed.stdout)["nftables"]:
-        for element in entry.get("set", {}).get("elem", []):
-            address = element["concat"][0]
-            counts[address] = counts.get(address, 0) + 1
-    return counts
+    entries = json.loads(listed.stdout)["nftables"]
+    return [element["concat"] for entry in entries for element in entry.get("set", {}).get("elem", [])]

@@ -27,6 +27,7 @@ all, and can still tell them apart. Other tools for a scenario:
 - `stage.services`: the running processes: `pid`, `peer`.
 - `stage.on_exit(function)`: called after the services have ended, last first: servers are closed so.
 - `stage.ca`: issues certificates (`pki.Ca`); `stage.certificates` is the directory of ca.crt, server.* and client.*.
+- `middlebox.py`: what stands between the services and the Collector. `namespace.filter_packets(rules…)`: drops or rejects.
 - `stage.set_hosts({name: [addresses]})`: names beyond those of the peers, or other addresses for those.
 - `stage.times(full, quick)`: chooses by `--quick`.
 
@@ -101,11 +102,15 @@ class Stage:
         self.collector = Collector(self.directory, self.certificates, self.deliveries)
         self.exits = ExitStack()
         self.exits.callback(self.collector.close)
+        # All that each of them has had
+        self.addresses = {peer: set() for peer in self.peers}
         self.set_hosts({})
         namespace.forget_dials()
 
     def set_hosts(self, hosts):
         hosts = {peer.host: [peer.address] for peer in self.peers} | hosts
+        for peer in self.peers:
+            self.addresses[peer].update(hosts[peer.host])
         namespace.set_hosts(self.directory.parent / "hosts", hosts)
 
     def start_services(self, ports=PORTS, environment=None, prefix=()):
@@ -132,7 +137,7 @@ class Stage:
         self.exits.callback(function)
 
     def stop_services(self):
-        """What each of them told, the CPU time that it took, and the dials to each address."""
+        """What each of them told, the CPU time that it took, and all dials."""
         for service in self.services:
             service.terminate()
         told = {service.peer: service.outcome() for service in self.services}
@@ -152,7 +157,7 @@ class Stage:
             reported=told["reported"] if told else None,
             messages=told["messages"] if told else None,
             recovery=None if None in recoveries else max(recoveries, default=None),
-            dials=dials.get(peer.address, 0),
+            dials=sum(address in self.addresses[peer] for address, _, _ in dials),
             cpu=cpu,
         )
 
