@@ -193,6 +193,9 @@ impl Transport {
                 }
                 continue;
             }
+            if let Some(over) = deadline.over() {
+                return Err(last.unwrap_or_else(|| unsent(over.into())));
+            }
             *lock(&call.answered) = None;
             let extra = match renewed.take() {
                 Some(headers) => Ok(headers),
@@ -219,7 +222,7 @@ impl Transport {
                 }
             }
             // The failure of an earlier attempt says more than the timeout does.
-            if deadline.ends().is_some_and(|ends| ends <= Instant::now()) {
+            if deadline.over().is_some() {
                 return Err(last.unwrap_or_else(|| out_of_time(error, deadline.timeout())));
             }
             let wait = backoff.wait(again);

@@ -167,10 +167,7 @@ impl Client {
 
     /// Why a request timed out, from what it was waiting for.
     fn given_up(&self, mut trail: Trail, over: Over) -> NetError {
-        let kind = match over {
-            Over::TimedOut(after) => FailureKind::Deadline { after },
-            Over::ShuttingDown => FailureKind::Shutdown,
-        };
+        let kind = over.into();
         if let Some(connection) = trail.connection.take() {
             if connection.note_unanswered() {
                 lock(&self.hub).link.condemn(&connection);

@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::NetError;
-use crate::failure::Evidence;
+use crate::failure::{Evidence, FailureKind};
 
 /// One request, which can be sent more than once.
 #[derive(Clone, Debug)]
@@ -136,6 +136,15 @@ pub(crate) enum Over {
     ShuttingDown,
 }
 
+impl From<Over> for FailureKind {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::TimedOut(after) => Self::Deadline { after },
+            Over::ShuttingDown => Self::Shutdown,
+        }
+    }
+}
+
 impl Deadline {
     /// `None` means no limit, and so does a timeout beyond the range of the clock.
     pub(crate) fn new(begun: Instant, timeout: Option<Duration>, stop: Stop) -> Self {
@@ -152,6 +161,15 @@ impl Deadline {
     pub(crate) fn ends(&self) -> Option<Instant> {
         let drained = self.stop.drain.borrow().map(|drained| drained.ends.into());
         self.ends.into_iter().chain(drained).min()
+    }
+
+    /// Why it has passed, if it has.
+    pub(crate) fn over(&self) -> Option<Over> {
+        let now = Instant::now();
+        match self.ends {
+            Some(ends) if ends <= now => Some(self.timed_out()),
+            _ => self.ends().filter(|ends| *ends <= now).map(|_| Over::ShuttingDown),
+        }
     }
 
     /// Runs a future until it is done or the deadline passes.

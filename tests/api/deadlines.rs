@@ -5,13 +5,15 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use opentelemetry_sdk::trace::SpanExporter as _;
 use otlp_mtls::testing::{Accept, Reply};
 use otlp_mtls::{Protocol, RetryPolicy, Signal};
 
 use crate::proxy::Proxy;
+use crate::scripted::{Scripted, grpc_accept, grpc_status};
 use crate::support::{
-    Exporter, SOON, TRANSPORTS, export, mtls_builder, mtls_collector, once, plaintext_builder,
-    plaintext_collector,
+    Exporter, SOON, TRANSPORTS, builder, export, mtls_builder, mtls_collector, once,
+    plaintext_builder, plaintext_collector, span,
 };
 
 /// For what is meant to run out.
@@ -291,4 +293,26 @@ fn a_timeout_of_zero_is_no_limit() {
     export(&exporters, Signal::Traces).unwrap();
     // The response may take longer than any test waits: the request shows that there is no deadline.
     assert!(!collector.requests()[0].headers.contains_key("grpc-timeout"));
+}
+
+/// The second half of a batch, after the first half has taken all the time.
+#[test]
+fn nothing_is_sent_after_the_deadline() {
+    let too_large = [("grpc-status", "8"), ("grpc-message", "received message larger than max")];
+    let server = Scripted::http2(move |request| match request.index {
+        0 => vec![grpc_status(request.stream, &too_large)],
+        1 => Vec::new(),
+        _ => vec![grpc_accept(request.stream)],
+    });
+    let exporters = once(builder().with_endpoint(server.endpoint()).with_protocol(Protocol::Grpc))
+        .with_signal(Signal::Traces, |traces| traces.with_timeout(Duration::from_secs(1)))
+        .build()
+        .unwrap();
+    let exporter = exporters.span_exporter().unwrap();
+    let halves = vec![span("the first half"), span("the second half")];
+    let error = futures_executor::block_on(exporter.export(halves)).unwrap_err().to_string();
+    assert!(error.contains("no answer within 1s"), "{error}");
+    // On the same connection: what was sent before has arrived.
+    run(&Exporter::new(&exporters, Signal::Logs)).unwrap();
+    assert_eq!((server.connections(), server.requests()), (1, 3));
 }
