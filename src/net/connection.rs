@@ -22,7 +22,7 @@ use super::error::{NetError, Sent};
 use super::http1::{self, Http1};
 use super::http2::{self, Http2};
 use super::link::Connected;
-use super::message::{Body, BodyEnd, Deadline, End, Over, Request, Response};
+use super::message::{Body, BodyEnd, Deadline, End, Request, Response, poll_again};
 use super::progress::Progress;
 use super::runtime::{Alive, spawn};
 use super::stream::{Tap, Tapped};
@@ -41,6 +41,11 @@ const UNANSWERED: usize = 3;
 /// The timeout assumed for a request without one: after half of it without data, the path is
 /// probed.
 const UNLIMITED: Duration = Duration::from_secs(10);
+
+/// The shortest time in which a PING must be answered. A request with little time left would take a
+/// slow path, or one that has to send a packet again, for a dead one, and end the connection for
+/// requests with more time.
+const SHORTEST_PING: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for requests.
 #[derive(Debug)]
@@ -204,6 +209,7 @@ impl Connection {
             .ends()
             .map_or(UNLIMITED, |ends| ends.saturating_duration_since(tokio::time::Instant::now()));
         let pause = left / 2;
+        let within = (pause / 2).max(SHORTEST_PING);
         loop {
             let heard = self.tap.received();
             tokio::select! {
@@ -217,13 +223,19 @@ impl Connection {
             tokio::select! {
                 biased;
                 done = exchange.as_mut() => return done,
-                is_alive = self.is_alive(pause / 2) => if !is_alive {
-                    // All other requests on it would wait in vain too.
-                    let after = *self.silent.get_or_init(|| pause + pause / 2);
-                    self.retire();
-                    self.driver.abort();
-                    return Err(silent(after));
+                is_alive = self.is_alive(within) => if is_alive {
+                    continue;
                 }
+            }
+            if let Some(done) = poll_again(exchange.as_mut()).await {
+                return done;
+            }
+            if self.tap.received() == heard {
+                // All other requests on it would wait in vain too.
+                let after = *self.silent.get_or_init(|| pause + within);
+                self.retire();
+                self.driver.abort();
+                return Err(silent(after));
             }
         }
     }
@@ -305,8 +317,7 @@ impl Connection {
             BodyEnd::Complete => End::Complete,
             BodyEnd::TooLong => End::TooLong,
             BodyEnd::Failed(error) => broken(failure(&error)),
-            BodyEnd::OutOfTime(Over::TimedOut(after)) => broken(FailureKind::Deadline { after }),
-            BodyEnd::OutOfTime(Over::ShuttingDown) => broken(FailureKind::Shutdown),
+            BodyEnd::OutOfTime(over) => broken(over.into()),
         };
         (body.bytes, body.trailers, end)
     }

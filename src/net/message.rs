@@ -1,7 +1,7 @@
 //! Requests, responses and deadlines.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant as StdInstant};
@@ -145,6 +145,21 @@ impl From<Over> for FailureKind {
     }
 }
 
+/// Polls a future again after other tasks have run, for a caller whose timer has fired.
+///
+/// After a process was suspended, a timer fires before the data in a socket has passed through the
+/// connection's task: without this, an answer that arrived in time would be lost.
+pub(super) async fn poll_again<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    for _ in 0..3 {
+        tokio::select! {
+            biased;
+            done = future.as_mut() => return Some(done),
+            () = yield_now() => {}
+        }
+    }
+    None
+}
+
 impl Deadline {
     /// `None` means no limit, and so does a timeout beyond the range of the clock.
     pub(crate) fn new(begun: Instant, timeout: Option<Duration>, stop: Stop) -> Self {
@@ -173,10 +188,6 @@ impl Deadline {
     }
 
     /// Runs a future until it is done or the deadline passes.
-    ///
-    /// At the deadline the future is polled again after other tasks have run. After a process was
-    /// suspended, its timer fires before the answer in its socket has passed through the
-    /// connection's task: without this, an answer that arrived in time would be lost.
     pub(crate) async fn bound<T>(&self, future: impl Future<Output = T>) -> Result<T, Over> {
         let mut future = pin!(future);
         let over = tokio::select! {
@@ -184,14 +195,7 @@ impl Deadline {
             done = future.as_mut() => return Ok(done),
             over = self.passed(|drained| drained.ends) => over,
         };
-        for _ in 0..3 {
-            tokio::select! {
-                biased;
-                done = future.as_mut() => return Ok(done),
-                () = yield_now() => {}
-            }
-        }
-        Err(over)
+        poll_again(future).await.ok_or(over)
     }
 
     /// Waits before another attempt. During a shutdown the wait ends after one second if the server

@@ -295,6 +295,33 @@ fn a_timeout_of_zero_is_no_limit() {
     assert!(!collector.requests()[0].headers.contains_key("grpc-timeout"));
 }
 
+/// A server that is busy answers a PING late. The connection is shared with exports that have more time.
+#[test]
+fn a_short_timeout_does_not_end_the_connection_of_others() {
+    let (release, busy) = mpsc::channel::<()>();
+    let busy = Mutex::new(busy);
+    let server = Scripted::http2(move |request| match request.index {
+        1 => {
+            // Nothing is read meanwhile.
+            busy.lock().unwrap().recv().unwrap();
+            Vec::new()
+        }
+        _ => vec![grpc_accept(request.stream)],
+    });
+    let exporters = once(builder().with_endpoint(server.endpoint()).with_protocol(Protocol::Grpc))
+        .with_signal(Signal::Traces, |traces| traces.with_timeout(BRIEF))
+        .build()
+        .unwrap();
+    let (traces, logs) =
+        (Exporter::new(&exporters, Signal::Traces), Exporter::new(&exporters, Signal::Logs));
+    run(&logs).unwrap();
+    let error = run(&traces).unwrap_err();
+    assert!(error.contains("no answer within 300ms"), "{error}");
+    release.send(()).unwrap();
+    run(&logs).unwrap();
+    assert_eq!(server.connections(), 1);
+}
+
 /// The second half of a batch, after the first half has taken all the time.
 #[test]
 fn nothing_is_sent_after_the_deadline() {

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 use std::{env, fs};
@@ -15,6 +16,7 @@ use otlp_mtls::{Exporters, Protocol, RetryPolicy, Signal};
 
 use crate::exporter::span;
 use crate::leaks::comes_true;
+use crate::scripted::{Scripted, grpc_accept};
 use crate::{CHILD, SOON, in_a_process, is_child, mtls_builder, mtls_vars, output_of_a_child};
 
 fn traces(exporters: &Exporters) -> ExportStatus {
@@ -252,6 +254,64 @@ fn a_service_that_is_stopped_for_longer_than_its_timeout_finds_its_answer() {
             scope.spawn(move || stopped(protocol, alpn));
         }
     });
+}
+
+/// The time during which it was stopped does not count as time without an answer to its PING.
+#[test]
+fn a_service_that_is_stopped_while_it_waits_for_a_pong_finds_it() {
+    const PID: &str = "OTLP_MTLS_TEST_PID";
+    let name = "silence::a_service_that_is_stopped_while_it_waits_for_a_pong_finds_it";
+    // The PING is sent after half of it, and may take a quarter.
+    let timeout = Duration::from_secs(12);
+    let service = || {
+        fs::write(env::var_os(PID).unwrap(), process::id().to_string()).unwrap();
+        let exporters = Exporters::builder()
+            .with_retry(RetryPolicy::disabled())
+            .with_timeout(timeout)
+            .build()
+            .unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        for _ in 0..2 {
+            block_on(exporter.export(vec![span("a span")])).unwrap();
+        }
+    };
+    if is_child() {
+        return in_a_process(name, &[], service);
+    }
+    let (release, busy) = mpsc::channel::<()>();
+    let busy = Mutex::new(busy);
+    let server = Scripted::http2(move |request| {
+        if request.index == 1 {
+            // Nothing is read meanwhile.
+            busy.lock().unwrap().recv().unwrap();
+        }
+        vec![grpc_accept(request.stream)]
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let endpoint = server.endpoint();
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        (PID, file.to_str().unwrap()),
+    ];
+    thread::scope(|scope| {
+        scope.spawn(|| in_a_process(name, &vars, service));
+        // The second request has been read, so that only a PING can be unread. It has 17 bytes.
+        assert!(comes_true(|| server.requests() == 2));
+        let has_asked =
+            || tcp().iter().any(|tcp| tcp.local == server.addr.port() && tcp.unread >= 17);
+        assert!(comes_true(has_asked));
+        let pid = fs::read_to_string(&file).unwrap().parse().unwrap();
+        freeze(pid);
+        release.send(()).unwrap();
+        let port = server.addr.port();
+        let has_arrived = comes_true(|| connections_to(port).iter().any(|tcp| tcp.unread > 0));
+        thread::sleep(timeout / 3);
+        signal("CONT", pid);
+        assert!(has_arrived);
+    });
+    assert_eq!((server.connections(), server.requests()), (1, 2));
 }
 
 /// A collector in a process of its own, which is killed in the end.
