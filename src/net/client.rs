@@ -244,7 +244,7 @@ impl Client {
     ) -> Result<Option<NetError>, NetError> {
         let Lost { kind, how } = lost;
         let sent = match how {
-            How::Broken | How::Silent => Sent::Maybe,
+            How::Broken | How::Reset | How::Silent => Sent::Maybe,
             How::Unsent(_) | How::Refused | How::WantsHttp1 => Sent::Unsent,
         };
         // A server that rejects us by an alert has not acted on the request. Others may have.
@@ -262,7 +262,7 @@ impl Client {
                 lock(&self.hub).link.condemn(connection);
                 return Ok(None);
             }
-            How::WantsHttp1 | How::Refused => return Err(error),
+            How::WantsHttp1 | How::Refused | How::Reset => return Err(error),
             How::Unsent(ending) => ending,
             How::Broken => Ending::Broken,
         };

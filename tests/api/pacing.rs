@@ -18,7 +18,7 @@ use rustls::{ServerConfig, crypto::aws_lc_rs};
 
 use crate::exporter::Exporter;
 use crate::proxy::Proxy;
-use crate::scripted::{PING, Scripted, Step, frame, grpc_accept};
+use crate::scripted::{PING, Scripted, Step, frame, grpc_accept, reset};
 use crate::support::{
     SOON, TRANSPORTS, builder, last_failure, mtls_builder, mtls_collector, once, plaintext_builder,
     plaintext_collector,
@@ -215,6 +215,29 @@ fn a_stream_that_is_refused_is_sent_again_on_the_same_connection() {
     assert!(error.contains("the request with HTTP/2 error 7 (REFUSED_STREAM)"), "{error}");
     assert!(!error.contains("https://"), "{error}");
     assert_eq!(last_failure(&exporters, Signal::Traces).kind().name(), "http2_error");
+}
+
+/// The connection is not at fault, and other signals use it too.
+#[test]
+fn a_stream_that_is_reset_leaves_its_connection() {
+    for (code, name) in
+        [(0, "NO_ERROR"), (1, "PROTOCOL_ERROR"), (2, "INTERNAL_ERROR"), (8, "CANCEL")]
+    {
+        let server = Scripted::http2(move |request| match request.index {
+            1 | 2 => vec![Step::Send(reset(request.stream, code))],
+            _ => vec![grpc_accept(request.stream)],
+        });
+        let retry = RetryPolicy::default()
+            .with_max_attempts(2)
+            .with_initial_backoff(Duration::from_millis(1));
+        let builder = builder().with_endpoint(server.endpoint()).with_protocol(Protocol::Grpc);
+        let (_exporters, exporter) = traces(builder.with_retry(retry));
+        block_on(exporter.export()).unwrap();
+        let error = block_on(exporter.export()).unwrap_err().to_string();
+        assert!(error.contains(&format!("HTTP/2 error {code} ({name})")), "{error}");
+        block_on(exporter.export()).unwrap();
+        assert_eq!((server.connections(), server.requests()), (1, 4), "{name}");
+    }
 }
 
 #[test]

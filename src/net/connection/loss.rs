@@ -25,6 +25,8 @@ pub(in crate::net) enum How {
     Broken,
     /// The server refused the request unprocessed; the connection continues.
     Refused,
+    /// The server reset the stream, and may have acted on the request; the connection continues.
+    Reset,
     /// The server requires HTTP/1.1.
     WantsHttp1,
     /// The network path is dead.
@@ -51,10 +53,11 @@ impl Connection {
             // nginx ends a connection this way after `keepalive_requests`.
             h2::Reason::NO_ERROR if error.is_go_away() => How::Unsent(Ending::Announced),
             _ if error.is_go_away() => How::Unsent(Ending::Broken),
+            _ if by_stream.is_some() => How::Reset,
             _ => How::Broken,
         };
         let kind = match reason {
-            h2::Reason::NO_ERROR => self.failure(error),
+            h2::Reason::NO_ERROR if how != How::Reset => self.failure(error),
             reason => FailureKind::Http2 {
                 error: format!("{reason:?}"),
                 code: reason.into(),
