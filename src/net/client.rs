@@ -288,6 +288,8 @@ impl Client {
         deadline: &Deadline,
     ) -> Result<Arc<Connection>, NetError> {
         loop {
+            // Before the state is read, so that a window that ends in between is noticed.
+            let window_ended = self.window_ended.notified();
             match self.next(patience) {
                 Step::Use(connection) => return Ok(connection),
                 Step::Join(mut dial, generation) => {
@@ -316,7 +318,7 @@ impl Client {
                         waited = deadline.wait(until.into(), self.unreachable_since()) => {
                             waited.map_err(|over| self.given_up(Trail::default(), over))?;
                         }
-                        () = self.window_ended.notified() => {}
+                        () = window_ended => {}
                     }
                 }
                 Step::Fail(error, until) => {
