@@ -262,7 +262,9 @@ impl Transport {
             max_response_size: call.max_response_size,
         };
         let request = request(call, deadline, &extra.headers, facts.max_body_size());
-        let exchanged = self.client.exchange(&request, &call.pace.turn, deadline).await;
+        let note_retry = |error: &NetError| note_retry(call, error);
+        let exchanged =
+            self.client.exchange(&request, &call.pace.turn, deadline, &note_retry).await;
         let net::Response { status, headers, body, trailers, end, evidence } =
             exchanged.map_err(|error| (error.clone(), again(&error)))?;
         let (end, broken) = match end {

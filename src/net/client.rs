@@ -151,15 +151,16 @@ impl Client {
     /// Sends one request, and reads as much of the response as arrives in time.
     ///
     /// It is sent again only if the server cannot have acted on it, or if the network path turned
-    /// out to be dead. Must be called on the I/O thread.
+    /// out to be dead, which is reported to `note_retry`. Must be called on the I/O thread.
     pub(crate) async fn exchange(
         self: &Arc<Self>,
         request: &Request,
         turn: &Turn,
         deadline: &Deadline,
+        note_retry: &(dyn Fn(&NetError) + Sync),
     ) -> Result<Response, NetError> {
         let trail = Mutex::new(Trail::default());
-        match deadline.bound(self.attempts(request, turn, deadline, &trail)).await {
+        match deadline.bound(self.attempts(request, turn, deadline, note_retry, &trail)).await {
             Ok(result) => result,
             Err(over) => Err(self.given_up(std::mem::take(&mut *lock(&trail)), over)),
         }
@@ -193,6 +194,7 @@ impl Client {
         request: &Request,
         turn: &Turn,
         deadline: &Deadline,
+        note_retry: &(dyn Fn(&NetError) + Sync),
         trail: &Mutex<Trail>,
     ) -> Result<Response, NetError> {
         if let Some(credentials) = &self.credentials {
@@ -230,6 +232,7 @@ impl Client {
             };
             let is_second = lock(trail).failure.is_some();
             let error = self.lost(&connection, lost, is_second).await?;
+            error.iter().for_each(note_retry);
             lock(trail).failure = error;
         }
     }

@@ -23,7 +23,7 @@ impl Client {
             // Only the timeout ends it: the senders are dropped, so these never change.
             let stop = Stop { drain: watch::channel(None).1, closed: watch::channel(false).1 };
             let deadline = Deadline::new(Instant::now(), timeout, stop);
-            client.exchange(&request, &turn, &deadline).await
+            client.exchange(&request, &turn, &deadline, &|_| {}).await
         })
         .await
     }

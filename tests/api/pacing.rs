@@ -374,8 +374,9 @@ fn a_path_that_swallows_three_times_loses_nothing_over_http2() {
             }
             has_ended.store(true, Ordering::SeqCst);
         });
-        let dropped = traces_status(&exporters).dropped;
-        assert_eq!(dropped, if is_http2 { 0 } else { 3 }, "{protocol} {scheme}");
+        let status = traces_status(&exporters);
+        let counts = (status.dropped, status.retried);
+        assert_eq!(counts, if is_http2 { (0, 3) } else { (3, 0) }, "{protocol} {scheme}");
         assert_eq!(proxy.connections(), 4, "{protocol} {scheme}");
     };
     thread::scope(|scope| {
