@@ -60,6 +60,9 @@ pub(crate) struct Counts {
     pub(crate) last_failed: Option<SystemTime>,
     pub(crate) last_failure: Option<Failure>,
     pub(crate) last_success: Option<SystemTime>,
+    /// Why the last export failed, in whole or in part; `None` if it succeeded or was abandoned.
+    /// Not by a comparison of times, because the clock may be set.
+    pub(crate) current_failure: Option<Failure>,
 }
 
 /// Exports that failed, and items that were dropped.
@@ -77,11 +80,6 @@ impl Counts {
     /// Items that the collector does not have although their export has ended.
     pub(crate) fn lost(&self) -> u64 {
         self.dropped_items() + self.rejected
-    }
-
-    /// Why the last export failed; `None` if it succeeded.
-    pub(crate) fn current_failure(&self) -> Option<&Failure> {
-        self.last_failure.as_ref().filter(|_| self.last_failed >= self.last_success)
     }
 
     fn dropped_as(&mut self, kind: &'static str) -> &mut Dropped {
@@ -190,6 +188,8 @@ impl InFlight<'_> {
         counts.own_in_flight -= own;
         counts.delivered += items - rejected;
         counts.rejected += rejected;
+        // Which items were rejected is unknown: as many as possible count as the user's.
+        counts.own_lost += rejected.saturating_sub(items - own);
         if let Some(remark) = remark {
             counts.last_failure = Some(remark.clone());
             // The observer may ask for the status, which takes the same lock.
@@ -251,12 +251,14 @@ impl Drop for InFlight<'_> {
                 counts.own_lost += self.items.own;
                 counts.failed += 1;
                 counts.last_failed = Some(now);
+                counts.current_failure = self.dropped.take();
                 counts.dropped_as("cancelled").items += self.items.all;
                 counts.dropped_as(kind).exports += 1;
             }
             None => {
                 counts.succeeded += 1;
                 counts.last_success = Some(now);
+                counts.current_failure = self.remark.clone().filter(|_| self.rejected > 0);
                 if self.rejected > 0 {
                     counts.last_failed = Some(now);
                 }
@@ -264,5 +266,71 @@ impl Drop for InFlight<'_> {
                 self.stats.notifier.note_success(self.stats.signal, self.remark.as_ref());
             }
         }
+    }
+}
+
+#[cfg(feature = "trace")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exporters::Exporters;
+
+    const ONE: Share = Share { all: 1, own: 0 };
+
+    fn stats() -> ExportStats {
+        let handler = |_: &Failure| {};
+        let notifier = FailureNotifier::new(Some(Arc::new(handler)));
+        ExportStats::new(Signal::Traces, Arc::new(notifier))
+    }
+
+    fn failure(kind: FailureKind) -> Failure {
+        let exporters = Exporters::builder().with_env(|_| None).build().unwrap();
+        exporters.failure(Signal::Traces, kind).unwrap()
+    }
+
+    fn fail(stats: &ExportStats) {
+        let mut export = stats.begin(ONE);
+        export.dropped(ONE, failure(FailureKind::Shutdown));
+        export.end().unwrap_err();
+    }
+
+    fn succeed(stats: &ExportStats) {
+        let mut export = stats.begin(ONE);
+        export.accepted(ONE, None);
+        export.end().unwrap();
+    }
+
+    #[test]
+    fn a_success_ends_a_failure_although_the_clock_was_set_back() {
+        let stats = stats();
+        fail(&stats);
+        assert!(stats.counts().current_failure.is_some());
+        let hour = Duration::from_secs(3600);
+        lock(&stats.counts).last_failed = Some(SystemTime::now() + hour);
+        succeed(&stats);
+        assert!(stats.counts().current_failure.is_none());
+    }
+
+    #[test]
+    fn an_abandoned_export_did_not_fail_for_the_reason_of_an_earlier_one() {
+        let stats = stats();
+        fail(&stats);
+        succeed(&stats);
+        drop(stats.begin(ONE));
+        let counts = stats.counts();
+        assert!(counts.current_failure.is_none(), "{:?}", counts.current_failure);
+        assert_eq!((counts.failed, counts.dropped_items()), (2, 2));
+    }
+
+    /// Which items were rejected is not known, but no more of them than there are can be a user's.
+    #[test]
+    fn own_metrics_that_are_rejected_are_lost_by_no_user() {
+        let stats = stats();
+        let mut export = stats.begin(Share { all: 5, own: 3 });
+        let kind = FailureKind::Rejected { items: 4, message: String::new() };
+        export.accepted(Share { all: 5, own: 3 }, Some(failure(kind)));
+        export.end().unwrap();
+        let counts = stats.counts();
+        assert_eq!((counts.rejected, counts.own_lost), (4, 2));
     }
 }

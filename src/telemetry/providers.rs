@@ -219,10 +219,8 @@ fn loss(
     let items = items.saturating_sub(own);
     let is_ok = matches!(result, Some(Ok(()) | Err(OTelSdkError::AlreadyShutdown)));
     let only_own_failed = items == 0 && own > 0;
-    let failure = counts
-        .current_failure()
-        .cloned()
-        .or_else(|| exporters.failure(signal, FailureKind::Shutdown));
+    let failure =
+        counts.current_failure.or_else(|| exporters.failure(signal, FailureKind::Shutdown));
     (items > 0 || !is_ok && !only_own_failed).then(|| ShutdownLoss {
         signal,
         items,
