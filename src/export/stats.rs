@@ -130,6 +130,13 @@ impl ExportStats {
         lock(&self.observers).iter().filter(|known| known.strong_count() > 0).count()
     }
 
+    /// In a forked child: what was queued or in flight is the parent's.
+    pub(crate) fn leave_to_the_parent(&self) {
+        let mut counts = lock(&self.counts);
+        (counts.in_flight, counts.own_in_flight) = (0, 0);
+        self.enqueued.store(counts.delivered + counts.lost(), Ordering::Relaxed);
+    }
+
     /// Begins an export of items.
     pub(super) fn begin(&self, items: Share) -> InFlight<'_> {
         let mut counts = lock(&self.counts);

@@ -636,7 +636,8 @@ impl ExportersBuilder {
                 }
             };
             let stats = Arc::new(ExportStats::new(signal, Arc::clone(&notifier)));
-            let (settings, pace, process) = (Arc::new(settings), Arc::default(), Mutex::default());
+            let (settings, pace, process) =
+                (Arc::new(settings), Mutex::default(), Mutex::default());
             pipelines.insert(signal, Pipeline { settings, stats, pace, token, shared, process });
         }
         let mut sdk_warnings = Vec::new();

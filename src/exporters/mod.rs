@@ -67,7 +67,8 @@ struct Inner {
 struct Pipeline {
     settings: Arc<Settings>,
     stats: Arc<ExportStats>,
-    pace: Arc<Pace>,
+    /// Another one in a forked child.
+    pace: Mutex<Arc<Pace>>,
     /// Shared by all signals with the same file; `None` without a bearer token.
     token: Option<Arc<Watcher<TokenFile>>>,
     /// Shared by all signals whose settings allow it.
@@ -93,7 +94,7 @@ impl Pipeline {
             last_failed: counts.last_failed,
             last_failure: counts.last_failure,
             next_attempt: self.next_attempt(),
-            retried: self.pace.retries(),
+            retried: lock(&self.pace).retries(),
         }
     }
 
@@ -101,7 +102,7 @@ impl Pipeline {
     fn next_attempt(&self) -> Option<SystemTime> {
         let transport = lock(&self.shared.transport).upgrade();
         let dial = transport.and_then(|transport| transport.next_dial());
-        let next = self.pace.ends().into_iter().chain(dial).max()?;
+        let next = lock(&self.pace).ends().into_iter().chain(dial).max()?;
         Some(SystemTime::now() + next.saturating_duration_since(Instant::now()))
     }
 }
@@ -438,9 +439,14 @@ impl Exporters {
         let pipeline = self.pipeline(signal)?;
         let transport = self.transport(pipeline)?;
         let (settings, stats) = (Arc::clone(&pipeline.settings), Arc::clone(&pipeline.stats));
-        let (drain, pace) = (Arc::clone(drain), Arc::clone(&pipeline.pace));
+        let newest = lock(&pipeline.process).replace(Process::current());
+        if newest.is_some_and(|newest| !newest.is_current()) {
+            // The parent's requests do not end here, so no turn may wait for them.
+            *lock(&pipeline.pace) = Arc::default();
+            stats.leave_to_the_parent();
+        }
+        let (drain, pace) = (Arc::clone(drain), Arc::clone(&lock(&pipeline.pace)));
         let token = pipeline.token.clone();
-        *lock(&pipeline.process) = Some(Process::current());
         Ok(Lane::new(settings, transport, stats, drain, queue, pace, token))
     }
 

@@ -1,14 +1,16 @@
 //! A child that was forked: threads did not come along, and nothing waits for them.
 
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use fork::{Fork, WEXITSTATUS, WIFEXITED, fork, waitpid};
 use futures_executor::block_on;
 use opentelemetry::global;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
-use otlp_mtls::testing::{Collector, Pki};
-use otlp_mtls::{Error, Exporters, Providers};
+use otlp_mtls::testing::{Collector, Pki, Reply};
+use otlp_mtls::{Error, Exporters, Protocol, Providers};
 
 use crate::exporter::span;
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
@@ -122,4 +124,37 @@ fn the_child_may_set_up_its_own() {
     });
     let Some(collector) = collector else { return };
     assert_eq!(names(&collector), ["a span", "a span", "of the child", "of the parent"]);
+}
+
+/// The child neither waits for it, nor has it lost it.
+#[test]
+fn an_export_in_flight_is_the_parents() {
+    in_a_process("fork::an_export_in_flight_is_the_parents", &[], || {
+        let collector = Collector::builder().start().unwrap();
+        let is_first = AtomicBool::new(true);
+        collector.set_reply(move |_| match is_first.swap(false, Ordering::SeqCst) {
+            true => Reply::Hold,
+            false => Reply::Accept,
+        });
+        let exporters = Exporters::builder()
+            .with_endpoint(collector.endpoint())
+            .with_protocol(Protocol::HttpProtobuf)
+            .with_timeout(SOON)
+            .build()
+            .unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        thread::scope(|scope| {
+            let in_flight = scope.spawn(|| block_on(exporter.export(vec![span("a span")])));
+            assert!(collector.wait_until(SOON, |seen| seen.received().len() == 1));
+            in_a_forked_child(|| {
+                let exporter = exporters.span_exporter().unwrap();
+                let own = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+                own.tracer("test").start("of the child").end();
+                exporters.shutdown(Providers::new().with_tracer_provider(&own), SOON).unwrap();
+            });
+            collector.release();
+            in_flight.join().unwrap().unwrap();
+        });
+        assert_eq!(names(&collector), ["a span", "of the child"]);
+    });
 }
