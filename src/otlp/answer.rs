@@ -193,8 +193,8 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 pub(super) fn retry_after(headers: &HeaderMap) -> Again {
     let value = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Again::After(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Again::After(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     match httpdate::parse_http_date(value) {
         Ok(date) => Again::After(date.duration_since(SystemTime::now()).unwrap_or_default()),

@@ -421,6 +421,10 @@ fn retry_after_is_seconds_or_a_date() {
         };
         assert!((least..=most).contains(&delay.as_secs()), "{value}: {delay:?}");
     }
-    assert_eq!(retry_after(&headers(&[("retry-after", "soon")])), Again::Backoff);
+    let beyond = retry_after(&headers(&[("retry-after", "99999999999999999999999")]));
+    assert_eq!(beyond, Again::After(Duration::from_secs(u64::MAX)));
+    for neither in ["soon", "-5", "+5", "1.5", "NaN", "1e9"] {
+        assert_eq!(retry_after(&headers(&[("retry-after", neither)])), Again::Backoff, "{neither}");
+    }
     assert_eq!(retry_after(&headers(&[])), Again::Backoff);
 }
