@@ -11,7 +11,7 @@ use super::connection::{Connection, How, Lost};
 use super::credentials::Watcher;
 use super::dial::{Family, Target};
 use super::error::{NetError, Sent};
-use super::link::{Ending, JITTER, Link, LinkFailure, Next, Patience, Renewal};
+use super::link::{Ending, JITTER, Link, LinkFailure, Next, Renewal};
 use super::message::{Deadline, Over, Request, Response};
 use super::progress::Progress;
 use super::runtime::{Runtime, spawn};
@@ -200,13 +200,9 @@ impl Client {
         if let Some(credentials) = &self.credentials {
             credentials.look_if_due().await;
         }
-        let patience = Patience {
-            deadline: deadline.ends().map(Instant::into_std),
-            timeout: deadline.timeout(),
-        };
         loop {
             let mut turn = Some(turn.0.lock().await);
-            let connection = self.acquire(patience, deadline).await?;
+            let connection = self.acquire(deadline).await?;
             if connection.is_multiplexed() {
                 turn = None;
             }
@@ -285,15 +281,11 @@ impl Client {
 
     /// A connection with the current credentials: an existing one, or the result of the shared
     /// dial.
-    async fn acquire(
-        self: &Arc<Self>,
-        patience: Patience,
-        deadline: &Deadline,
-    ) -> Result<Arc<Connection>, NetError> {
+    async fn acquire(self: &Arc<Self>, deadline: &Deadline) -> Result<Arc<Connection>, NetError> {
         loop {
             // Before the state is read, so that a window that ends in between is noticed.
             let window_ended = self.window_ended.notified();
-            match self.next(patience) {
+            match self.next(deadline) {
                 Step::Use(connection) => return Ok(connection),
                 Step::Join(mut dial, generation) => {
                     let end = dial.end.wait_for(Option::is_some).await;
@@ -334,10 +326,10 @@ impl Client {
         }
     }
 
-    fn next(self: &Arc<Self>, patience: Patience) -> Step {
+    fn next(self: &Arc<Self>, deadline: &Deadline) -> Step {
         let mut hub = lock(&self.hub);
         self.follow(&mut hub);
-        match hub.link.acquire(now(), patience) {
+        match hub.link.acquire(now(), deadline.ends().map(Instant::into_std)) {
             Next::Use(connection) => Step::Use(connection),
             Next::Dial => {
                 let dial = self.begin_dial(&mut hub);

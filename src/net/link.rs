@@ -62,15 +62,6 @@ impl Renewal {
     }
 }
 
-/// How long a request can wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// `None` for no limit.
-    pub(super) deadline: Option<Instant>,
-    /// The timeout from its beginning; `None` for no limit.
-    pub(super) timeout: Option<Duration>,
-}
-
 /// What a request does next.
 #[derive(Debug)]
 pub(super) enum Next<C, E> {
@@ -157,7 +148,8 @@ impl<C: Connected, E: Clone> Link<C, E> {
         self.unreachable_since
     }
 
-    pub(super) fn acquire(&mut self, now: Instant, patience: Patience) -> Next<C, E> {
+    /// The next step of a request; without a deadline, it waits for any window.
+    pub(super) fn acquire(&mut self, now: Instant, deadline: Option<Instant>) -> Next<C, E> {
         if let State::Up(connection) = &self.state {
             let connection = connection.clone();
             if self.is_current(&connection) {
@@ -181,12 +173,8 @@ impl<C: Connected, E: Clone> Link<C, E> {
             // Also if the dial uses older credentials: only one dial runs at a time.
             State::Dialling { .. } => Next::Join,
             State::Paced { until, last } if now < *until => {
-                let is_late = patience.deadline.is_some_and(|deadline| deadline < *until);
-                let is_given_up =
-                    self.unreachable_since.zip(patience.timeout).is_some_and(|(since, timeout)| {
-                        now.saturating_duration_since(since) >= timeout
-                    });
-                if last.is_permanent || is_given_up || is_late {
+                let is_late = deadline.is_some_and(|deadline| deadline < *until);
+                if last.is_permanent || is_late {
                     Next::Fail(last.clone(), *until)
                 } else {
                     Next::Wait(*until)

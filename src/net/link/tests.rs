@@ -72,7 +72,7 @@ enum At {
 
 #[derive(Debug)]
 struct Request {
-    patience: Patience,
+    deadline: Option<Instant>,
     at: At,
     /// How often the server has accepted it.
     taken: usize,
@@ -82,6 +82,7 @@ struct Request {
 #[derive(Debug)]
 struct Window {
     until: Instant,
+    is_permanent: bool,
     cure: Cure,
 }
 
@@ -140,34 +141,32 @@ impl World {
     fn begin(&mut self) {
         let timeout = Duration::from_millis(500 + self.random.below(20_000));
         let is_limited = self.random.below(8) != 0;
-        let timeout = is_limited.then_some(timeout);
-        let deadline = timeout.map(|timeout| self.now + timeout);
-        let patience = Patience { deadline, timeout };
-        self.requests.push(Request { patience, at: At::Start, taken: 0 });
+        let deadline = is_limited.then_some(self.now + timeout);
+        self.requests.push(Request { deadline, at: At::Start, taken: 0 });
     }
 
     /// Runs every request that can proceed.
     fn run(&mut self) {
         for index in 0..self.requests.len() {
-            let Request { patience, at, .. } = &self.requests[index];
-            let (patience, is_ready) = (
-                *patience,
+            let Request { deadline, at, .. } = &self.requests[index];
+            let (deadline, is_ready) = (
+                *deadline,
                 match at {
                     At::Start => true,
                     At::Waiting(until) => *until <= self.now,
                     _ => false,
                 },
             );
-            if patience.deadline.is_some_and(|deadline| deadline <= self.now) {
+            if deadline.is_some_and(|deadline| deadline <= self.now) {
                 self.give_up(index);
             } else if is_ready {
-                self.requests[index].at = self.acquire(patience);
+                self.requests[index].at = self.acquire(deadline);
             }
         }
     }
 
-    fn acquire(&mut self, patience: Patience) -> At {
-        match self.link.acquire(self.now, patience) {
+    fn acquire(&mut self, deadline: Option<Instant>) -> At {
+        match self.link.acquire(self.now, deadline) {
             Next::Use(connection) => {
                 self.seen.uses += 1;
                 assert_eq!(connection.generation, self.generation, "an old generation is taken");
@@ -206,14 +205,18 @@ impl World {
                 let window = self.window.as_ref().expect("a wait without a window");
                 assert_eq!(until, window.until);
                 assert!(
-                    patience.deadline.is_none_or(|deadline| until <= deadline),
+                    deadline.is_none_or(|deadline| until <= deadline),
                     "a wait that outlasts the deadline"
                 );
                 At::Waiting(until)
             }
             Next::Fail(..) => {
                 self.seen.failures += 1;
-                assert!(self.window.is_some(), "a failure without a window");
+                let window = self.window.as_ref().expect("a failure without a window");
+                assert!(
+                    window.is_permanent || deadline.is_some_and(|deadline| deadline < window.until),
+                    "a failure that a wait might have avoided"
+                );
                 self.seen.lost += 1;
                 At::Lost
             }
@@ -276,7 +279,7 @@ impl World {
             let longest = if last.is_permanent { LONGEST_PERMANENT } else { LONGEST_UNREACHABLE };
             assert!(until - self.now <= longest, "a window that is too long");
             assert!(until - self.now >= FIRST_WINDOW.mul_f64(1.0 - JITTER), "too short a window");
-            Window { until, cure: last.cure }
+            Window { until, is_permanent: last.is_permanent, cure: last.cure }
         });
     }
 
@@ -432,7 +435,7 @@ fn next(
         })
     };
     tell(&mut link, now, &[0, 1].map(connection));
-    link.acquire(now, Patience { deadline: None, timeout: None })
+    link.acquire(now, None)
 }
 
 fn broken() -> LinkFailure<()> {
@@ -491,21 +494,19 @@ fn an_announced_end_is_worth_one_dial_at_once() {
     assert!(matches!(answered, Next::Dial), "{answered:?}");
 }
 
+/// However long the server has been unreachable: what a request gives up is lost.
 #[test]
-fn whoever_has_been_without_a_server_for_a_whole_timeout_waits_no_more() {
-    let patience = Patience { deadline: None, timeout: Some(Duration::from_secs(3)) };
+fn a_request_waits_for_a_dial_within_its_deadline() {
     let mut link = Link::<Connection, ()>::new(0);
     let mut now = Instant::now();
-    // Windows of 1 s and 1.6 s; the third begins when 2.6 s are over.
-    for _ in 0..2 {
-        assert!(matches!(link.acquire(now, patience), Next::Dial));
+    for _ in 0..20 {
+        let deadline = Some(now + LONGEST_UNREACHABLE);
+        assert!(matches!(link.acquire(now, deadline), Next::Dial));
         link.dialled(now, 1.0, Err(broken()));
-        let Next::Wait(until) = link.acquire(now, patience) else { panic!("it does not wait") };
+        let next = link.acquire(now, deadline);
+        let Next::Wait(until) = next else { panic!("it does not wait: {next:?}") };
+        let late = Some(until - Duration::from_millis(1));
+        assert!(matches!(link.acquire(now, late), Next::Fail(..)));
         now = until;
     }
-    assert!(matches!(link.acquire(now, patience), Next::Dial));
-    link.dialled(now, 1.0, Err(broken()));
-    assert!(matches!(link.acquire(now, patience), Next::Wait(_)));
-    now += Duration::from_millis(500);
-    assert!(matches!(link.acquire(now, patience), Next::Fail(..)));
 }
