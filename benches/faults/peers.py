@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,8 +109,8 @@ class Service:
 
     def terminate(self):
         """Tells it to shut down; `outcome` waits for that."""
-        if self.process.returncode is None:
-            self.process.terminate()
+        # Popen would reap a process that has ended, and `outcome` would not know its CPU time.
+        os.kill(self.pid, signal.SIGTERM)
 
     def outcome(self):
         """What it printed, and the CPU time that it took."""

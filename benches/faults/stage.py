@@ -24,7 +24,7 @@ all, and can still tell them apart. Other tools for a scenario:
   the services and the Collector. A server that does not forward what it accepts to the Collector calls
   `stage.deliveries.add(service_name, numbers)`; a span's name is its number.
 - `stage.start_services(environment=…, prefix=…)`: more variables, and a command that runs the service (`prlimit`).
-- `stage.services`: the running processes: `pid`, `peer`.
+- `stage.services`: the running processes: `pid`, `peer`. `stage.terminate_services()` ends them before the scenario does.
 - `stage.on_exit(function)`: called after the services have ended, last first: servers are closed so.
 - `stage.ca`: issues certificates (`pki.Ca`); `stage.certificates` is the directory of ca.crt, server.* and client.*.
 - `middlebox.py`: what stands between the services and the Collector. `namespace.filter_packets(rules…)`: drops or rejects.
@@ -34,6 +34,7 @@ all, and can still tell them apart. Other tools for a scenario:
 The network is the suite's own: `nft`, `tc` and `ip` may do to it what they like, as `on_exit` undoes it.
 """
 
+import math
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +76,8 @@ class Outcome:
     # Items that it told of by their number, and messages for the operator (each of one or more items)
     reported: int | None
     messages: int | None
-    # From the end of a fault to the first delivery afterwards, in seconds: the longest of all faults. None if there was none.
+    # From the end of a fault to the first delivery afterwards, in seconds: the longest of all faults. Infinite if there was
+    # no delivery, and None if the fault does not end.
     recovery: float | None
     dials: int
     cpu: float
@@ -122,6 +124,10 @@ class Stage:
         for service in self.services:
             service.wait_until_started()
 
+    def terminate_services(self):
+        for service in self.services:
+            service.terminate()
+
     @contextmanager
     def fault(self):
         yield
@@ -138,25 +144,24 @@ class Stage:
 
     def stop_services(self):
         """What each of them told, the CPU time that it took, and all dials."""
-        for service in self.services:
-            service.terminate()
+        self.terminate_services()
         told = {service.peer: service.outcome() for service in self.services}
         return told, namespace.dials()
 
     def outcome(self, peer, told, cpu, dials):
         deliveries = self.deliveries.of(peer.id)
         unique = {number for _, number in deliveries}
-        recoveries = []
-        for end in self.ends:
-            after = [time for time, _ in deliveries if time >= end]
-            recoveries.append(min(after) - end if after else None)
+        recoveries = [
+            min((time for time, _ in deliveries if time >= end), default=math.inf) - end
+            for end in self.ends
+        ]
         return Outcome(
             emitted=told["emitted"] if told else None,
             delivered=len(unique),
             duplicated=len(deliveries) - len(unique),
             reported=told["reported"] if told else None,
             messages=told["messages"] if told else None,
-            recovery=None if None in recoveries else max(recoveries, default=None),
+            recovery=max(recoveries, default=None),
             dials=sum(address in self.addresses[peer] for address, _, _ in dials),
             cpu=cpu,
         )
