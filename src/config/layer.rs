@@ -8,11 +8,8 @@ use std::time::Duration;
 use opentelemetry_sdk::metrics::Temporality;
 
 use super::env::Env;
-#[cfg(feature = "config-file")]
-use super::file::ConfigFile;
 use super::pem::Pem;
-use super::sdk::SdkLayer;
-use super::switches::Switches;
+use super::sdk_layer::SdkLayer;
 use super::values::{HistogramAggregation, RetryPolicy, TlsVersion, Value};
 use super::variables::{
     DEFAULT_HISTOGRAM_AGGREGATION, RELOAD_INTERVAL, TEMPORALITY_PREFERENCE, Variable,
@@ -209,14 +206,14 @@ impl Rank {
     }
 
     #[cfg(all(feature = "config-file", feature = "trace"))]
-    fn without_propagator(mut self) -> Self {
+    pub(super) fn without_propagator(mut self) -> Self {
         self.all.sdk.propagator = None;
         self
     }
 
     /// Settings of this layer, or else of the one below.
     #[cfg(feature = "config-file")]
-    fn or(mut self, below: Self) -> Self {
+    pub(super) fn or(mut self, below: Self) -> Self {
         for (signal, layer) in below.own {
             let own = self.own.remove(&signal).unwrap_or_default();
             self.own.insert(signal, own.or(layer));
@@ -237,57 +234,6 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Creates the layers, and the switches from environment or file.
-    pub(crate) fn new(
-        code: Rank,
-        env: Env,
-        defaults: Rank,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(Self, Switches), Error> {
-        match env.config_file(cfg!(feature = "config-file"))? {
-            None => {
-                let layers = Self { code, env, defaults, file: None };
-                let switches = Switches::resolve(&layers, warnings)?;
-                Ok((layers, switches))
-            }
-            Some(path) => Self::with_file(code, env, defaults, path, warnings),
-        }
-    }
-
-    /// From the environment [only variables that the file refers to][spec] are used.
-    ///
-    /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#declarative-configuration
-    #[cfg(feature = "config-file")]
-    fn with_file(
-        code: Rank,
-        env: Env,
-        defaults: Rank,
-        path: Sourced<PathBuf>,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(Self, Switches), Error> {
-        let file = ConfigFile::read(&path, &env, warnings)?;
-        let switches = file.switches.below(&code, file.disabled.as_ref());
-        #[cfg(feature = "trace")]
-        let defaults = match file.names_propagators {
-            true => defaults.without_propagator(),
-            false => defaults,
-        };
-        let defaults = file.rank.or(defaults);
-        Ok((Self { code, env: env.without_own(), defaults, file: Some(path.value) }, switches))
-    }
-
-    /// Not reached: it is rejected earlier.
-    #[cfg(not(feature = "config-file"))]
-    fn with_file(
-        _code: Rank,
-        _env: Env,
-        _defaults: Rank,
-        _path: Sourced<PathBuf>,
-        _warnings: &mut Vec<Warning>,
-    ) -> Result<(Self, Switches), Error> {
-        Err(Error::ConfigFileNotCompiled)
-    }
-
     /// The folded layer of one signal.
     pub(crate) fn fold(&self, signal: Signal, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
         let mut layer = self.code.of(signal);

@@ -8,7 +8,7 @@ use opentelemetry_sdk::resource::{
 use percent_encoding::percent_decode_str;
 
 use super::env::Env;
-use super::sdk::SdkLayer;
+use super::sdk_layer::SdkLayer;
 use super::variables::{RESOURCE_ATTRIBUTES, SERVICE_NAME};
 use super::warning::Warning;
 use crate::origin::Sourced;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::layer::{EndpointText, HeadersText, Layer};
 use super::pem::Pem;
-use super::sdk::Batch;
+use super::sdk_layer::Batch;
 use crate::origin::Sourced;
 use crate::protocol::{Compression, Protocol};
 

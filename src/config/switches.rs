@@ -10,7 +10,7 @@ use super::env::Env;
 #[cfg(feature = "config-file")]
 use super::layer::Layer;
 use super::layer::{Layers, Rank};
-use super::sdk::Batch;
+use super::sdk_layer::Batch;
 use super::variables::{LOG_LEVEL, PROPAGATORS, SDK_DISABLED, exporter_variable};
 use super::warning::{Warning, accept};
 use crate::error::Error;

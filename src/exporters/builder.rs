@@ -20,8 +20,8 @@ use rustls::crypto::CryptoProvider;
 
 use super::{Exporters, Inner, Pipeline, Shared};
 use crate::config::{
-    Batch, Compression, Env, HistogramAggregation, Layers, Origin, Pem, Protocol, Rank,
-    RetryPolicy, Sdk, Settings, SignalBuilder, Sourced, TlsVersion, without_environment,
+    Batch, Compression, Env, HistogramAggregation, Origin, Pem, Protocol, Rank, RetryPolicy, Sdk,
+    Settings, SignalBuilder, Sourced, TlsVersion, load, without_environment,
 };
 use crate::error::{Error, SpiffeIdProblem};
 use crate::export::{
@@ -578,7 +578,7 @@ impl ExportersBuilder {
     pub fn build(self) -> Result<Exporters, Error> {
         let env = self.env.unwrap_or_else(Env::process);
         let mut warnings = Vec::new();
-        let (layers, switches) = Layers::new(self.code, env, self.defaults, &mut warnings)?;
+        let (layers, switches) = load(self.code, env, self.defaults, &mut warnings)?;
         switches.log_level().into_iter().for_each(stderr::set_level);
         let identity = Given {
             provider: self.provider,

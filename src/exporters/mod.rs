@@ -19,6 +19,12 @@ use rustls::ClientConfig;
 use crate::config::Endpoint;
 use crate::config::{HistogramAggregation, RetryPolicy, Sdk, Settings, Switches, Warning};
 use crate::error::Error;
+#[cfg(feature = "logs")]
+use crate::export::LogExporter;
+#[cfg(feature = "metrics")]
+use crate::export::MetricExporter;
+#[cfg(feature = "trace")]
+use crate::export::SpanExporter;
 use crate::export::{
     Counts, Drain, ExportStats, HeaderProvider, Lane, Pace, Policy, Queue, RefusedHeadersHandler,
     Transport,
@@ -162,7 +168,7 @@ impl Exporters {
     /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "trace")]
-    pub fn span_exporter(&self) -> Result<crate::SpanExporter, Error> {
+    pub fn span_exporter(&self) -> Result<SpanExporter, Error> {
         self.span_exporter_for(&self.drain(), None)
     }
 
@@ -175,7 +181,7 @@ impl Exporters {
     /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "metrics")]
-    pub fn metric_exporter(&self) -> Result<crate::MetricExporter, Error> {
+    pub fn metric_exporter(&self) -> Result<MetricExporter, Error> {
         self.metric_exporter_for(&self.drain())
     }
 
@@ -186,7 +192,7 @@ impl Exporters {
     /// [`Error::NotExported`] if the signal is switched off or goes to the console alone, and
     /// [`Error::StartThread`] if there is no I/O thread yet and none can be started.
     #[cfg(feature = "logs")]
-    pub fn log_exporter(&self) -> Result<crate::LogExporter, Error> {
+    pub fn log_exporter(&self) -> Result<LogExporter, Error> {
         self.log_exporter_for(&self.drain(), None)
     }
 
@@ -195,16 +201,13 @@ impl Exporters {
         &self,
         drain: &Arc<Drain>,
         queue: Option<Arc<Queue>>,
-    ) -> Result<crate::SpanExporter, Error> {
-        Ok(crate::SpanExporter::new(self.lane(Signal::Traces, drain, queue)?))
+    ) -> Result<SpanExporter, Error> {
+        Ok(SpanExporter::new(self.lane(Signal::Traces, drain, queue)?))
     }
 
     #[cfg(feature = "metrics")]
-    pub(crate) fn metric_exporter_for(
-        &self,
-        drain: &Arc<Drain>,
-    ) -> Result<crate::MetricExporter, Error> {
-        Ok(crate::MetricExporter::new(self.lane(Signal::Metrics, drain, None)?, self.0.temporality))
+    pub(crate) fn metric_exporter_for(&self, drain: &Arc<Drain>) -> Result<MetricExporter, Error> {
+        Ok(MetricExporter::new(self.lane(Signal::Metrics, drain, None)?, self.0.temporality))
     }
 
     #[cfg(feature = "logs")]
@@ -212,8 +215,8 @@ impl Exporters {
         &self,
         drain: &Arc<Drain>,
         queue: Option<Arc<Queue>>,
-    ) -> Result<crate::LogExporter, Error> {
-        Ok(crate::LogExporter::new(self.lane(Signal::Logs, drain, queue)?))
+    ) -> Result<LogExporter, Error> {
+        Ok(LogExporter::new(self.lane(Signal::Logs, drain, queue)?))
     }
 
     /// A rustls configuration with a signal's certificates, for the service's other clients: reqwest, tonic, hyper.

@@ -8,7 +8,7 @@ use super::otlp;
 use super::table::{Context, Table};
 use super::yaml::Node;
 use crate::config::layer::Rank;
-use crate::config::sdk::{Batch, MAX_MILLISECONDS, MAX_QUEUE_SIZE};
+use crate::config::sdk_layer::{Batch, MAX_MILLISECONDS, MAX_QUEUE_SIZE};
 use crate::config::switches::{Output, Processor, Target};
 use crate::error::ConfigFileProblem as Problem;
 use crate::origin::{Origin, Sourced};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::scalar::{Scalar, resolve};
 use super::yaml::{Content, Node, joined};
-use crate::config::sdk::MAX_MILLISECONDS;
+use crate::config::sdk_layer::MAX_MILLISECONDS;
 use crate::error::{ConfigFileError, ConfigFileProblem as Problem};
 use crate::origin::{ConfigFileKey, Origin, Sourced};
 
