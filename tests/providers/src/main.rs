@@ -8,7 +8,9 @@ fn main() {
     let built = builder().with_endpoint("https://localhost").build();
     if cfg!(any(feature = "aws-lc-rs", feature = "ring")) {
         let config = built.expect("a provider is compiled in").client_config(Signal::Traces);
-        let groups = format!("{:?}", config.expect("TLS").crypto_provider().kx_groups);
+        let config = config.expect("TLS");
+        assert_eq!(config.fips(), cfg!(feature = "fips"));
+        let groups = format!("{:?}", config.crypto_provider().kx_groups);
         // Only aws-lc-rs has post-quantum key exchange.
         assert_eq!(groups.contains("MLKEM"), cfg!(feature = "aws-lc-rs"), "{groups}");
     } else {
