@@ -16,9 +16,10 @@ use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{LogExporter, SdkLoggerProvider};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 use otlp_mtls::testing::{Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, Signal, upstream};
 
@@ -103,24 +104,15 @@ pub(crate) fn rotate(protocol: Protocol) -> Result<Vec<String>, Box<dyn Error>> 
     });
 
     for (signal, results) in Signal::ALL.into_iter().zip(&results) {
-        let failed = results.iter().filter_map(|result| result.as_ref().err());
-        problems.extend(failed.map(|error| format!("{signal}: {error}")));
-        let mut arrived = arrived(&collector, signal);
-        let mut exported: Vec<_> = (0..results.len()).map(item).collect();
-        arrived.sort();
-        exported.sort();
-        if arrived != exported {
-            let (arrived, exported) = (arrived.len(), exported.len());
-            problems.push(format!("{signal}: {arrived} arrived of {exported}, not each once"));
-        }
+        problems.extend(losses(&collector, signal, results));
     }
     Ok(problems)
 }
 
 /// Exports one item with this name.
-type Export = dyn Fn(String) -> OTelSdkResult + Send + Sync;
+pub(crate) type Export = dyn Fn(String) -> OTelSdkResult + Send + Sync;
 
-fn item(number: usize) -> String {
+pub(crate) fn item(number: usize) -> String {
     format!("item-{number}")
 }
 
@@ -129,34 +121,56 @@ pub(crate) fn exporter(
     signal: Signal,
 ) -> Result<Box<Export>, otlp_mtls::Error> {
     Ok(match signal {
-        Signal::Traces => {
-            let exporter = upstream::span_exporter(exporters)?;
-            let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
-            Box::new(move |name| {
-                provider.tracer("upstream").start(name).end();
-                provider.force_flush()
-            })
-        }
-        Signal::Metrics => {
-            let exporter = upstream::metric_exporter(exporters)?;
-            let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).build();
-            Box::new(move |name| {
-                provider.meter("upstream").u64_counter(name).build().add(1, &[]);
-                provider.force_flush()
-            })
-        }
-        Signal::Logs => {
-            let exporter = upstream::log_exporter(exporters)?;
-            let provider = SdkLoggerProvider::builder().with_batch_exporter(exporter).build();
-            Box::new(move |name| {
-                let logger = provider.logger("upstream");
-                let mut record = logger.create_log_record();
-                record.add_attribute(name, true);
-                logger.emit(record);
-                provider.force_flush()
-            })
-        }
+        Signal::Traces => traces(upstream::span_exporter(exporters)?),
+        Signal::Metrics => metrics(upstream::metric_exporter(exporters)?),
+        Signal::Logs => logs(upstream::log_exporter(exporters)?),
     })
+}
+
+pub(crate) fn traces(exporter: impl SpanExporter + 'static) -> Box<Export> {
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+    Box::new(move |name| {
+        provider.tracer("example").start(name).end();
+        provider.force_flush()
+    })
+}
+
+pub(crate) fn metrics(exporter: impl PushMetricExporter) -> Box<Export> {
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).build();
+    Box::new(move |name| {
+        provider.meter("example").u64_counter(name).build().add(1, &[]);
+        provider.force_flush()
+    })
+}
+
+pub(crate) fn logs(exporter: impl LogExporter + 'static) -> Box<Export> {
+    let provider = SdkLoggerProvider::builder().with_batch_exporter(exporter).build();
+    Box::new(move |name| {
+        let logger = provider.logger("example");
+        let mut record = logger.create_log_record();
+        record.add_attribute(name, true);
+        logger.emit(record);
+        provider.force_flush()
+    })
+}
+
+/// Exports that failed, and items that have not arrived exactly once.
+pub(crate) fn losses(
+    collector: &Collector,
+    signal: Signal,
+    results: &[OTelSdkResult],
+) -> Vec<String> {
+    let failed = results.iter().filter_map(|result| result.as_ref().err());
+    let mut losses: Vec<_> = failed.map(|error| format!("{signal}: {error}")).collect();
+    let mut arrived = arrived(collector, signal);
+    let mut exported: Vec<_> = (0..results.len()).map(item).collect();
+    arrived.sort();
+    exported.sort();
+    if arrived != exported {
+        let (arrived, exported) = (arrived.len(), exported.len());
+        losses.push(format!("{signal}: {arrived} arrived of {exported}, not each once"));
+    }
+    losses
 }
 
 /// The names of a signal's items that the collector has accepted.

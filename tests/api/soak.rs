@@ -1,8 +1,8 @@
-//! The soak: certificates rotate again and again under continuous export, and nothing is lost.
+//! The soak test: certificates rotate repeatedly under continuous export, and nothing is lost.
 //!
-//! A collector demands mutual TLS, and all three signals are exported to it without a pause. Meanwhile the client's
-//! certificate and key are replaced in each of the ways that files change; during each replacement the collector holds
-//! one export open. `OTLP_MTLS_SOAK=500 cargo test --test api soak -- --nocapture` does so 500 times.
+//! A collector requires mutual TLS, and all three signals are exported to it without a pause. Meanwhile the client's
+//! certificate and key are replaced in each of the ways in which files change; during each replacement the collector
+//! delays the response to one export. `OTLP_MTLS_SOAK=500 cargo test --test api soak -- --nocapture` rotates 500 times.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,23 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
-use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::metrics::Temporality;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, RetryPolicy, Signal};
 use tempfile::TempDir;
 
-use super::support::TRANSPORTS;
+use super::support::{SOON, TRANSPORTS};
+use super::upstream::example::{Export, item, logs, losses, metrics, traces};
 
-/// Longer than anything here takes.
-const SOON: Duration = Duration::from_secs(8);
-
-/// So many exports have to arrive under a new identity while an older one's is held.
+/// The number of exports that must arrive with a new identity while one with an older identity is in flight.
 const EXPORTS: usize = 20;
 
 #[test]
@@ -44,18 +37,18 @@ fn rotations_under_continuous_export_lose_nothing() {
     }
 }
 
-/// What a soak did, and what was wrong.
+/// The summary of a soak test, and the problems found.
 struct Verdict {
     story: String,
     problems: Vec<String>,
 }
 
-/// What the collector is to do, and has done.
+/// The instructions and observations of the collector.
 #[derive(Default)]
 struct Script {
     /// The signal whose next request is held.
     hold: Option<Signal>,
-    /// How many requests came in under each identity and were not held.
+    /// The number of requests with each identity that were answered at once.
     served: BTreeMap<String, usize>,
 }
 
@@ -132,16 +125,7 @@ fn soak(protocol: Protocol, rotations: usize) -> Result<Verdict, Box<dyn Error>>
     });
 
     for (signal, results) in Signal::ALL.into_iter().zip(&results) {
-        let failed = results.iter().filter_map(|result| result.as_ref().err());
-        problems.extend(failed.map(|error| format!("{signal}: {error}")));
-        let mut arrived = arrived(&collector, signal);
-        let mut exported: Vec<_> = (0..results.len()).map(item).collect();
-        arrived.sort();
-        exported.sort();
-        if arrived != exported {
-            let (arrived, exported) = (arrived.len(), exported.len());
-            problems.push(format!("{signal}: {arrived} arrived of {exported}, not each once"));
-        }
+        problems.extend(losses(&collector, signal, results));
     }
     let clients = collector.client_certificates();
     let names = clients.iter().filter_map(|client| client.common_name());
@@ -171,58 +155,15 @@ fn soak(protocol: Protocol, rotations: usize) -> Result<Verdict, Box<dyn Error>>
     Ok(Verdict { story, problems })
 }
 
-/// Exports one item of this name, and nothing else.
-type Export = dyn Fn(String) -> OTelSdkResult + Send + Sync;
-
-fn item(number: usize) -> String {
-    format!("item-{number}")
-}
-
 fn exporter(exporters: &Exporters, signal: Signal) -> Result<Box<Export>, otlp_mtls::Error> {
     Ok(match signal {
-        Signal::Traces => {
-            let exporter = exporters.span_exporter()?;
-            let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
-            Box::new(move |name| {
-                provider.tracer("soak").start(name).end();
-                provider.force_flush()
-            })
-        }
-        Signal::Metrics => {
-            let exporter = exporters.metric_exporter()?;
-            let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).build();
-            Box::new(move |name| {
-                provider.meter("soak").u64_counter(name).build().add(1, &[]);
-                provider.force_flush()
-            })
-        }
-        Signal::Logs => {
-            let exporter = exporters.log_exporter()?;
-            let provider = SdkLoggerProvider::builder().with_batch_exporter(exporter).build();
-            Box::new(move |name| {
-                let logger = provider.logger("soak");
-                let mut record = logger.create_log_record();
-                record.add_attribute(name, true);
-                logger.emit(record);
-                provider.force_flush()
-            })
-        }
+        Signal::Traces => traces(exporters.span_exporter()?),
+        Signal::Metrics => metrics(exporters.metric_exporter()?),
+        Signal::Logs => logs(exporters.log_exporter()?),
     })
 }
 
-/// The names of a signal's items that the collector has acknowledged.
-fn arrived(collector: &Collector, signal: Signal) -> Vec<String> {
-    match signal {
-        Signal::Traces => collector.spans().into_iter().map(|span| span.name).collect(),
-        Signal::Metrics => collector.metrics().into_iter().map(|metric| metric.name).collect(),
-        Signal::Logs => {
-            let records = collector.log_records().into_iter();
-            records.flat_map(|record| record.attributes).map(|attribute| attribute.key).collect()
-        }
-    }
-}
-
-/// A Secret's volume as Kubernetes lays it out: `tls.crt` leads to `..data/tls.crt`, and `..data` to
+/// A Secret's volume as Kubernetes lays it out: `tls.crt` links to `..data/tls.crt`, and `..data` to
 /// the directory of the newest version.
 struct Volume(TempDir);
 
@@ -239,7 +180,7 @@ impl Volume {
         self.0.path().join(name)
     }
 
-    /// Replaces certificate and key, in turn by all ways.
+    /// Replaces certificate and key, in each of the ways in turn.
     fn replace(
         &self,
         number: usize,

@@ -30,7 +30,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsConnector;
 
-use crate::support::tls_client;
+use crate::support::{mtls_collector, tls_client};
 
 const SOON: Duration = Duration::from_secs(20);
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -52,7 +52,7 @@ fn is_verified_by_openssl(pki: &Pki, identity: &Identity) -> Option<bool> {
     Some(openssl.output().ok()?.status.success())
 }
 
-/// What exporters read of the leaf.
+/// The leaf as exporters read it.
 fn facts(pki: &Pki, identity: &Identity) -> CertificateFacts {
     let exporters = Exporters::builder()
         .with_env(|_| None)
@@ -192,7 +192,7 @@ fn export(names: &[&str]) -> ExportTraceServiceRequest {
     }
 }
 
-/// A plaintext HTTP/1.1 request with nothing between, and all that came back.
+/// Sends a plaintext HTTP/1.1 request over TCP, and returns the whole response.
 fn post(collector: &Collector, path: &str, headers: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(collector.addr()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -204,7 +204,7 @@ fn post(collector: &Collector, path: &str, headers: &str, body: &[u8]) -> String
     .unwrap();
     stream.write_all(body).unwrap();
     let mut response = Vec::new();
-    // A connection that is reset is a response too, of nothing.
+    // A reset counts as an empty response.
     let _ = stream.read_to_end(&mut response);
     String::from_utf8_lossy(&response).into_owned()
 }
@@ -288,7 +288,7 @@ fn plaintext_http1_in_every_encoding() {
 }
 
 #[test]
-fn what_is_no_export_is_refused() {
+fn requests_that_are_not_exports_are_refused() {
     let collector = Collector::builder().start().unwrap();
     let refused = |path, content_type: &str, body: &[u8]| {
         let response = post(&collector, path, &format!("content-type: {content_type}\r\n"), body);
@@ -302,7 +302,7 @@ fn what_is_no_export_is_refused() {
 }
 
 #[test]
-fn only_what_is_acknowledged_counts() {
+fn only_acknowledged_requests_count() {
     let collector = Collector::builder().start().unwrap();
     let json = "content-type: application/json\r\n";
     let body = serde_json::to_vec(&export(&["a"])).unwrap();
@@ -351,12 +351,7 @@ fn only_what_is_acknowledged_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutual_tls_counts_and_identifies() {
-    let pki = Pki::new();
-    let collector = Collector::builder()
-        .with_tls(pki.server(Fixture::Good))
-        .with_client_ca(pki.ca_pem())
-        .start()
-        .unwrap();
+    let (pki, collector) = mtls_collector();
     assert_eq!(collector.endpoint(), format!("https://localhost:{}", collector.addr().port()));
 
     let config =
@@ -438,7 +433,7 @@ async fn a_client_certificate_may_be_optional() {
         .with_tls(pki.server(Fixture::Good))
         .with_client_ca(pki.ca_pem())
         .with_optional_client_certificate(true)
-        // Without ALPN it is the first bytes that tell.
+        // Without ALPN the first bytes decide.
         .with_alpn(Vec::new())
         .with_bind_address(Ipv6Addr::LOCALHOST.into())
         .start()
@@ -465,7 +460,7 @@ async fn grpc_success_and_failure() {
     let collector = Collector::builder().start().unwrap();
     let mut sender = plaintext(&collector).await;
 
-    // The closure runs where everything of the collector does.
+    // The closure runs on the collector's thread.
     collector.set_reply(|request| {
         assert_eq!(request.signal, Signal::Traces);
         match opentelemetry::Context::is_current_telemetry_suppressed() {
@@ -535,7 +530,7 @@ async fn hold_release_and_resets() {
     assert_eq!(collector.spans()[0].name, "kept");
     assert_eq!((collector.requests().len(), collector.connections()), (1, 1));
 
-    // A client that leaves altogether, by HTTP/1.1; and it is the next release that a request waits for.
+    // An HTTP/1.1 client that closes its connection. A held request waits for the next release.
     let mut stream = TcpStream::connect(collector.addr()).unwrap();
     let head = "POST /v1/logs HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
     stream.write_all(head.as_bytes()).unwrap();
@@ -543,7 +538,7 @@ async fn hold_release_and_resets() {
     drop(stream);
     assert!(collector.wait_until(SOON, |collector| collector.resets() == 2));
 
-    // What the collector closes is not the client's doing.
+    // Connections that the collector closes do not count as resets.
     let held = tokio::spawn(async move { sender.send_request(grpc(&["held"])).await });
     assert!(collector.wait_until(SOON, |collector| collector.received().len() == 4));
     collector.close_connections();
@@ -587,7 +582,7 @@ fn silence_and_refusal() {
     assert_eq!(silent.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     collector.close_connections();
     silent.set_read_timeout(Some(SOON)).unwrap();
-    // Closed with what it never read: some systems call that a reset.
+    // It is closed with unread bytes, which some systems report as a reset.
     assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
 }
 
@@ -606,7 +601,7 @@ fn dropping_closes_the_port_and_everything_open() {
     assert!(TcpStream::connect(addr).is_err());
 }
 
-/// The names of the threads that h2 had something to say on.
+/// The names of the threads on which h2 has logged.
 #[derive(Clone, Default)]
 struct Talkers(Arc<Mutex<Vec<String>>>);
 

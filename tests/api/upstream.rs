@@ -1,4 +1,4 @@
-//! Other clients on our TLS: by a connector, by an HTTP client, and upstream's own exporters.
+//! Other clients with our TLS: a connector, an HTTP client, and upstream's own exporters.
 
 use std::error::Error;
 use std::thread;
@@ -20,10 +20,10 @@ use crate::support::{
     PROTOCOLS, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder, plaintext_collector,
 };
 
-/// Its tests are here.
+/// The example, which is tested here. The soak test uses it, too.
 #[allow(dead_code, reason = "its `main` is the example's alone")]
 #[path = "../../examples/upstream.rs"]
-mod example;
+pub(crate) mod example;
 
 #[test]
 fn upstreams_exporters_lose_nothing_in_a_rotation() {
@@ -41,7 +41,7 @@ fn request(uri: &str) -> Request<Bytes> {
         .unwrap()
 }
 
-/// What is no endpoint of a collector: another port, another host, and what hosts look like.
+/// URLs of another server: another port, another host, and similar host names.
 fn others(collector: &Collector) -> [String; 4] {
     let port = collector.addr().port();
     let other = port.checked_add(1).unwrap_or(1);
@@ -76,7 +76,7 @@ fn assert_is_refused(error: Option<&(dyn Error + Send + Sync + 'static)>, uri: &
     assert!(!words.contains("/v1/"), "{words}");
 }
 
-/// What was to be secret is not sent in plaintext.
+/// A request for `https` is not sent in plaintext.
 #[tokio::test]
 async fn https_is_refused_over_plaintext() {
     let collector = plaintext_collector();
@@ -112,7 +112,7 @@ fn a_request_is_sent_as_it_is_given_without_a_runtime() {
 
 /// The stream belongs to the I/O thread's reactor, and is polled by this runtime.
 #[tokio::test]
-async fn hypers_client_speaks_by_a_connector() {
+async fn hypers_client_uses_a_connector() {
     let (pki, collector) = mtls_collector();
     let exporters = mtls_builder(&pki, &collector, Protocol::HttpProtobuf).build().unwrap();
     let connector = exporters.connector(Signal::Traces).unwrap();
@@ -126,7 +126,7 @@ async fn hypers_client_speaks_by_a_connector() {
 }
 
 #[tokio::test]
-async fn a_failure_is_worded() {
+async fn a_failure_has_a_full_message() {
     let (pki, collector) = mtls_collector();
     for protocol in TRANSPORTS {
         let builder = mtls_builder(&pki, &collector, protocol);
@@ -168,7 +168,7 @@ fn upstream_has_the_settings() {
                 .unwrap();
             let export = example::exporter(&exporters, signal).unwrap();
             export("an_item".to_owned()).unwrap();
-            // The reader of metrics exports once more when it is dropped.
+            // The metric reader exports again when it is dropped.
             drop(export);
             let received = &collector.requests()[before];
             assert_eq!(received.signal, signal);
@@ -181,7 +181,7 @@ fn upstream_has_the_settings() {
     }
 }
 
-/// Upstream's own is ten seconds.
+/// Upstream's own timeout is ten seconds.
 #[test]
 fn upstream_ends_at_the_timeout() {
     let (pki, collector) = mtls_collector();

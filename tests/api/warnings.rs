@@ -1,4 +1,4 @@
-//! What is odd about a configuration is said once, by `tracing`.
+//! Warnings about a configuration are logged once, through `tracing`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ fn warnings(build: impl FnOnce() -> Result<Exporters, Error>) -> Vec<String> {
     warnings_of(|| drop(build().unwrap()))
 }
 
-/// What is said on the caller's thread.
+/// Everything that is logged on the caller's thread.
 pub(crate) fn warnings_of(work: impl FnOnce()) -> Vec<String> {
     let warnings = Warnings::default();
     let subscriber = tracing_subscriber::registry().with(warnings.clone());
@@ -73,41 +73,26 @@ fn tls_variables_beside_a_plaintext_endpoint() {
 }
 
 #[test]
-fn a_client_certificate_that_is_not_valid_yet() {
-    let pki = Pki::new();
-    let client = pki.client(Fixture::NotYetValid);
-    let warnings = warnings(|| {
-        builder()
-            .with_endpoint("https://localhost")
-            .with_ca_certificate(Pem::bytes(pki.ca_pem()))
-            .with_client_identity(
-                Pem::bytes(client.certificate_pem()),
-                Pem::bytes(client.key_pem()),
-            )
-            .build()
-    });
-    let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
-    let begins = "the client certificate (CN=test-client) is not valid before 20";
-    assert!(warning.starts_with(begins), "{warning}");
-    assert!(warning.ends_with("replace the certificate in with_client_identity()"), "{warning}");
-}
-
-#[test]
-fn an_expired_client_certificate() {
-    let pki = Pki::new();
-    let client = pki.client(Fixture::Expired);
-    let warnings = warnings(|| {
-        builder()
-            .with_endpoint("https://localhost")
-            .with_ca_certificate(Pem::bytes(pki.ca_pem()))
-            .with_client_identity(
-                Pem::bytes(client.certificate_pem()),
-                Pem::bytes(client.key_pem()),
-            )
-            .build()
-    });
-    let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
-    let begins = "the client certificate (CN=test-client) has expired, at ";
-    assert!(warning.starts_with(begins), "{warning}");
-    assert!(warning.ends_with("renew it in with_client_identity()"), "{warning}");
+fn a_client_certificate_outside_its_validity() {
+    for (fixture, problem, remedy) in [
+        (Fixture::NotYetValid, "is not valid before 20", "replace the certificate in"),
+        (Fixture::Expired, "has expired, at ", "renew it in"),
+    ] {
+        let pki = Pki::new();
+        let client = pki.client(fixture);
+        let warnings = warnings(|| {
+            builder()
+                .with_endpoint("https://localhost")
+                .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+                .with_client_identity(
+                    Pem::bytes(client.certificate_pem()),
+                    Pem::bytes(client.key_pem()),
+                )
+                .build()
+        });
+        let [warning] = warnings.as_slice() else { panic!("{warnings:#?}") };
+        let begins = format!("the client certificate (CN=test-client) {problem}");
+        assert!(warning.starts_with(&begins), "{warning}");
+        assert!(warning.ends_with(&format!("{remedy} with_client_identity()")), "{warning}");
+    }
 }

@@ -1,4 +1,4 @@
-//! What was made and dropped leaves no thread and no socket behind.
+//! Dropped exporters leave no thread and no socket.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -12,21 +12,17 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
-use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::testing::Pki;
 use otlp_mtls::{Exporters, Protocol};
 
 use crate::exporter::span;
-use crate::{SOON, in_a_process, mtls_builder};
+use crate::{SOON, in_a_process, mtls_builder, mtls_collector};
 
 #[test]
 fn a_hundred_exporters_leave_nothing_behind() {
     in_a_process("leaks::a_hundred_exporters_leave_nothing_behind", &[], || {
         let pki = Pki::new();
-        let collector = Collector::builder()
-            .with_tls(pki.server(Fixture::Good))
-            .with_client_ca(pki.ca_pem())
-            .start()
-            .unwrap();
+        let collector = mtls_collector(&pki);
         for round in 0..100 {
             let protocol = [Protocol::Grpc, Protocol::HttpProtobuf][round % 2];
             let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
@@ -36,7 +32,7 @@ fn a_hundred_exporters_leave_nothing_behind() {
             block_on(exporter.export(vec![span("a span")])).unwrap();
             assert_eq!(io_threads(), 1);
             drop((exporter, exporters));
-            // Signalled and not joined, so a moment is granted.
+            // The thread is signalled, but not joined, so it may end a little later.
             assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 0));
             assert!(comes_true(|| io_threads() == 0));
         }
@@ -44,21 +40,17 @@ fn a_hundred_exporters_leave_nothing_behind() {
     });
 }
 
-/// The provider holds what reads the counters, and nothing else of the exporters.
+/// The provider keeps only the counters of the exporters.
 #[test]
 fn registered_metrics_keep_no_thread() {
     in_a_process("leaks::registered_metrics_keep_no_thread", &[], || {
         let pki = Pki::new();
-        let collector = Collector::builder()
-            .with_tls(pki.server(Fixture::Good))
-            .with_client_ca(pki.ca_pem())
-            .start()
-            .unwrap();
+        let collector = mtls_collector(&pki);
         let build = || {
             let builder = mtls_builder(&pki, &collector, Protocol::Grpc);
             builder.with_sdk_metrics(true).build().unwrap()
         };
-        // A provider that lives on, with a reader that has nothing to do with them.
+        // A provider that outlives them, with an unrelated reader.
         let provider = SdkMeterProvider::builder().with_periodic_exporter(Nowhere).build();
         let exporters = build();
         exporters.register_metrics(&provider);
@@ -69,7 +61,7 @@ fn registered_metrics_keep_no_thread() {
         assert!(comes_true(|| io_threads() == 0 && collector.open_connections() == 0));
         provider.force_flush().unwrap();
 
-        // Their own.
+        // A provider with their own exporter.
         let exporters = build();
         let own = SdkMeterProvider::builder()
             .with_periodic_exporter(exporters.metric_exporter().unwrap())
@@ -82,7 +74,7 @@ fn registered_metrics_keep_no_thread() {
     });
 }
 
-/// Takes metrics nowhere.
+/// Discards metrics.
 struct Nowhere;
 
 impl PushMetricExporter for Nowhere {
@@ -103,8 +95,7 @@ impl PushMetricExporter for Nowhere {
     }
 }
 
-/// A peer that stops reading lets nothing out: no reset, no goodbye. Its socket is closed all the
-/// same.
+/// If the peer stops reading, no reset and no GOAWAY can be sent. The socket is closed anyway.
 #[test]
 fn a_socket_that_cannot_be_flushed_is_closed() {
     in_a_process("leaks::a_socket_that_cannot_be_flushed_is_closed", &[], || {
@@ -127,7 +118,7 @@ fn a_socket_that_cannot_be_flushed_is_closed() {
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporters.span_exporter().unwrap())
             .build();
-        // The first is more than a socket's buffers hold.
+        // The first export is larger than the socket's buffers.
         for size in [32 << 20, 1] {
             let mut span = provider.tracer("test").start("a span");
             span.set_attribute(KeyValue::new("large", "x".repeat(size)));
@@ -135,15 +126,15 @@ fn a_socket_that_cannot_be_flushed_is_closed() {
             provider.force_flush().unwrap_err();
         }
         let peer = peer.join().unwrap();
-        // What the peer has not accepted was not found dead in the time that was left.
+        // Data that the peer has not accepted did not end the connection in the time that was left.
         drop((provider, exporters));
-        // The one that the peer accepted stays.
+        // The peer's own socket remains.
         assert!(comes_true(|| sockets() == before + 1), "{} of {before}", sockets());
         drop(peer);
     });
 }
 
-/// Waits for what a thread brings about that nobody waits for.
+/// Waits for a condition that a thread brings about, by polling because there is no event to wait for.
 pub(crate) fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + SOON;
     while Instant::now() < end {
@@ -155,7 +146,7 @@ pub(crate) fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// How many sockets this process has.
+/// The number of sockets of this process.
 fn sockets() -> usize {
     let files = std::fs::read_dir("/proc/self/fd").unwrap();
     let target =
@@ -166,11 +157,11 @@ fn sockets() -> usize {
         .count()
 }
 
-/// How many I/O threads this process has.
+/// The number of I/O threads of this process.
 pub(crate) fn io_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| {
-        // A thread may end between the two looks.
+        // A thread may end between the two reads.
         std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
     };
     tasks.filter_map(name).filter(|name| name.trim() == "otlp-mtls-io").count()

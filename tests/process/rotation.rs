@@ -1,5 +1,5 @@
-//! The events of rotation. Files are looked at on threads of our own, where only a global subscriber
-//! hears them.
+//! The events of rotation. Files are checked on separate threads, whose events only a global subscriber
+//! receives.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use futures_executor::block_on;
 use opentelemetry_sdk::trace::SpanExporter as _;
-use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
+use otlp_mtls::testing::{Fixture, Identity, Pki};
 use otlp_mtls::{Exporters, Pem, Protocol};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::exporter::span;
-use crate::in_a_process;
+use crate::{in_a_process, mtls_collector};
 
 const REFUSED: &str = "otlp_mtls.credentials.refused";
 const ROTATED: &str = "otlp_mtls.credentials.rotated";
@@ -26,7 +26,7 @@ struct Event {
     level: Level,
     name: &'static str,
     fields: BTreeMap<&'static str, String>,
-    /// What `status()` gave when it was heard.
+    /// The result of `status()` at the time of the event.
     generation: u64,
     refusal: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Visit for Event {
     }
 }
 
-/// Keeps the events of rotation, with what the exporters show while it is told of them.
+/// Records the events of rotation, with the exporters' status during each event.
 #[derive(Clone, Default)]
 struct Heard {
     events: Arc<Mutex<Vec<Event>>>,
@@ -66,7 +66,7 @@ impl<S: tracing::Subscriber> Layer<S> for Heard {
         };
         event.record(&mut heard);
         self.events.lock().unwrap().push(heard);
-        // Nobody waits for whoever is told.
+        // A subscriber must not deadlock with the exporters.
         let _ = exporters.reload();
     }
 }
@@ -85,11 +85,7 @@ fn one_event_for_each_rotation_and_each_distinct_problem() {
 
 fn events() {
     let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
-    let collector = Collector::builder()
-        .with_tls(pki.server(Fixture::Good))
-        .with_client_ca(pki.ca_pem())
-        .start()
-        .unwrap();
+    let collector = mtls_collector(&pki);
     let write = |identity: &Identity| identity.write_to(directory.path(), "client").unwrap();
     let (certificate, key) = write(&pki.client_named("first"));
     let heard = Heard::default();
@@ -148,7 +144,7 @@ fn events() {
         assert_eq!(event.fields["generation"], generation.to_string());
         assert_eq!(event.generation, generation);
         assert!(message.ends_with(event.refusal.as_ref().unwrap()), "{event:#?}");
-        // Also whoever insists hears of a new problem only.
+        // `reload` reports only new problems, too.
         exporters.reload().unwrap_err();
         assert!(heard.take().is_empty());
     }
@@ -171,7 +167,7 @@ fn events() {
         assert!(heard.take().is_empty());
     }
 
-    // The same problem again, after it was over, is another one.
+    // The same problem, after it was solved, is a new one.
     for _ in 0..2 {
         fs::write(&key, "").unwrap();
         export();

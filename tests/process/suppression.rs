@@ -8,7 +8,7 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_sdk::trace::SpanExporter;
-use otlp_mtls::testing::{Collector, Fixture, Pki};
+use otlp_mtls::testing::Pki;
 use otlp_mtls::{Exporters, ExportersBuilder, Protocol, Signal};
 use prost::Message;
 use tokio::runtime::Builder;
@@ -17,16 +17,16 @@ use tracing_log::NormalizeEvent;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::exporter::span;
-use crate::{SOON, in_a_process, mtls_builder};
+use crate::{SOON, in_a_process, mtls_builder, mtls_collector};
 
-/// Who speaks of our I/O: `hyper` is hyper-util's too.
+/// The targets of events about our I/O; `hyper` includes hyper-util.
 const OURS: [&str; 3] = ["h2", "hyper", "rustls"];
 
 fn is_ours(target: &str) -> Option<&'static str> {
     OURS.into_iter().find(|name| target.starts_with(name))
 }
 
-/// Counts what is said of our I/O by each of them.
+/// Counts the events about our I/O of each target.
 #[derive(Clone, Default)]
 struct Overheard(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
@@ -40,7 +40,7 @@ impl<S: tracing::Subscriber> Layer<S> for Overheard {
     }
 }
 
-/// Runs a service that exports its spans, and every event there is, and says what of our I/O
+/// Runs a service that exports its spans and all events, and returns what about our I/O
 /// reached the collector.
 fn overhear(
     protocol: Protocol,
@@ -48,11 +48,7 @@ fn overhear(
     service: impl FnOnce(&Exporters),
 ) {
     let pki = Pki::new();
-    let collector = Collector::builder()
-        .with_tls(pki.server(Fixture::Good))
-        .with_client_ca(pki.ca_pem())
-        .start()
-        .unwrap();
+    let collector = mtls_collector(&pki);
     let builder = mtls_builder(&pki, &collector, protocol);
     let exporters = configure(builder).build().unwrap();
     let telemetry = exporters.install().unwrap();
@@ -67,7 +63,7 @@ fn overhear(
     tracing::subscriber::set_global_default(subscriber).unwrap();
     tracing_log::LogTracer::init().unwrap();
 
-    // Again and again, for telemetry of one export would be part of a later one.
+    // Repeated, because telemetry about one export would be part of a later one.
     for _ in 0..3 {
         tracing::info_span!("mine").in_scope(|| tracing::info!("said in my span"));
         tracer.force_flush().unwrap();

@@ -1,5 +1,5 @@
-//! Other clients of the service, by the configuration that follows rotation: handshakes between rustls and rustls, without
-//! a socket in between. Nothing is exported meanwhile.
+//! Other clients of the service, with the configuration that follows rotation: handshakes between rustls client and
+//! server, without a socket. Nothing is exported.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -13,17 +13,17 @@ use otlp_mtls::rustls::{
     self, CertificateError, ClientConfig, ClientConnection, HandshakeKind, RootCertStore,
     ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
-use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
+use otlp_mtls::testing::{Fixture, Identity, Pki};
 use otlp_mtls::{Credentials, Exporters, Signal};
 
 use super::sources::{Source, credentials};
 use super::{Files, HOUR, VERSIONS};
 use crate::support::{builder, mtls_builder, mtls_collector, with_vars};
 
-/// Where nobody listens, for nothing is exported.
+/// A port without a listener, because nothing is exported.
 const ENDPOINT: &str = "https://localhost:1";
 
-/// A server that demands a certificate of this PKI.
+/// A server that requires a client certificate of this PKI.
 fn server(
     pki: &Pki,
     identity: &Identity,
@@ -42,7 +42,7 @@ fn server(
     Arc::new(config.unwrap())
 }
 
-/// A handshake with both sides' last word: the certificate that the client presented, and what kind it was.
+/// Runs a complete handshake. Returns the certificate that the client presented, and the kind of handshake.
 fn shake(
     config: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
@@ -76,7 +76,7 @@ fn leaf(identity: &Identity) -> &CertificateDer<'static> {
     &identity.certificate_ders()[0]
 }
 
-/// What follows a source: with every handshake if the interval is zero.
+/// A configuration that follows a source, at every handshake if the interval is zero.
 fn following(source: &Source, interval: Duration) -> (Exporters, Arc<ClientConfig>) {
     let exporters = builder()
         .with_endpoint(ENDPOINT)
@@ -89,7 +89,7 @@ fn following(source: &Source, interval: Duration) -> (Exporters, Arc<ClientConfi
 }
 
 #[test]
-fn a_handshake_has_the_identity_and_the_roots_of_its_moment() {
+fn a_handshake_uses_the_current_identity_and_roots() {
     for version in VERSIONS {
         let pki = Pki::new();
         let files = Files::new(&pki);
@@ -105,7 +105,7 @@ fn a_handshake_has_the_identity_and_the_roots_of_its_moment() {
         for signal in Signal::ALL {
             assert!(Arc::ptr_eq(&config, &exporters.client_config(signal).unwrap()));
         }
-        // It stands on its own.
+        // It does not depend on the exporters.
         drop(exporters);
 
         let good = server(&pki, &pki.server(Fixture::Good), version);
@@ -120,7 +120,7 @@ fn a_handshake_has_the_identity_and_the_roots_of_its_moment() {
         files.replace("ca.crt", pki.other_ca_pem());
         shake(&config, &other).unwrap();
         assert_eq!(shake(&config, &good), unknown());
-        // Half of a pair is not new yet, and no handshake fails for it.
+        // A certificate without its key is not used yet, and no handshake fails.
         let kept = presented(&config, &other);
         files.replace("client.crt", pki.client_named("fourth").certificate_pem());
         assert_eq!(presented(&config, &other), kept);
@@ -144,7 +144,7 @@ fn no_session_is_resumed_and_alpn_is_the_clients() {
 }
 
 #[test]
-fn within_the_interval_nothing_is_looked_at() {
+fn within_the_interval_the_source_is_not_checked() {
     let pki = Pki::new();
     let clients = ["first", "second"].map(|name| pki.client_named(name));
     let source = {
@@ -162,9 +162,9 @@ fn within_the_interval_nothing_is_looked_at() {
     assert_eq!(source.loads(), 2);
 }
 
-/// Each load after the first ends when it is told to.
+/// Each load after the first one blocks until it is released.
 #[test]
-fn a_source_that_hangs_stops_no_handshake() {
+fn a_source_that_hangs_does_not_block_handshakes() {
     let pki = Pki::new();
     let clients = ["first", "second"].map(|name| pki.client_named(name));
     let (end, ends) = mpsc::channel::<()>();
@@ -180,7 +180,7 @@ fn a_source_that_hangs_stops_no_handshake() {
     };
     let (exporters, config) = following(&source, Duration::ZERO);
     let server = server(&pki, &pki.server(Fixture::Good), VERSIONS[1]);
-    // On several threads, as those of a service come.
+    // On several threads, as in a service.
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -192,13 +192,13 @@ fn a_source_that_hangs_stops_no_handshake() {
     });
     assert_eq!(source.loads(), 2, "one look hangs, and no other one is begun");
     end.send(()).unwrap();
-    // Waits for that look.
+    // Waits for that check.
     exporters.reload().unwrap();
     assert_eq!(&presented(&config, &server), leaf(&clients[1]));
 }
 
 #[test]
-fn a_source_that_panics_stops_no_handshake() {
+fn a_source_that_panics_does_not_fail_handshakes() {
     let pki = Pki::new();
     let clients = ["first", "second"].map(|name| pki.client_named(name));
     let source = {
@@ -211,13 +211,13 @@ fn a_source_that_panics_stops_no_handshake() {
     };
     let (exporters, config) = following(&source, Duration::ZERO);
     let server = server(&pki, &pki.server(Fixture::Good), VERSIONS[1]);
-    // Each handshake looks twice: for the identity, and for the roots.
+    // Each handshake checks twice: for the identity, and for the roots.
     shake(&config, &server).unwrap();
     assert_eq!(&presented(&config, &server), leaf(&clients[1]));
     assert_eq!(exporters.status().credentials[0].refusals, 1);
 }
 
-/// A source may itself be a client that has the configuration, as one of Vault is.
+/// A source may itself be a client that uses the configuration, for example one of Vault.
 #[test]
 fn a_source_may_use_the_configuration_that_it_serves() {
     let pki = Pki::new();
@@ -238,20 +238,15 @@ fn a_source_may_use_the_configuration_that_it_serves() {
     let (exporters, config) = following(&source, Duration::ZERO);
     *own.lock().unwrap() = Some(Arc::clone(&config));
     shake(&config, &server).unwrap();
-    // However long that look took, this waits for the next one.
+    // This waits for a new check.
     exporters.reload().unwrap();
     assert_eq!(&presented(&config, &server), leaf(&clients[1]));
 }
 
-/// Exporters of another configuration are such a client too: their handshakes are on the I/O thread.
+/// Other exporters are such a client, too: their handshakes run on the I/O thread.
 #[test]
 fn other_exporters_may_have_it() {
-    let pki = Pki::new();
-    let collector = Collector::builder()
-        .with_tls(pki.server(Fixture::Good))
-        .with_client_ca(pki.ca_pem())
-        .start()
-        .unwrap();
+    let (pki, collector) = mtls_collector();
     for protocol in crate::support::TRANSPORTS {
         let given = credentials(&pki, &pki.client_named("first"));
         let source = Source::new(move |_| Ok(given.clone()));
