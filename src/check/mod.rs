@@ -212,8 +212,8 @@ impl Live {
                     FailureKind::ProxyRefused { .. }
                     | FailureKind::ProxyTimeout { .. }
                     | FailureKind::ProxyTls { .. },
-                ) => Finding::failed(Topic::Proxy, format!("{proxy} does not connect us")),
-                _ => Finding::good(Topic::Proxy, format!("{proxy} connects us")),
+                ) => Finding::failed(Topic::Proxy, format!("no connection through {proxy}")),
+                _ => Finding::good(Topic::Proxy, format!("connected through {proxy}")),
             });
         }
         if self.seen.handshake.is_none() {

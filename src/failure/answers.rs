@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_redirect_leads_to() {
+    fn shown_targets_of_redirects() {
         for (location, expected) in [
             ("https://new.example/v1/traces", Some("https://new.example/v1/traces")),
             (

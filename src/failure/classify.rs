@@ -381,7 +381,7 @@ mod tests {
 
     /// The first byte of TLS may arrive alone, before the handshake fails.
     #[test]
-    fn what_speaks_neither_tls_nor_http() {
+    fn servers_without_tls_and_http() {
         for (heard, found) in [
             (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], Some(PeerProtocol::Other)),
             (b"\x16", None),
@@ -396,7 +396,7 @@ mod tests {
 
     /// A GOAWAY may carry arbitrary bytes.
     #[test]
-    fn nothing_of_a_servers_own_is_kept_of_an_error() {
+    fn the_data_of_a_goaway_is_not_kept() {
         #[derive(Debug, thiserror::Error)]
         #[error("http2 error")]
         struct Outer(#[source] h2::Error);

@@ -18,7 +18,7 @@ pub(crate) enum Stage {
     #[default]
     Resolving,
     Connecting,
-    /// Waiting for a proxy to connect us.
+    /// Waiting for a proxy's response to CONNECT.
     Tunnelling,
     Handshaking,
     /// Waiting for the server to begin HTTP/2 or to reject our certificate.

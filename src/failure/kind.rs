@@ -54,7 +54,7 @@ pub enum FailureKind {
         /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The proxy did not connect us to the collector in time.
+    /// The proxy did not connect to the collector in time.
     #[non_exhaustive]
     ProxyTimeout {
         /// The proxy, as host and port.
@@ -62,7 +62,7 @@ pub enum FailureKind {
         /// How long we waited.
         after: Duration,
     },
-    /// The proxy did not connect us to the collector.
+    /// The proxy did not connect to the collector.
     #[non_exhaustive]
     ProxyRefused {
         /// The proxy, as host and port.

@@ -204,7 +204,7 @@ mod tests {
     /// Errors that loopback does not produce.
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_the_system_says_of_tcp() {
+    fn kinds_of_tcp_errors() {
         for (code, expected) in [
             (111, "connection_refused"), // ECONNREFUSED
             (101, "unreachable"),        // ENETUNREACH

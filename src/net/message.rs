@@ -264,7 +264,7 @@ mod tests {
     /// A process that is suspended and resumed: its timer has fired, and its answer has arrived but
     /// still has to pass through another task.
     #[tokio::test]
-    async fn who_was_stopped_looks_at_what_has_arrived() {
+    async fn a_resumed_process_reads_what_has_arrived() {
         let (send, receive) = std::sync::mpsc::channel();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_that_is_named_later_holds() {
+    async fn a_deadline_set_later_holds() {
         let (drain, _closed, stop) = stop();
         let deadline = Deadline::new(Instant::now(), None, stop);
         let bound = deadline.bound(std::future::pending::<()>());
@@ -311,7 +311,7 @@ mod tests {
 
     /// With a paused clock, which jumps to the next timer.
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_early_for_who_shuts_down() {
+    async fn a_wait_ends_early_at_shutdown() {
         let (drain, close, stop) = stop();
         let deadline = Deadline::new(Instant::now(), None, stop);
         let hour = Duration::from_secs(3_600);

@@ -19,7 +19,7 @@ use crate::config::{Address, Proxy};
 use crate::failure::{Evidence, FailureKind, Stage};
 use crate::tls::{Notes, Store};
 
-/// The proxy that connects us to a server.
+/// The proxy to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
     pub(super) proxy: Proxy,
@@ -63,7 +63,7 @@ impl Via {
     }
 }
 
-/// Asks the proxy to connect us to a collector. Returns the stream and the bytes that were already
+/// Opens a tunnel through the proxy to a collector. Returns the stream and the bytes that were already
 /// read beyond the proxy's answer.
 pub(super) async fn open(
     stream: Box<dyn Stream>,

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_constraint_stands_for() {
+    fn constraints_as_text() {
         let dns = |name: &str| GeneralName::Dns(name.to_owned());
         for (base, name, expected) in [
             ("example.com", "example.com", true),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn names_alike() {
+    fn similar_names() {
         assert_eq!(folded("CN=Example  CA, O=X"), folded("CN=example ca, O=x"));
         assert_ne!(folded("CN=a"), folded("CN=b"));
     }
