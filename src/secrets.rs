@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_a_value() {
+    fn shown_values() {
         for value in [
             "10s",
             "http/protobuf2",

@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown() {
+    fn shown_endpoints() {
         for (endpoint, expected) in [
             ("https://c:4318/v1/traces", "https://c:4318/v1/traces"),
             ("https://c:4318/", "https://c:4318/"),

@@ -77,7 +77,7 @@ mod tests {
     use super::names;
 
     #[test]
-    fn which_hosts_are_named() {
+    fn matching_hosts() {
         for (entry, host, port, expected) in [
             ("example.com", "example.com", 80, true),
             ("EXAMPLE.com", "a.Example.com", 80, true),

@@ -11,7 +11,7 @@ use crate::origin::Origin;
 #[cfg(feature = "proxy")]
 pub(super) use from_env::proxy;
 
-/// An HTTP proxy that connects us to the collector.
+/// An HTTP proxy to the collector.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Proxy {
     pub(crate) uri: Uri,

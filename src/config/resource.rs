@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_taken_whole_or_not_at_all() {
+    fn a_list_is_used_completely_or_not_at_all() {
         for (list, expected) in [
             ("a=1, b = light%20blue%2C ,", Some(vec![("a", "1"), ("b", "light blue,")])),
             ("a=1=2", Some(vec![("a", "1=2")])),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn code_beats_the_environment_and_that_beats_what_is_detected() {
+    fn code_then_environment_then_detected_attributes() {
         let vars = &[
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=weaker,team=env,host.name=env"),
             ("OTEL_SERVICE_NAME", "env"),
@@ -227,7 +227,7 @@ mod tests {
 
     /// The process's environment has no name, so the SDK sets its default one.
     #[test]
-    fn what_the_sdk_s_detectors_read_is_not_given_by_code() {
+    fn attributes_of_the_sdk_s_detectors_do_not_count_as_code() {
         let (mut settings, _) = read(&[("OTEL_SERVICE_NAME", "env")]);
         let given = Resource::builder().with_attribute(KeyValue::new("mine", "1")).build();
         assert!(is_unnamed(&given));

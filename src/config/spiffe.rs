@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_one() {
+    fn valid_ids() {
         for id in ["spiffe://trust.domain", "spiffe://a-b_1.c/Ns/x/sa/y.z_-", "spiffe://a/..."] {
             let parsed: SpiffeId = id.parse().unwrap();
             assert_eq!(parsed.to_string(), id);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_ids() {
         for id in [
             "",
             "spiffe:",
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_it_admits() {
+    fn ids_that_match() {
         let id = |id: &str| id.parse::<SpiffeId>().unwrap();
         let (domain, workload) = (id("spiffe://a"), id("spiffe://a/b"));
         assert!(domain.admits(&workload) && workload.admits(&workload));

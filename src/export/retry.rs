@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn no_wait_is_too_long_to_reckon_with() {
+    fn long_waits_do_not_overflow() {
         let policy = RetryPolicy::default()
             .with_initial_backoff(Duration::MAX)
             .with_max_backoff(Duration::MAX);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_that_is_named_again_and_again_grows() {
+    fn a_delay_requested_repeatedly_grows() {
         let policy = RetryPolicy::default();
         let mut backoff = Backoff::new(&policy);
         let named = Duration::from_secs(2);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_permanent_or_disabled_is_not_tried_again() {
+    fn permanent_failures_and_disabled_retries() {
         assert_eq!(Backoff::new(&policy()).wait(Again::No), None);
         assert_eq!(Backoff::new(&RetryPolicy::disabled()).wait(Again::Backoff), None);
     }

@@ -147,7 +147,7 @@ mod tests {
 
     /// Each context is passed on in a single header and in several.
     #[test]
-    fn what_comes_goes_on() {
+    fn extracted_contexts_are_injected() {
         let one = |sampled: &str| format!("{TRACE}-{SPAN}-{sampled}");
         let short = "64fe8b2a57d3eff7";
         for (headers, expected) in [

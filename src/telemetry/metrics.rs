@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_console_has_a_default_interval_of_its_own() {
+    fn the_console_has_another_default_interval() {
         for (target, own, general, expected) in [
             (Target::Otlp, None, None, 60),
             (Target::Console, None, None, 10),

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_detected_is_left_out() {
+    fn attributes_that_cannot_be_detected_are_omitted() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         assert_eq!(host_name(path), None);

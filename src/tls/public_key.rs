@@ -142,7 +142,7 @@ mod tests {
 
     /// Ed25519 keys have only one encoding.
     #[test]
-    fn others_by_their_bytes() {
+    fn other_keys_are_compared_by_bytes() {
         let id = ObjectIdentifier::new_unwrap("1.3.101.112");
         assert!(is_same(&key(id, &[], &[1; 32]), &key(id, &[], &[1; 32])));
         assert!(!is_same(&key(id, &[], &[1; 32]), &key(id, &[], &[2; 32])));

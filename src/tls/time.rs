@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn as_certificates_have_them() {
+    fn valid_dates() {
         for (tag, text, expected) in [
             (Tag::UtcTime, "491231235959Z", "2049-12-31T23:59:59Z"),
             (Tag::UtcTime, "500101000000Z", "1950-01-01T00:00:00Z"),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date() {
+    fn invalid_dates() {
         for (tag, text) in [
             (Tag::UtcTime, ""),
             (Tag::UtcTime, "Z"),

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_their_own_order() {
+    fn names_keep_their_order() {
         let country = attribute("2.5.4.6", &tlv(Tag::PrintableString, b"DE"));
         let common_name = attribute("2.5.4.3", &tlv(Tag::Utf8String, b"a, b + \"c\""));
         let other = attribute("2.5.4.99", &tlv(Tag::Utf8String, b"x"));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_whatever_type() {
+    fn text_of_any_type() {
         let mut universal = tlv(Tag::Utf8String, b"\0\0\0a");
         universal[0] = 0x1c;
         for (value, expected) in [

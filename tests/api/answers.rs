@@ -1,4 +1,4 @@
-//! What a collector's answers mean, by real exchanges. What they mean as data is tested beside the code.
+//! How a collector's responses are handled, in real exchanges. How they are parsed is tested beside the code.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ fn to(server: &Scripted, protocol: Protocol) -> ExportersBuilder {
         .with_failure_handler(|_| {})
 }
 
-/// The status of the signal's exports: those that succeeded, and items that were delivered, rejected and dropped.
+/// The signal's successful exports, and its delivered, rejected and dropped items.
 fn counts(exporters: &Exporters, signal: Signal) -> (u64, u64, u64, u64) {
     let status = exporters.status();
     let exports = status.exports.iter().find(|exports| exports.signal == signal).unwrap();
@@ -173,7 +173,7 @@ fn compressed_answers_are_read() {
                 assert_eq!(counts(&exporters, signal), (2, 1, 1, 0), "{protocol} {compression}");
                 let failure = last_failure(&exporters, signal);
                 assert!(failure.summary().ends_with(": too old"), "{failure}");
-                // The reader exports once more when it is dropped.
+                // The metric reader exports again when it is dropped.
                 collector.set_reply(|_| Reply::Accept);
             }
         }
@@ -181,7 +181,7 @@ fn compressed_answers_are_read() {
 }
 
 #[test]
-fn grpc_says_what_it_accepts_and_how_long_it_waits() {
+fn grpc_requests_state_accepted_encodings_and_the_timeout() {
     let collector = plaintext_collector();
     let exporters = plaintext_builder(&collector, Protocol::Grpc)
         .with_timeout(Duration::from_secs(20))
@@ -198,14 +198,14 @@ fn grpc_says_what_it_accepts_and_how_long_it_waits() {
     assert!(!requests[1].headers.contains_key("grpc-timeout"));
 }
 
-/// What has arrived says that the batch was taken, or that it was not: it is not sent again.
+/// The headers already say whether the batch was accepted, so it is not sent again.
 #[test]
 fn the_status_outlives_the_body_over_http1() {
     for (status, end, expected) in [
         (200, Step::Close, Ok(())),
         (403, Step::Close, Err("http_403")),
         (500, Step::Close, Err("http_5xx")),
-        // Until the export's time is over.
+        // Until the export's deadline.
         (200, Step::Hold, Ok(())),
         (400, Step::Hold, Err("http_4xx")),
     ] {
@@ -215,7 +215,7 @@ fn the_status_outlives_the_body_over_http1() {
             let end = end.lock().unwrap().take().unwrap();
             vec![Step::Send(head.into_bytes()), end]
         });
-        // With retries: one request says that there was none.
+        // Retries are on, so a single request shows that there was no retry.
         let exporters = to(&server, Protocol::HttpProtobuf)
             .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)))
             .with_timeout(Duration::from_secs(2))
@@ -256,12 +256,12 @@ fn the_status_outlives_the_body_over_http2() {
             assert_eq!(result.is_ok(), delivered, "{result:?}");
         }
         assert_eq!(server.requests(), 2);
-        // What ended was a stream.
+        // Only the stream ended.
         assert_eq!(server.connections(), 1);
     }
 }
 
-/// Of gRPC the status comes last: what breaks off before it is unanswered.
+/// In gRPC the status comes last: a response that ends before it is no response.
 #[test]
 fn a_call_that_breaks_off_before_its_status_is_tried_again() {
     let server = Scripted::http2(|request| match request.index {
@@ -298,9 +298,9 @@ fn no_more_is_read_than_is_asked_for() {
     assert_eq!(counts(&exporters, Signal::Logs), (1, 1, 0, 0));
 }
 
-/// Over HTTP the server may have compressed; of gRPC the limit is the message's.
+/// Over HTTP the body may be compressed; over gRPC the limit is that of the message.
 #[test]
-fn a_bomb_is_not_read() {
+fn a_decompression_bomb_is_not_read() {
     for protocol in TRANSPORTS {
         let collector = plaintext_collector();
         collector.set_compression(Some(Compression::Gzip));
@@ -317,7 +317,7 @@ fn a_bomb_is_not_read() {
     }
 }
 
-/// All that is logged on the caller's thread.
+/// Everything that is logged on the caller's thread.
 fn logged(work: impl FnOnce()) -> Vec<String> {
     #[derive(Clone, Default)]
     struct Events(Arc<Mutex<Vec<String>>>);
@@ -341,7 +341,7 @@ fn logged(work: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn a_warning_of_the_collector_is_told_once_and_loses_nothing() {
+fn a_warning_of_the_collector_is_logged_once_and_loses_nothing() {
     for protocol in PROTOCOLS {
         let collector = plaintext_collector();
         let told = Arc::new(AtomicUsize::new(0));
@@ -405,7 +405,7 @@ fn a_reason_is_shown_without_the_headers_that_were_sent() {
 }
 
 #[test]
-fn a_kind_of_failure_is_told_again_after_a_success() {
+fn a_kind_of_failure_is_reported_again_after_a_success() {
     let collector = plaintext_collector();
     let told = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&told);
@@ -428,7 +428,7 @@ fn a_kind_of_failure_is_told_again_after_a_success() {
         (&traces, true, 1),
         (&traces, true, 1),
         (&logs, true, 1),
-        // Of the one collector, logs fail still.
+        // Logs still fail, at the same collector.
         (&traces, false, 1),
         (&traces, true, 1),
         (&traces, false, 1),

@@ -1,4 +1,4 @@
-//! What requests are addressed to.
+//! The authority of requests.
 
 use otlp_mtls::{Error, Protocol, Signal, upstream};
 
@@ -33,9 +33,9 @@ fn it_is_the_endpoint_unless_another_is_set() {
     }
 }
 
-/// The certificate has to be for the endpoint's host, or for that of `with_server_name`.
+/// The certificate must be for the endpoint's host, or for the name in `with_server_name`.
 #[test]
-fn it_is_not_what_the_certificate_has_to_be_for() {
+fn the_certificate_is_not_verified_against_it() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let exporters = mtls_builder(&pki, &collector, protocol)
@@ -72,7 +72,7 @@ fn upstreams_exporters_have_it_too() {
 }
 
 #[test]
-fn what_is_no_host_is_an_error() {
+fn an_invalid_host_is_an_error() {
     let builder = builder().with_protocol(Protocol::Grpc).with_endpoint("http://localhost");
     let error = builder.with_authority("https://otel.example").build().unwrap_err();
     assert!(matches!(error, Error::Authority { .. }), "{error:?}");

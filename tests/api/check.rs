@@ -1,4 +1,4 @@
-//! The doctor: what it says where all is well, and where it is not.
+//! The doctor: its report on working and on broken configurations.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ use crate::support::{
     mtls_collector, once, plaintext_builder, plaintext_collector, with_vars,
 };
 
-/// As the environment of most services has it.
+/// The variables of a typical service.
 fn from_files(
     pki: &Pki,
     endpoint: String,
@@ -45,7 +45,7 @@ fn outcome(report: &Report, topic: Topic) -> Vec<Outcome> {
 }
 
 #[test]
-fn all_is_well() {
+fn a_working_configuration() {
     for protocol in PROTOCOLS {
         let (pki, collector) = mtls_collector();
         let (builder, directory) = from_files(&pki, collector.endpoint(), protocol);
@@ -80,11 +80,11 @@ fn all_is_well() {
             assert_eq!(signal.client_chain[0].subject, "CN=test-client");
             assert!(signal.failure.is_none());
         }
-        // One dial for each signal, and nothing that anybody would take for telemetry.
+        // One dial for each signal, and no telemetry.
         assert_eq!((collector.connections(), collector.handshakes()), (3, 3), "{protocol}");
         assert_eq!(collector.requests().len(), 3);
         assert!(collector.requests().iter().all(|request| request.items() == 0));
-        // It is no export.
+        // It does not count as an export.
         assert!(exporters.status().exports.iter().all(|exports| exports.succeeded == 0));
         assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 0), "{protocol}");
     }
@@ -105,7 +105,7 @@ fn it_can_be_awaited_anywhere_and_called_in_tokio() {
 }
 
 #[test]
-fn it_says_where_the_way_ends() {
+fn it_reports_the_step_that_fails() {
     for protocol in TRANSPORTS {
         // Nothing listens.
         let pki = Pki::new();
@@ -124,7 +124,7 @@ fn it_says_where_the_way_ends() {
         let report = builder.build().unwrap().check_blocking();
         assert_eq!(outcome(&report, Topic::Dns), [Outcome::Failed], "{report}");
 
-        // Nobody speaks TLS.
+        // The server does not speak TLS.
         let (pki, collector) = mtls_collector();
         collector.set_accept(Accept::Silence);
         let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
@@ -134,7 +134,7 @@ fn it_says_where_the_way_ends() {
         assert_eq!(outcome(&report, Topic::Tls), [Outcome::Failed], "{report}");
         assert_eq!(outcome(&report, Topic::ServerCertificate), [], "{report}");
 
-        // A server that is not to be trusted.
+        // We do not trust the server.
         let collector =
             Collector::builder().with_tls(pki.server(Fixture::WrongName)).start().unwrap();
         let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
@@ -143,7 +143,7 @@ fn it_says_where_the_way_ends() {
         assert_eq!(outcome(&report, Topic::Export), [Outcome::Failed], "{report}");
         assert!(report.to_string().contains("other.example"), "{report}");
 
-        // One that does not trust us.
+        // The server does not trust us.
         let collector = Collector::builder()
             .with_tls(pki.server(Fixture::Good))
             .with_client_ca(pki.other_ca_pem())
@@ -154,10 +154,10 @@ fn it_says_where_the_way_ends() {
         assert_eq!(outcome(&report, Topic::Tls), [Outcome::Good], "{report}");
         assert_eq!(outcome(&report, Topic::ServerCertificate), [Outcome::Good], "{report}");
         assert_eq!(outcome(&report, Topic::ClientAuthentication), [Outcome::Failed], "{report}");
-        // One dial for each signal that fails, too.
+        // One dial for each failing signal, too.
         assert_eq!(collector.connections(), 3, "{report}");
 
-        // One that takes us, and not what we send.
+        // The server accepts the connection and rejects the request.
         let (pki, collector) = mtls_collector();
         collector.set_reply(|_| Reply::Http { status: 401, headers: Vec::new() });
         let (builder, _files) = from_files(&pki, collector.endpoint(), protocol);
@@ -167,7 +167,7 @@ fn it_says_where_the_way_ends() {
     }
 }
 
-/// A server that resets each connection, but for those that begin with a ClientHello if it `speaks_tls`.
+/// A server that resets each connection, except, if it `speaks_tls`, those that begin with a ClientHello.
 fn resetting(speaks_tls: bool) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -176,7 +176,7 @@ fn resetting(speaks_tls: bool) -> std::net::SocketAddr {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut first = [0];
-            // Dropped with unread bytes, it is reset; a client may go away before.
+            // Dropping a stream with unread bytes resets it. The client may close it first.
             if stream.peek(&mut first).is_ok() && first == [0x16] && speaks_tls {
                 let mut hello = [0; 4096];
                 let _ = stream.read(&mut hello).and_then(|_| {
@@ -190,7 +190,7 @@ fn resetting(speaks_tls: bool) -> std::net::SocketAddr {
 }
 
 #[test]
-fn it_finds_out_whether_a_server_that_says_nothing_speaks_tls() {
+fn it_detects_tls_at_a_server_that_sends_nothing() {
     for (protocol, otherwise) in
         [(Protocol::Grpc, "closed"), (Protocol::HttpProtobuf, "connection")]
     {
@@ -210,7 +210,7 @@ fn it_finds_out_whether_a_server_that_says_nothing_speaks_tls() {
 }
 
 #[test]
-fn a_signal_shows_its_own_way() {
+fn a_signal_shows_its_own_endpoint() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let proxy = Proxy::start(collector.addr());
@@ -228,7 +228,7 @@ fn a_signal_shows_its_own_way() {
     }
 }
 
-/// Has everything checked while a handshake goes on, by a server that refuses to talk.
+/// Runs a check during a handshake with a server that sends nothing.
 #[derive(Debug)]
 struct ChecksMeanwhile {
     inner: Arc<dyn ResolvesClientCert>,
@@ -250,7 +250,7 @@ impl ResolvesClientCert for ChecksMeanwhile {
 }
 
 #[test]
-fn what_a_check_sees_is_not_what_exports_see() {
+fn evidence_of_a_check_is_not_used_for_exports() {
     for protocol in TRANSPORTS {
         let pki = Pki::new();
         let collector = Collector::builder()
@@ -276,20 +276,20 @@ fn what_a_check_sees_is_not_what_exports_see() {
             .unwrap();
         resolver.exporters.set(exporters.clone()).unwrap();
         export(&exporters, Signal::Traces).unwrap_err();
-        // By the alert alone, it could be anybody's.
+        // The alert alone does not say whose certificate it is about.
         let failure = last_failure(&exporters, Signal::Traces);
         assert_eq!(failure.kind().name(), "client_certificate_unknown_issuer", "{failure}");
     }
 }
 
 #[test]
-fn what_is_delivered_may_still_be_doubtful() {
+fn a_delivered_report_may_have_warnings() {
     let collector = plaintext_collector();
     let report = plaintext_builder(&collector, Protocol::Grpc).build().unwrap().check_blocking();
     assert!(report.is_delivered());
     assert_eq!(outcome(&report, Topic::Tls), [Outcome::Doubtful], "{report}");
 
-    // A server that does not ask, a certificate that expires soon, a client of version 1.
+    // A server that requests no certificate, a certificate that expires soon, a client certificate of version 1.
     let pki = Pki::new();
     let collector = Collector::builder().with_tls(pki.server(Fixture::Good)).start().unwrap();
     let (builder, files) = from_files(&pki, collector.endpoint(), Protocol::Grpc);
@@ -309,7 +309,7 @@ fn what_is_delivered_may_still_be_doubtful() {
 }
 
 #[test]
-fn machines_read_it_too() {
+fn the_report_is_serializable() {
     let (pki, collector) = mtls_collector();
     let (builder, files) = from_files(&pki, collector.endpoint(), Protocol::Grpc);
     let key = fs::read_to_string(files.path().join("client.key")).unwrap();
@@ -350,7 +350,7 @@ no signal is exported by OTLP";
 }
 
 #[test]
-fn what_is_odd_about_the_configuration_comes_first() {
+fn warnings_about_the_configuration_come_first() {
     let collector = plaintext_collector();
     let exporters = with_vars(vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
@@ -367,7 +367,7 @@ fn what_is_odd_about_the_configuration_comes_first() {
     assert!(report.is_delivered(), "{report}");
 }
 
-/// What the collector cannot decompress, or a header that nobody gives, is found out too.
+/// A failing decompression at the collector or a missing header is detected, too.
 #[test]
 fn the_empty_export_is_like_any_other() {
     for protocol in PROTOCOLS {
@@ -415,7 +415,7 @@ fn the_empty_export_is_like_any_other() {
 #[test]
 fn a_ca_for_each_side_is_as_usual() {
     let (servers, clients) = (Pki::new(), Pki::new());
-    // Of another name than the servers' CA, and of the same.
+    // Its name differs from that of the servers' CA, or is the same.
     for client in [servers.client(Fixture::OtherCa), clients.client(Fixture::Good)] {
         let client_ca = clients.ca_pem().to_owned() + servers.other_ca_pem();
         let collector = Collector::builder()
@@ -440,7 +440,7 @@ fn a_ca_for_each_side_is_as_usual() {
         assert!(report.is_delivered(), "{report}");
         assert_eq!(outcome(&report, Topic::ClientChain), [Outcome::Good], "{report}");
         assert!(report.to_string().contains("for clientAuth; issued by CN="), "{report}");
-        // What is wrong with it whoever issued it is told.
+        // Defects that do not depend on the issuer are reported.
         let report = check(&clients.client(Fixture::WrongUsage));
         assert_eq!(outcome(&report, Topic::ClientChain), [Outcome::Doubtful], "{report}");
     }

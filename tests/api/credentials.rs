@@ -1,4 +1,4 @@
-//! What certificates and keys can be, and what is refused in which words.
+//! Accepted certificates and keys, and the errors for others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ fn keys_of_every_type_and_form() {
 }
 
 #[test]
-fn pem_as_people_have_it() {
+fn pem_as_found_in_practice() {
     let (pki, collector) = mtls_collector();
     let client = pki.client(Fixture::Good);
     let (ca, certificate, key) = (pki.ca_pem(), client.certificate_pem(), client.key_pem());
@@ -87,7 +87,7 @@ fn pem_as_people_have_it() {
     present(&collector, crlf(ca), crlf(certificate), crlf(key));
     present(&collector, ca, &*marked, key);
     present(&collector, ca, certificate, &*parameters);
-    // A bundle of authorities, of which one is the server's.
+    // A bundle of CAs, one of which issued the server's certificate.
     present(&collector, format!("{}{ca}", pki.other_ca_pem()), certificate, key);
 }
 
@@ -98,7 +98,7 @@ fn a_chain_with_its_intermediate() {
     present(&collector, pki.ca_pem(), client.certificate_pem(), client.key_pem());
 }
 
-/// A file as one variable's value; the others are good.
+/// A file as the value of one variable; the other files are valid.
 struct Case {
     directory: tempfile::TempDir,
     pki: Pki,
@@ -131,7 +131,7 @@ impl Case {
         .build()
     }
 
-    /// The refusal of a file, which names the variable and the path.
+    /// The error for a file, which names the variable and the path.
     fn refusal(&self, variable: &str, path: &Path) -> String {
         let error = self.build(variable, path).expect_err(variable);
         let words = format!("{error:?}");
@@ -154,7 +154,7 @@ fn refusals_name_variable_path_finding_and_remedy() {
 
     let all = [CA, CERTIFICATE, KEY].as_slice();
     let certificates = [CA, CERTIFICATE].as_slice();
-    // What it is, in which variables, its bytes, and words of the refusal.
+    // A description, the variables, the bytes, and parts of the error.
     type Row<'a> = (&'a str, &'a [&'a str], &'a [u8], &'a [&'a str]);
     let rows: &[Row<'_>] = &[
         ("empty", all, b"", &["it is empty"]),
@@ -210,7 +210,7 @@ fn refusals_name_variable_path_finding_and_remedy() {
 }
 
 #[test]
-fn refusals_of_what_cannot_be_read() {
+fn refusals_of_unreadable_files() {
     let case = Case::new();
     let file = case.write("file", "");
     for variable in [CA, CERTIFICATE, KEY] {
@@ -218,7 +218,7 @@ fn refusals_of_what_cannot_be_read() {
         assert!(words.contains("there is no such file"), "{words}");
         let words = case.refusal(variable, case.directory.path());
         assert!(words.contains("this is a directory"), "{words}");
-        // Root may read everything, but not through a file.
+        // Root may read any file, but not a path through a file.
         let words = case.refusal(variable, &file.join("within"));
         assert!(words.contains("cannot be read"), "{words}");
         assert!(words.contains("because: "), "{words}");
@@ -297,7 +297,7 @@ fn no_error_and_no_debug_shows_a_key() {
     for shown in [format!("{exporters:?}"), format!("{error:?}"), format!("{config:?}")] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    // As environment variables and templates mangle it.
+    // Mangled by environment variables and templates.
     let one_line = key.replace('\n', "");
     let escaped = key.trim_end().replace('\n', "\\n");
     for mangled in [&one_line, &escaped, &one_line[..120].to_owned(), &key[..120].to_owned()] {
@@ -319,7 +319,7 @@ fn no_error_and_no_debug_shows_a_key() {
 }
 
 #[test]
-fn the_configuration_is_what_was_asked_for() {
+fn the_rustls_configuration_follows_the_settings() {
     let (pki, collector) = mtls_collector();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let exporters = builder()
@@ -339,9 +339,9 @@ fn the_configuration_is_what_was_asked_for() {
     assert!(CryptoProvider::get_default().is_none(), "no process default is installed");
 }
 
-/// OpenSSL and Java take such certificates; the crypto provider's key has its point uncompressed.
+/// OpenSSL and Java accept such certificates; the crypto provider's key has its point uncompressed.
 #[test]
-fn a_key_is_compared_by_its_meaning() {
+fn keys_are_compared_by_value_not_by_encoding() {
     let pki = Pki::new();
     let (client, other) = (pki.client(Fixture::Good), pki.client(Fixture::Good));
     let certificate = with_compressed_point(&client.certificate_ders()[0]);

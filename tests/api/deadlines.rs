@@ -1,4 +1,4 @@
-//! Deadlines, and connections that died without a word.
+//! Deadlines, and connections that die silently.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -16,14 +16,14 @@ use crate::support::{
     plaintext_builder, plaintext_collector, span,
 };
 
-/// For what is meant to run out.
+/// For timeouts that are expected to expire.
 const BRIEF: Duration = Duration::from_millis(300);
 
 fn run(exporter: &Exporter) -> Result<(), String> {
     futures_executor::block_on(exporter.export()).map_err(|error| error.to_string())
 }
 
-/// HTTP/2 asks by a PING, and sends again what was swallowed. HTTP/1.1 has none.
+/// Over HTTP/2 a PING detects it, and the lost request is sent again. HTTP/1.1 has no PING.
 #[test]
 fn a_swallowed_connection_is_closed_and_costs_nothing_over_http2() {
     for protocol in TRANSPORTS {
@@ -32,7 +32,7 @@ fn a_swallowed_connection_is_closed_and_costs_nothing_over_http2() {
             let plain = plaintext_collector();
             let (collector, scheme) = if tls { (&secure, "https") } else { (&plain, "http") };
             let proxy = Proxy::start(collector.addr());
-            // The timeout is the whole test's: long enough for a slow machine's handshake.
+            // The timeout includes the handshake: long enough for a slow machine.
             let exporters = once(mtls_builder(&pki, collector, protocol))
                 .with_endpoint(proxy.endpoint(scheme))
                 .with_timeout(Duration::from_secs(4))
@@ -64,7 +64,7 @@ fn a_peer_that_never_handshakes_costs_the_connect_timeout() {
         let (pki, collector) = mtls_collector();
         collector.set_accept(Accept::Silence);
         let proxy = Proxy::start(collector.addr());
-        // An export without a limit ends all the same.
+        // An export without a timeout ends, too.
         let exporters = once(mtls_builder(&pki, &collector, protocol))
             .with_endpoint(proxy.endpoint("https"))
             .with_timeout(Duration::ZERO)
@@ -93,7 +93,7 @@ fn exports_that_wait_for_one_dial_share_its_failure() {
             scope.spawn(move || run(&Exporter::new(exporters, signal)).unwrap_err());
         }
     });
-    // The metric reader tries once more when it is dropped.
+    // The metric reader exports again when it is dropped.
     assert!(collector.connections() <= 2, "{}", collector.connections());
 }
 
@@ -149,7 +149,7 @@ fn a_dial_outlives_the_export_that_began_it() {
             .unwrap();
         let error = run(&Exporter::new(&exporters, Signal::Traces)).unwrap_err();
         assert!(error.contains("connected, but no TLS handshake within 300ms"), "{error}");
-        // Alive as long as an exporter is: the dial goes on.
+        // The dial continues as long as an exporter exists.
         let logs = Exporter::new(&exporters, Signal::Logs);
         thread::scope(|scope| {
             let export = scope.spawn(|| run(&logs));
@@ -161,7 +161,7 @@ fn a_dial_outlives_the_export_that_began_it() {
 }
 
 #[test]
-fn a_dial_is_not_begun_anew_by_each_export_that_cannot_wait_for_it() {
+fn an_export_that_cannot_wait_for_a_dial_does_not_restart_it() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let proxy = Proxy::start(collector.addr());
@@ -198,13 +198,13 @@ fn a_timeout_after_a_refusal_keeps_the_connection() {
         let exporter = Exporter::new(&exporters, Signal::Traces);
         run(&exporter).unwrap_err();
         run(&exporter).unwrap();
-        // Over HTTP/1.1 it would have to close; here it has answered since the export began.
+        // HTTP/1.1 would have to close it. Here the server has responded since the export began.
         assert_eq!(collector.connections(), 1, "{protocol}");
     }
 }
 
 #[test]
-fn a_header_provider_that_hangs_is_asked_once() {
+fn a_header_provider_that_hangs_is_called_once() {
     let collector = plaintext_collector();
     let (calls, asked) = mpsc::channel();
     let (release, hang) = mpsc::channel::<()>();
@@ -253,7 +253,7 @@ fn a_timeout_beside_answers_to_others_keeps_the_connection() {
 }
 
 #[test]
-fn exports_in_flight_survive_a_condemnation() {
+fn exports_in_flight_survive_the_replacement_of_a_connection() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let exporters = once(mtls_builder(&pki, &collector, protocol))
@@ -263,7 +263,7 @@ fn exports_in_flight_survive_a_condemnation() {
             .unwrap();
         let (traces, logs) =
             (Exporter::new(&exporters, Signal::Traces), Exporter::new(&exporters, Signal::Logs));
-        // What a server says when a connection begins has been said.
+        // The server's SETTINGS have arrived.
         run(&logs).unwrap();
         collector.set_reply(|_| Reply::Hold);
         thread::scope(|scope| {

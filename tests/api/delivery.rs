@@ -1,4 +1,4 @@
-//! What `Telemetry` delivers, and what it says of the rest.
+//! What `Telemetry` delivers, and how it reports losses.
 
 use std::sync::Barrier;
 use std::thread;
@@ -74,7 +74,7 @@ fn a_flush_delivers_what_there_is_so_far() {
         assert!(error.to_string().starts_with("flush lost telemetry:"), "{error}");
         assert_eq!(lost_items(error.losses()), EACH_ONE, "{error}");
         assert!(error.to_string().contains("HTTP status 400"), "{error}");
-        // What is lost is no concern of the next.
+        // The next flush does not report these losses.
         collector.set_reply(|_| Reply::Accept);
         emit(&telemetry);
         telemetry.flush(SOON).unwrap();
@@ -82,7 +82,7 @@ fn a_flush_delivers_what_there_is_so_far() {
 }
 
 #[test]
-fn a_flush_ends_at_the_end_of_the_time_given_and_what_is_on_its_way_goes_on() {
+fn a_flush_ends_at_its_timeout_and_exports_in_flight_continue() {
     let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
@@ -105,9 +105,9 @@ fn a_flush_ends_at_the_end_of_the_time_given_and_what_is_on_its_way_goes_on() {
     }
 }
 
-/// Longer than the SDK waits.
+/// Longer than the SDK's own timeout.
 #[test]
-fn a_flush_waits_for_as_long_as_it_was_told() {
+fn a_flush_waits_until_its_timeout() {
     let _alone = alone();
     let (pki, collector) = mtls_collector();
     collector.set_reply(|_| Reply::After(Duration::from_secs(6), Box::new(Reply::Accept)));
@@ -118,7 +118,7 @@ fn a_flush_waits_for_as_long_as_it_was_told() {
     assert_eq!(items(&collector, Signal::Traces), 1);
 }
 
-/// The specification wants both to be safe to call concurrently.
+/// The specification requires that both are safe to call concurrently.
 #[test]
 fn flushes_and_shutdowns_at_once_lose_nothing() {
     const FLUSHES: usize = 4;
@@ -138,7 +138,7 @@ fn flushes_and_shutdowns_at_once_lose_nothing() {
                         provider.tracer("test").start("a span").end();
                     }
                     has_ended.wait();
-                    // Whoever comes too late is told so.
+                    // Later calls return an error.
                     drop((provider.force_flush(), metrics.force_flush()));
                 });
             }
@@ -188,7 +188,7 @@ fn a_collector_that_refuses_is_an_error_with_what_was_lost() {
 }
 
 #[test]
-fn a_collector_that_never_answers_is_an_error_at_the_end_of_the_time_given() {
+fn a_collector_that_never_answers_is_an_error_at_the_timeout() {
     let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
@@ -196,7 +196,7 @@ fn a_collector_that_never_answers_is_an_error_at_the_end_of_the_time_given() {
         let telemetry =
             mtls_builder(&pki, &collector, protocol).build().unwrap().install().unwrap();
         emit(&telemetry);
-        // Far from the 10 s of an export and the 5 s of the meter provider, and not less.
+        // Much shorter than the 10 s of an export and the 5 s of the meter provider.
         let (begun, time) = (Instant::now(), Duration::from_secs(1));
         let lost = lost(telemetry.shutdown(time));
         assert!(begun.elapsed() >= time, "{:?}", begun.elapsed());
@@ -207,7 +207,7 @@ fn a_collector_that_never_answers_is_an_error_at_the_end_of_the_time_given() {
 }
 
 #[test]
-fn what_one_signal_loses_is_not_said_of_the_others() {
+fn losses_are_reported_for_the_signal_that_has_them() {
     let _alone = alone();
     for silent in Signal::ALL {
         let collector = plaintext_collector();
@@ -225,7 +225,7 @@ fn what_one_signal_loses_is_not_said_of_the_others() {
 
 /// The SDK's providers report success here.
 #[test]
-fn what_the_collector_rejects_is_not_reported_as_delivered() {
+fn rejected_items_are_not_reported_as_delivered() {
     let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
@@ -241,7 +241,7 @@ fn what_the_collector_rejects_is_not_reported_as_delivered() {
 }
 
 #[test]
-fn what_the_collector_accepts_but_for_some_is_not_reported_as_delivered() {
+fn partial_success_is_not_reported_as_delivered() {
     let _alone = alone();
     for protocol in PROTOCOLS {
         let (pki, collector) = mtls_collector();
@@ -258,7 +258,7 @@ fn what_the_collector_accepts_but_for_some_is_not_reported_as_delivered() {
         );
         let lost = lost(Err(error));
         assert_eq!(lost.iter().map(|lost| lost.items).collect::<Vec<_>>(), [1, 1, 1], "{protocol}");
-        // It is no failure to try again.
+        // It is not retried.
         assert_eq!(collector.requests().len(), 3, "{protocol}");
     }
 }
@@ -286,27 +286,27 @@ fn the_cause_of_a_loss_is_the_last_one() {
     assert!(words.contains("the shutdown left no time for it"), "{words}");
 }
 
-/// The crate's own metrics are nobody's loss.
+/// The crate's own metrics do not count as a loss.
 #[test]
 fn a_service_that_recorded_nothing_ends_in_silence() {
     let _alone = alone();
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
-        // There is a metric of when the client's certificate expires.
+        // There is a metric for the expiry of the client's certificate.
         let exporters = mtls_builder(&pki, &collector, protocol)
             .with_endpoint(format!("https://127.0.0.1:{NOBODY}"))
             .build()
             .unwrap();
         exporters.install().unwrap().shutdown(Duration::from_secs(1)).unwrap();
-        // It was tried.
+        // There was an attempt.
         let status = exporters.status();
         let metrics = status.exports.iter().find(|exports| exports.signal == Signal::Metrics);
         assert_eq!(metrics.unwrap().failed, 1, "{protocol}");
     }
 }
 
-/// An hour is given. A collector that is known to be out of reach before the shutdown begins is only given the time for
-/// one last attempt.
+/// The timeout is an hour. If the collector is known to be unreachable before the shutdown, there is only time for one
+/// last attempt.
 #[test]
 fn a_collector_that_is_known_to_be_out_of_reach_is_not_waited_for() {
     let _alone = alone();
@@ -330,16 +330,16 @@ fn a_collector_that_is_known_to_be_out_of_reach_is_not_waited_for() {
         assert_eq!(lost(Err(error)).len(), 3, "{protocol}");
         let failures = exporters.status().exports.into_iter().map(|exports| exports.last_failure);
         let kinds: Vec<_> = failures.map(|failure| failure.unwrap().kind().name()).collect();
-        // On a busy machine the time for the last attempt may end before it does.
+        // On a busy machine that time may end before the attempt does.
         let refused = kinds.iter().filter(|kind| **kind == "connection_refused").count();
         let late = kinds.iter().filter(|kind| **kind == "deadline").count();
         assert!(refused > 0 && refused + late == 3, "{protocol}: {kinds:?}");
     }
 }
 
-/// Those that a service has built itself end by one instant too.
+/// Providers that a service has built itself have one common deadline, too.
 #[test]
-fn providers_of_ones_own_are_flushed_and_shut_down_together() {
+fn custom_providers_are_flushed_and_shut_down_together() {
     use opentelemetry_sdk::logs::SdkLoggerProvider;
     use opentelemetry_sdk::metrics::SdkMeterProvider;
     use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -372,7 +372,7 @@ fn providers_of_ones_own_are_flushed_and_shut_down_together() {
     for signal in [Signal::Traces, Signal::Logs] {
         assert_eq!(items(&collector, signal), 1, "{signal}");
     }
-    // What is made later is not ended by that. Left alone, each signal would wait for 5 s, and the meter
+    // Exporters created later are not affected. Without that, each signal would wait for 5 s, and the meter
     // provider for 10.
     collector.set_reply(|_| Reply::Hold);
     let providers = work();

@@ -1,4 +1,4 @@
-//! `otlp-doctor`: what it prints, and with which status it exits.
+//! `otlp-doctor`: its output and exit status.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::{NOBODY, SOON, mtls_collector};
 use crate::words::normalised;
 
-/// The doctor, for a collector that demands a client certificate, and with the files of a service.
+/// The doctor, with the files of a service and a collector that requires a client certificate.
 fn doctor(pki: &Pki, collector: &Collector, directory: &Path) -> Command {
     let mut doctor = without_variables();
     let (certificate, key) = pki.client(Fixture::Good).write_to(directory, "client").unwrap();
@@ -57,7 +57,7 @@ fn the_readme_shows_what_it_prints() {
     assert!(logs.starts_with("logs would NOT be delivered"), "{logs}");
     assert!(metrics.starts_with("metrics would NOT be delivered"), "{metrics}");
     let printed = normalised(traces, directory.path(), collector.addr().port());
-    // Each machine has its own.
+    // They depend on the machine.
     let printed: Vec<&str> = printed
         .lines()
         .map(|line| match line.starts_with("  ok   DNS ") {
@@ -72,7 +72,7 @@ fn the_readme_shows_what_it_prints() {
 }
 
 #[test]
-fn machines_read_json_and_the_status() {
+fn json_and_the_exit_status() {
     let (pki, collector) = mtls_collector();
     let directory = tempfile::tempdir().unwrap();
     let mut doctor = doctor(&pki, &collector, directory.path());
@@ -100,7 +100,7 @@ fn machines_read_json_and_the_status() {
 }
 
 #[test]
-fn what_cannot_be_used_is_said_on_standard_error() {
+fn errors_are_on_standard_error() {
     let mut doctor = without_variables();
     doctor.env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost");
     doctor.env("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/client.key");
@@ -134,7 +134,7 @@ fn colors_are_for_terminals() {
     assert_eq!(uncolored, plain);
 }
 
-/// A doctor that watches, and the lines that it prints.
+/// The doctor with `--watch`, and its output.
 struct Watching {
     child: Child,
     lines: Receiver<String>,
@@ -153,7 +153,7 @@ impl Watching {
         Self { child, lines, seen: String::new() }
     }
 
-    /// The next line that has a text in it.
+    /// The next line that contains a text.
     fn wait_for(&mut self, text: &str) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(SOON) else {
@@ -175,7 +175,7 @@ impl Drop for Watching {
     }
 }
 
-/// A client of another key.
+/// A client certificate with another key.
 fn rotate(pki: &Pki, directory: &TempDir) -> String {
     let next = tempfile::tempdir().unwrap();
     let (certificate, key) = pki.client(Fixture::Good).write_to(next.path(), "client").unwrap();
@@ -194,7 +194,7 @@ fn it_watches_a_rotation() {
     let first = doctor.wait_for("client certificate");
     doctor.wait_for("an empty export was answered");
 
-    // The certificate is there before its key.
+    // The certificate is replaced before its key.
     let key = rotate(&pki, &directory);
     doctor.wait_for("traces would be delivered");
     assert_eq!(doctor.wait_for("client certificate"), first);
@@ -210,7 +210,7 @@ fn it_watches_a_rotation() {
     doctor.wait_for("an empty export was answered");
     assert_eq!(doctor.seen.matches("rotation").count(), 1, "{}", doctor.seen);
 
-    // What has not changed is not printed again.
+    // Unchanged lines are not printed again.
     let checks = collector.handshakes();
     assert!(collector.wait_until(SOON, |collector| collector.handshakes() >= checks + 2));
     collector.set_reply(|_| otlp_mtls::testing::Reply::Http { status: 403, headers: Vec::new() });
@@ -219,7 +219,7 @@ fn it_watches_a_rotation() {
 }
 
 #[test]
-fn watching_for_machines_is_a_report_a_line() {
+fn watching_prints_one_json_report_per_line() {
     let (pki, collector) = mtls_collector();
     let directory = tempfile::tempdir().unwrap();
     let mut doctor = doctor(&pki, &collector, directory.path());

@@ -17,7 +17,7 @@ use otlp_mtls::{Exporters, LogExporter, Signal, SpanExporter};
 /// One signal's exporter, with one item to export: the same for all three.
 pub(crate) enum Exporter {
     Traces(SpanExporter),
-    /// The reader exports, when flushed.
+    /// The reader exports when it is flushed.
     Metrics(SdkMeterProvider),
     Logs(LogExporter, SdkLoggerProvider),
 }

@@ -1,5 +1,5 @@
-//! The files that people really have: what is read of them, what is refused, and whether the commands
-//! that a refusal names do what they say.
+//! Credential files as found in practice: which are accepted, which are refused, and whether the commands
+//! in the errors work.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// Every certificate of a chain counts: the collector refuses a leaf without its intermediate, and a
+/// Every certificate of a chain is used: the collector refuses a leaf without its intermediate, and a
 /// client without the server's CA refuses the collector.
 #[test]
 fn what_is_read() {
@@ -158,7 +158,7 @@ impl Files {
     }
 }
 
-/// A service whose files are good but for one.
+/// A service with one invalid file.
 struct Case {
     files: Files,
     pki: Pki,
@@ -379,13 +379,13 @@ fn base64(text: &str) -> String {
     ::base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// Runs a shell command, which has to succeed.
+/// Runs a shell command, which must succeed.
 fn sh(command: &str) {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(output.status.success(), "{command}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The command in a refusal, which ends with the first backquote that follows.
+/// The command in an error, up to the first backquote after it.
 fn command(words: &str) -> &str {
     let start = ["with `", "to `"].iter().find_map(|start| Some(words.find(start)? + start.len()));
     let start = start.unwrap_or_else(|| panic!("no command: {words}"));
@@ -394,7 +394,7 @@ fn command(words: &str) -> &str {
 
 const PASSWORD: &str = "secret";
 
-/// As if somebody had typed the password.
+/// Enters the password.
 fn with_password(command: &str) -> String {
     command
         .replace("openssl pkcs12", &format!("openssl pkcs12 -passin pass:{PASSWORD}"))
@@ -414,12 +414,12 @@ fn the_readme_shows_an_encrypted_key() {
     assert!(readme.contains(&format!("Error: {words}\n")), "the README does not show:\n{words}");
 }
 
-/// Every command that a refusal names is run, on a file that the tool in question has made: what it
-/// writes is a file that can be used, with the whole chain and every CA in it.
+/// Every command in an error is run, on a file created by the tool in question. Its output is a valid file, with the
+/// whole chain and every CA.
 #[test]
 fn commands_convert() {
     let case = Case::new();
-    // A name that the shell would take apart.
+    // A name that needs quoting.
     let directory = case.files.path("it's here");
     fs::create_dir(&directory).unwrap();
     let write = |name: &str, content: &str| {
@@ -437,7 +437,7 @@ fn commands_convert() {
 
     let p12 = "openssl pkcs12 -export -passout pass:secret";
     let jks = "keytool -deststoretype JKS -noprompt -srcstorepass secret -deststorepass secret";
-    // What makes the file, and the variables that it is given to.
+    // The command that creates the file, and the variables that name it.
     let rows: &[(&str, &[&str])] = &[
         ("openssl x509 -in leaf.pem -outform DER -out FILE", &[CA]),
         ("openssl pkey -in key.pem -outform DER -out FILE", &[KEY]),
@@ -446,7 +446,7 @@ fn commands_convert() {
         ("openssl pkey -traditional -aes128 -in key.pem -passout pass:secret -out FILE", &[KEY]),
         (&format!("{p12} -in chain.pem -inkey key.pem -out FILE"), &[CERTIFICATE, KEY]),
         (&format!("{p12} -legacy -in chain.pem -inkey key.pem -out FILE"), &[CERTIFICATE, KEY]),
-        // In the other order, which the command has to put right.
+        // In reverse order, which the command must correct.
         (&format!("{p12} -in intermediate.pem -certfile leaf.pem -nokeys -out FILE"), &[CA]),
         (&format!("{p12} -nokeys -in ca.pem -out FILE"), &[CA]),
         ("openssl crl2pkcs7 -nocrl -certfile chain.pem -out FILE", &[CERTIFICATE]),
@@ -525,7 +525,7 @@ fn shell(path: &Path) -> String {
 }
 
 #[test]
-fn a_value_that_is_no_path() {
+fn a_value_that_is_not_a_path() {
     let case = Case::new();
     let key = case.client.key_pem();
     for value in [key.to_owned(), key.replace('\n', "\\n"), base64(key), format!("'{key}'")] {
@@ -557,7 +557,7 @@ fn a_value_that_is_no_path() {
 }
 
 #[test]
-fn one_file_for_both_that_one_variable_names() {
+fn one_file_with_certificate_and_key_in_one_variable() {
     let case = Case::new();
     let both = format!("{}{}", case.client.certificate_pem(), case.client.key_pem());
     let both = case.files.write("both.pem", both);
@@ -578,7 +578,7 @@ fn one_file_for_both_that_one_variable_names() {
 }
 
 #[test]
-fn the_doctor_names_what_stands_beside() {
+fn the_doctor_names_ignored_sections() {
     let (pki, collector) = mtls_collector();
     let client = pki.client(Fixture::Good);
     let both = format!("{}{}{ENCRYPTED}", client.certificate_pem(), client.key_pem());

@@ -24,7 +24,7 @@ use crate::support::{
     SOON, TRANSPORTS, export, last_failure, mtls_collector, plaintext_collector, with_vars,
 };
 
-/// Connects everybody to one server, wherever they want to go.
+/// A proxy that connects every client to one server, for any requested authority.
 struct HttpProxy {
     addr: SocketAddr,
     /// Request line and headers of each connection.
@@ -32,7 +32,7 @@ struct HttpProxy {
 }
 
 impl HttpProxy {
-    /// Without a server it says nothing.
+    /// Without a server it never responds.
     fn start(server: Option<SocketAddr>) -> Self {
         Self::start_with(server, None)
     }
@@ -45,7 +45,7 @@ impl HttpProxy {
                 .with_no_client_auth()
                 .with_single_cert(identity.certificate_ders().to_vec(), identity.key_der())
                 .unwrap();
-        // One that offered HTTP/2 as well would have to speak it.
+        // Otherwise it would have to support HTTP/2, too.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self::start_with(server, Some(Arc::new(config).into()))
     }
@@ -69,7 +69,7 @@ impl HttpProxy {
                 });
             }
         };
-        // Ends with the test's process: nobody waits for it.
+        // Ends with the test's process.
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             runtime.unwrap().block_on(accept)
@@ -78,7 +78,7 @@ impl HttpProxy {
     }
 }
 
-/// A client that goes away in the middle is one of the things that happen.
+/// Ignores errors: some clients close the connection early.
 async fn serve(
     client: impl AsyncRead + AsyncWrite + Unpin,
     server: Option<SocketAddr>,
@@ -96,7 +96,7 @@ async fn serve(
     }
     heard.lock().unwrap().push(lines);
     let Some(server) = server else {
-        // Says nothing until the client goes.
+        // Sends nothing until the client closes the connection.
         return copy(&mut client, &mut sink()).await.map(drop);
     };
     let mut upstream = TcpStream::connect(server).await?;
@@ -207,12 +207,12 @@ fn a_ca_that_cannot_be_used_is_an_error() {
     let error = behind(proxy()).with_proxy_ca_certificate(Pem::file("/nowhere")).build();
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("with_proxy_ca_certificate(): "), "{error}");
-    // It is not needed.
+    // It is not used.
     let plain = "http://proxy.example".to_owned();
     behind(plain).with_proxy_ca_certificate(Pem::file("/nowhere")).build().unwrap();
 }
 
-/// The platform's roots are those of a process: this test runs itself in one whose only root is the proxy's.
+/// The platform's roots belong to a process: this test runs in a separate one whose only root is the proxy's CA.
 #[test]
 fn the_platforms_roots_verify_one_unless_a_ca_is_named() {
     const PROXY: &str = "OTLP_MTLS_PROXY";
@@ -243,7 +243,7 @@ fn the_platforms_roots_verify_one_unless_a_ca_is_named() {
 }
 
 #[test]
-fn one_that_says_nothing_costs_the_connect_timeout() {
+fn one_that_never_responds_costs_the_connect_timeout() {
     let proxy = HttpProxy::start(None);
     let exporters = with_vars(vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4317".to_owned()),

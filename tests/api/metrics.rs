@@ -30,7 +30,7 @@ fn names(collector: &Collector) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_expiry_of_certificates_is_a_gauge_of_ones_own_provider() {
+fn the_expiry_of_certificates_is_a_gauge_of_a_custom_provider() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
@@ -55,14 +55,14 @@ fn the_expiry_of_certificates_is_a_gauge_of_ones_own_provider() {
         assert_eq!(seen, expected, "{protocol}");
         assert_eq!(points(&collector, "otlp_mtls.tls.handshakes"), [(vec![], 1)]);
         let [(_, 1)] = points(&collector, "otlp_mtls.traces.exports")[..] else { panic!() };
-        // What is in development is there for those who ask for it.
+        // Metrics in development exist only on request.
         assert!(names(&collector).iter().all(|name| name.starts_with("otlp_mtls.")));
         exporters.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
     }
 }
 
 #[test]
-fn metrics_in_development_are_there_if_asked_for() {
+fn metrics_in_development_are_opt_in() {
     let collector = plaintext_collector();
     let exporters =
         plaintext_builder(&collector, Protocol::Grpc).with_sdk_metrics(true).build().unwrap();
@@ -75,7 +75,7 @@ fn metrics_in_development_are_there_if_asked_for() {
     exporters.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
 }
 
-/// Points with equal attributes would hide one another.
+/// Points with equal attributes would replace one another.
 #[test]
 fn every_handle_has_a_name_of_its_own() {
     let collector = plaintext_collector();
@@ -102,7 +102,7 @@ fn every_handle_has_a_name_of_its_own() {
     first.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
 }
 
-/// Nobody has recorded them, so nobody has lost them.
+/// No application has recorded them, so they do not count as a loss.
 #[test]
 fn metrics_about_the_exporters_are_no_loss() {
     let collector = plaintext_collector();
@@ -124,7 +124,7 @@ fn metrics_about_the_exporters_are_no_loss() {
     assert_eq!(error.losses()[0].items, 1, "{error}");
 }
 
-/// How often exports of spans ended in one way, and how long they took in all.
+/// The number and the total duration of exports of spans with this result.
 #[derive(Debug, PartialEq)]
 struct Durations {
     error: Option<String>,
@@ -165,7 +165,7 @@ fn durations(collector: &Collector) -> Vec<Durations> {
 }
 
 #[test]
-fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
+fn every_export_is_one_duration() {
     for protocol in TRANSPORTS {
         let collector = plaintext_collector();
         let retry = RetryPolicy::default()
@@ -185,7 +185,7 @@ fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
                 Signal::Traces => replies.lock().unwrap().next().unwrap_or(Reply::Accept),
                 _ => Reply::Accept,
             });
-            // How it ends is in the histogram.
+            // The histogram has the result.
             let _ = export(&exporters, Signal::Traces);
         };
         let grpc = |code| Reply::Grpc { code, message: String::new(), retry_delay: None };
@@ -194,7 +194,7 @@ fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
         answer(vec![Reply::PartialSuccess { rejected: 1, message: String::new() }]);
         answer(vec![grpc(3)]);
         answer(vec![bad_gateway(), bad_gateway()]);
-        // Of the last attempt there is no status, whatever the one before had.
+        // The last attempt has no status, although the one before it had one.
         answer(vec![grpc(14), Reply::Close]);
         collector.set_reply(|_| Reply::Accept);
         meters.force_flush().unwrap();
@@ -222,7 +222,7 @@ fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
             panic!("{protocol}: {durations:#?}")
         };
         assert_eq!(durations.len(), 5);
-        // The wait between two attempts is 80 ms at least, and part of it.
+        // It includes the wait between two attempts, at least 80 ms.
         let repaired = durations.iter().find(|end| end.error.is_none()).unwrap();
         assert!(repaired.seconds >= 0.08, "{repaired:?}");
         exporters.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
@@ -230,7 +230,7 @@ fn every_export_is_one_duration_whatever_it_takes_and_ends_in() {
 }
 
 #[test]
-fn what_the_queue_has_no_room_for_is_counted() {
+fn items_beyond_the_queue_are_counted() {
     let _alone = alone();
     let collector = plaintext_collector();
     let hold = || {
@@ -258,7 +258,7 @@ fn what_the_queue_has_no_room_for_is_counted() {
             logger.emit(logger.create_log_record());
         }
     };
-    // A whole batch is taken at once.
+    // A batch is removed from the queue as a whole.
     hold();
     emit(10);
     let begun = |collector: &Collector| {
@@ -276,7 +276,7 @@ fn what_the_queue_has_no_room_for_is_counted() {
         for item in ["span", "log"] {
             let metric = |name: &str| {
                 let name = format!("otel.sdk.processor.{item}.{name}");
-                // The SDK has some of them, too, with an experimental feature.
+                // The SDK has some of them, too, in an experimental feature.
                 let requests = collector.requests().into_iter();
                 let requests = requests.filter(|request| request.signal == Signal::Metrics);
                 let metrics = collector.metrics().into_iter();
@@ -308,9 +308,9 @@ fn what_the_queue_has_no_room_for_is_counted() {
     telemetry.shutdown(SOON).unwrap();
 }
 
-/// The SDK itself says of each that it came too late.
+/// The SDK logs each of them as late.
 #[test]
-fn what_comes_after_the_shutdown_finds_no_full_queue() {
+fn items_after_the_shutdown_do_not_count_as_a_full_queue() {
     let _alone = alone();
     let collector = plaintext_collector();
     let batch = Batch::default().with_max_queue_size(1).with_max_export_batch_size(1);
@@ -330,7 +330,7 @@ fn metrics_in_development_are_off_with_install() {
     let telemetry =
         plaintext_builder(&collector, Protocol::Grpc).build().unwrap().install().unwrap();
     telemetry.tracer_provider().unwrap().tracer("test").start("a span").end();
-    // Signals are flushed side by side.
+    // Signals are flushed concurrently.
     for _ in 0..2 {
         telemetry.flush(SOON).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A collector in trouble is not hit harder: how often it is dialled and asked.
+//! Pacing: how often a failing collector is dialled and sent requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::support::{
     plaintext_collector,
 };
 
-/// How long a collector in trouble is exported to, without a pause.
+/// How long exports to a failing collector go on, without a pause.
 const LOAD: Duration = Duration::from_secs(5);
 
 fn traces(builder: ExportersBuilder) -> (Exporters, Exporter) {
@@ -38,7 +38,7 @@ fn traces_status(exporters: &Exporters) -> ExportStatus {
     exports.find(|exports| exports.signal == Signal::Traces).unwrap()
 }
 
-/// Exports for a while, all of which fail.
+/// Exports for that time. Every export fails.
 fn fail(exporter: &Exporter) {
     let end = Instant::now() + LOAD;
     while Instant::now() < end {
@@ -56,7 +56,7 @@ fn a_wrong_ca_is_dialled_a_few_times() {
         fail(&exporter);
         let dials = collector.connections();
         assert!((2..=6).contains(&dials), "{protocol}: {dials}");
-        // One of them may be the one that dials.
+        // One of them may dial.
         let remembered = [(); 2].map(|()| {
             block_on(exporter.export()).unwrap_err();
             let words = last_failure(&exporters, Signal::Traces).to_string();
@@ -67,7 +67,7 @@ fn a_wrong_ca_is_dialled_a_few_times() {
     }
 }
 
-/// Gives another identity whenever it is asked.
+/// A source that returns a new identity at each load.
 #[derive(Debug)]
 struct Issuing {
     pki: Pki,
@@ -86,7 +86,7 @@ impl CredentialSource for Issuing {
 }
 
 #[test]
-fn a_source_that_issues_at_each_load_is_asked_a_few_times() {
+fn a_source_that_issues_at_each_load_is_loaded_a_few_times() {
     let (pki, collector) = mtls_collector();
     let issued = Arc::<AtomicUsize>::default();
     let ca = CertificateDer::from_pem_slice(pki.other_ca_pem().as_bytes()).unwrap();
@@ -103,7 +103,7 @@ fn a_source_that_issues_at_each_load_is_asked_a_few_times() {
 }
 
 #[test]
-fn a_wait_that_the_collector_names_holds_for_every_export_of_the_signal() {
+fn a_delay_requested_by_the_collector_holds_for_every_export_of_the_signal() {
     let minute = Duration::from_secs(60);
     let retry_info = Reply::Grpc { code: 14, message: String::new(), retry_delay: Some(minute) };
     let headers = vec![("retry-after".to_owned(), "60".to_owned())];
@@ -120,13 +120,13 @@ fn a_wait_that_the_collector_names_holds_for_every_export_of_the_signal() {
             assert!(error.contains("status"), "the collector's word is kept: {error}");
         }
         assert_eq!(collector.received().len(), 1, "{protocol}");
-        // Others were not told.
+        // It does not hold for other signals.
         let logs = Exporter::new(&exporters, Signal::Logs);
         block_on(logs.export()).unwrap();
     }
 }
 
-/// What counts what it is asked, and never answers but by an error of HTTP/2.
+/// A server that counts requests and PINGs, and responds only with HTTP/2 errors.
 struct Resetting {
     addr: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -134,7 +134,7 @@ struct Resetting {
 }
 
 impl Resetting {
-    /// Over plaintext, or over TLS where it speaks HTTP/1.1 with who asks for nothing else.
+    /// In plaintext, or over TLS, where it speaks HTTP/1.1 with clients that do not offer HTTP/2.
     fn start(reason: h2::Reason, by_goaway: bool, tls: Option<ServerConfig>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -142,7 +142,7 @@ impl Resetting {
         let [connections, requests] = [(); 2].map(|()| Arc::<AtomicUsize>::default());
         let counts = (Arc::clone(&connections), Arc::clone(&requests));
         let acceptor = tls.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
-        // Ends with the test's process: nobody waits for it.
+        // Ends with the test's process.
         thread::spawn(move || {
             runtime.block_on(async {
                 loop {
@@ -186,7 +186,7 @@ async fn resets(
     }
 }
 
-/// Answers each request of HTTP/1.1 with success.
+/// Answers each HTTP/1.1 request with success.
 async fn accepts(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
     let service =
         hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async {
@@ -241,7 +241,7 @@ fn a_stream_that_is_reset_leaves_its_connection() {
 }
 
 #[test]
-fn a_server_that_wants_calm_is_left_alone() {
+fn enhance_your_calm_delays_the_next_dial() {
     for by_goaway in [true, false] {
         let server = Resetting::start(h2::Reason::ENHANCE_YOUR_CALM, by_goaway, None);
         let (_exporters, exporter) = traces(grpc(&server).with_timeout(Duration::from_secs(3)));
@@ -275,7 +275,7 @@ fn a_server_that_wants_http_1_1_has_it() {
         for _ in 0..3 {
             block_on(exporter.export()).unwrap();
         }
-        // The first on HTTP/2, all others remember.
+        // Over HTTP/2, the first; later exports use the remembered failure.
         assert_eq!(server.counts(), (2, 1), "{by_goaway}");
     }
     let server = Resetting::start(h2::Reason::HTTP_1_1_REQUIRED, false, None);
@@ -293,20 +293,20 @@ fn a_slow_collector_is_dialled_once_for_three_exports() {
     let builder = once(plaintext_builder(&collector, Protocol::Grpc)).with_timeout(timeout);
     let (_exporters, exporter) = traces(builder);
     for _ in 0..20 {
-        // One of them may have its answer just in time.
+        // One of them may be answered just in time.
         let _ = block_on(exporter.export());
     }
     assert!(collector.connections() <= 7, "{}", collector.connections());
 }
 
-/// It answers PINGs, and nothing else.
+/// The server answers PINGs only.
 #[test]
 fn a_collector_that_only_answers_pings_is_given_up_after_three_exports() {
     let collector = plaintext_collector();
     collector.set_reply(|_| Reply::Hold);
     let builder = once(plaintext_builder(&collector, Protocol::Grpc));
     let (exporters, _) = traces(builder.with_timeout(Duration::from_millis(300)));
-    // Whichever signals they are of.
+    // They may be of different signals.
     let exporters = Signal::ALL.map(|signal| Exporter::new(&exporters, signal));
     for _ in 0..4 {
         for exporter in &exporters {
@@ -316,7 +316,7 @@ fn a_collector_that_only_answers_pings_is_given_up_after_three_exports() {
     assert_eq!(collector.connections(), 4);
 }
 
-/// It says something again and again, so that nobody has to ask.
+/// The server sends frames continually, so that no PING is necessary.
 #[test]
 fn a_server_that_only_sends_pings_is_given_up_after_three_exports() {
     let server = Scripted::http2(|_| vec![Step::Send(frame(PING, 0, 0, &[0; 8]))]);
@@ -328,7 +328,7 @@ fn a_server_that_only_sends_pings_is_given_up_after_three_exports() {
     assert_eq!(server.connections(), 4);
 }
 
-/// More is `too_many_pings` to gRPC's servers.
+/// gRPC servers close the connection for more, with `too_many_pings`.
 #[test]
 fn there_are_at_most_two_pings_between_two_answers() {
     let server = Scripted::http2(|request| match request.index {
@@ -367,7 +367,7 @@ fn a_path_that_swallows_three_times_loses_nothing_over_http2() {
                 collector.wait_until(SOON, |seen| {
                     seen.connections() == connections && seen.spans().len() > before + 10
                 });
-                // All but the last.
+                // All but the last one.
                 if connections < 4 {
                     proxy.swallow();
                 }

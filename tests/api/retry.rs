@@ -1,4 +1,4 @@
-//! What is tried again: the specification's tables, a row per code.
+//! Which responses are retried: the specification's tables, with a row per code.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -27,7 +27,7 @@ fn eager() -> RetryPolicy {
     RetryPolicy::default().with_initial_backoff(Duration::from_millis(1))
 }
 
-/// A collector's first answer; all later ones accept.
+/// Sets a collector's first reply; it accepts all later requests.
 fn first(collector: &Collector, reply: Reply) {
     let asked = AtomicUsize::new(0);
     collector.set_reply(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
@@ -117,7 +117,7 @@ fn http_statuses() {
 }
 
 #[test]
-fn a_success_that_is_no_collector_s_is_none() {
+fn a_success_that_is_not_from_a_collector_is_a_failure() {
     let page = response(200, &[("content-type", "text/html")], b"<html>");
     let Step::Send(page) = page else { unreachable!("it is sent") };
     let server = Scripted::http1(move |_| vec![Step::Send(page.clone())]);
@@ -132,15 +132,15 @@ fn a_success_that_is_no_collector_s_is_none() {
         export(&exporters(&collector, Protocol::Grpc), Signal::Traces).unwrap_err().to_string();
     assert!(error.contains("it does not speak gRPC, but answered with HTTP status 200"), "{error}");
     assert_eq!(collector.received().len(), 1);
-    // The specification's answer is empty, and may well have no type.
+    // An empty body may have no content type.
     let collector = plaintext_collector();
     collector.set_reply(|_| Reply::Http { status: 200, headers: Vec::new() });
     export(&exporters(&collector, Protocol::HttpProtobuf), Signal::Traces).unwrap();
 }
 
-/// A server's delay is a lower bound, so a slow machine cannot break this.
+/// The delay is a lower bound, so the test holds on a slow machine.
 #[test]
-fn a_server_says_how_long_to_wait() {
+fn a_delay_requested_by_the_server_is_waited_for() {
     let delay = Duration::from_secs(1);
     let retry_info = Reply::Grpc { code: 14, message: String::new(), retry_delay: Some(delay) };
     let headers = vec![("retry-after".to_owned(), "1".to_owned())];
@@ -206,7 +206,7 @@ fn a_connection_that_breaks_is_tried_again() {
     }
 }
 
-/// Before that, it may as well be a server for TLS.
+/// Before a response, it could as well be a TLS server.
 #[test]
 fn a_plaintext_server_that_has_answered_may_reset_connections() {
     for protocol in TRANSPORTS {
@@ -215,7 +215,7 @@ fn a_plaintext_server_that_has_answered_may_reset_connections() {
         let exporters = plaintext_builder(&collector, protocol).with_retry(retry).build().unwrap();
         let exporter = Exporter::new(&exporters, Signal::Traces);
         futures_executor::block_on(exporter.export()).unwrap();
-        // The connection that is there is closed as well.
+        // The open connection is closed, too.
         collector.set_accept(Accept::Refuse);
         collector.close_connections();
         std::thread::scope(|scope| {
@@ -247,11 +247,11 @@ fn a_server_that_refuses_at_first_is_tried_again() {
     }
 }
 
-/// One that closes all connections at once is not dialled for ever.
+/// A server that closes every connection at once is not dialled forever.
 #[test]
 fn a_server_that_always_refuses_is_dialled_a_few_times() {
     for protocol in TRANSPORTS {
-        // Often, for a close has to be seen at the wrong moment.
+        // Repeated, because the close must be noticed at a certain moment.
         for _ in 0..1000 {
             let collector = plaintext_collector();
             collector.set_accept(Accept::Refuse);
@@ -277,7 +277,7 @@ fn connections_that_a_server_retires_lose_nothing_and_cost_no_retry() {
     }
 }
 
-/// As many at once as the server lets live on a connection, and more: the last in line lose often.
+/// More concurrent exports than the server permits per connection: the last ones are refused repeatedly.
 #[test]
 fn exports_at_once_outlive_the_connections_that_a_server_retires() {
     for protocol in TRANSPORTS {
@@ -299,7 +299,7 @@ fn exports_at_once_outlive_the_connections_that_a_server_retires() {
 }
 
 #[test]
-fn what_tls_refuses_for_good_is_not_tried_again() {
+fn permanent_tls_failures_are_not_retried() {
     for protocol in TRANSPORTS {
         let (pki, collector) = mtls_collector();
         let exporters = mtls_builder(&pki, &collector, protocol)
@@ -329,7 +329,7 @@ fn a_client_certificate_that_the_server_refuses_is_not_tried_again() {
             let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
             assert!(error.contains("the server refused us"), "{protocol} {version:?}: {error}");
             assert_eq!(collector.connections(), 1, "{protocol} {version:?}");
-            // The next export is another matter.
+            // The next export dials again.
             export(&exporters, Signal::Traces).unwrap_err();
             assert_eq!(collector.connections(), 2, "{protocol} {version:?}");
         }
@@ -356,7 +356,7 @@ fn a_header_provider_is_asked_for_each_attempt() {
     assert_eq!(attempts, ["0", "1"]);
 }
 
-/// A provider that gives another header with each call.
+/// A provider that returns another header at each call.
 fn numbered() -> (Arc<AtomicUsize>, impl Fn(Signal) -> Result<HeaderMap, Infallible>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let calls = Arc::clone(&asked);
@@ -368,7 +368,7 @@ fn numbered() -> (Arc<AtomicUsize>, impl Fn(Signal) -> Result<HeaderMap, Infalli
     (asked, provider)
 }
 
-/// What says that nobody knows us: the collector, and over gRPC a proxy too.
+/// Replies that reject our headers: the collector's, and over gRPC a proxy's, too.
 const UNAUTHENTICATED: [(Protocol, fn() -> Reply); 3] = [
     (Protocol::Grpc, || Reply::Grpc { code: 16, message: String::new(), retry_delay: None }),
     (Protocol::Grpc, || Reply::Http { status: 401, headers: Vec::new() }),
@@ -400,7 +400,7 @@ fn headers_that_were_refused_are_replaced_once() {
     }
 }
 
-/// A refusal between other failures is one, and so is the next.
+/// It does not matter which other failures there are between two refusals.
 #[test]
 fn headers_are_replaced_once_in_an_export_whatever_else_fails() {
     for (protocol, refusal) in UNAUTHENTICATED {
@@ -421,9 +421,9 @@ fn headers_are_replaced_once_in_an_export_whatever_else_fails() {
     }
 }
 
-/// Of several signals that are refused with one token, the first has another one issued.
+/// If several signals are refused with one token, the first one replaces it.
 #[test]
-fn who_keeps_a_token_is_told_of_its_refusal() {
+fn the_refused_headers_handler_is_called() {
     for (protocol, refusal) in UNAUTHENTICATED {
         let collector = plaintext_collector();
         let (kept, issued) = (Arc::new(Mutex::new(0)), Arc::new(AtomicUsize::new(1)));
@@ -479,7 +479,7 @@ fn headers_that_were_refused_are_not_sent_again() {
     }
 }
 
-/// By the runtime of the I/O thread, which goes on meanwhile.
+/// On the I/O thread's runtime, which continues meanwhile.
 #[test]
 fn a_header_provider_may_await() {
     for protocol in TRANSPORTS {
@@ -500,7 +500,7 @@ fn a_header_provider_may_await() {
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| export(&exporters, Signal::Traces));
             let (mut asked, _) = issuer.accept().unwrap();
-            // The provider waits, and nobody else does.
+            // Only this provider waits.
             let other = once(plaintext_builder(&collector, protocol)).build().unwrap();
             export(&other, Signal::Traces).unwrap();
             asked.write_all(b"Bearer issued").unwrap();
@@ -513,7 +513,7 @@ fn a_header_provider_may_await() {
     }
 }
 
-/// New files are no licence to send twice what a server may have taken.
+/// New files do not justify to send a request again that the server may have processed.
 #[test]
 fn a_connection_that_breaks_is_not_taken_for_outdated() {
     let ways = [
@@ -552,7 +552,7 @@ fn a_connection_that_breaks_is_not_taken_for_outdated() {
             futures_executor::block_on(exporter.export()).unwrap_err();
             let received = collector.received().len();
             assert_eq!(received, answers + 1, "{protocol} {version:?} {alpn}");
-            // A server that has not answered may have had something against the old ones.
+            // A server that has not responded may have rejected the old ones.
             collector.set_reply(|_| Reply::Accept);
             futures_executor::block_on(exporter.export()).unwrap();
             let client = collector.received().pop().unwrap().client_certificate.unwrap();
@@ -562,9 +562,9 @@ fn a_connection_that_breaks_is_not_taken_for_outdated() {
     }
 }
 
-/// What a collector answers may mention anything.
+/// A response may contain any text.
 #[test]
-fn an_answer_that_mentions_https_is_no_sign_of_tls() {
+fn an_answer_that_mentions_https_does_not_indicate_tls() {
     for protocol in TRANSPORTS {
         let collector = plaintext_collector();
         let link = ("link".to_owned(), "<https://docs.example>; rel=help".to_owned());
@@ -574,7 +574,7 @@ fn an_answer_that_mentions_https_is_no_sign_of_tls() {
         let exporter = Exporter::new(&exporters, Signal::Traces);
         let error = futures_executor::block_on(exporter.export()).unwrap_err().to_string();
         assert!(error.contains("HTTP status 400"), "{protocol}: {error}");
-        // The connection is gone when the next export begins, and another one is as good.
+        // The connection is closed when the next export begins, which uses a new one.
         collector.set_reply(|_| Reply::Accept);
         collector.close_connections();
         futures_executor::block_on(exporter.export()).unwrap();

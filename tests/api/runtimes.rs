@@ -1,4 +1,4 @@
-//! Under every async runtime, and under none.
+//! With each async runtime, and with none.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, mpsc};
@@ -73,7 +73,7 @@ macro_rules! under {
     };
 }
 
-// Drives a future without any runtime: no reactor, no timer, no spawning.
+// Polls a future without a runtime: there is no reactor, timer or spawning.
 under!(no_runtime, futures_executor::block_on);
 under!(another_executor, |future| {
     futures_executor::LocalPool::new().run_until(future);
@@ -91,10 +91,10 @@ under!(tokio_multi_thread, |future| {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future);
 });
 
-/// Something to do in the midst of a handshake, on the I/O thread.
+/// A task to run during a handshake, on the I/O thread.
 type Task = Box<dyn FnOnce() + Send>;
 
-/// A client certificate resolver that does a task first, and tells on which thread.
+/// A client certificate resolver that first runs a task, and reports its thread.
 struct Doing {
     inner: Arc<dyn ResolvesClientCert>,
     task: Arc<Mutex<Option<Task>>>,
@@ -127,7 +127,7 @@ impl ResolvesClientCert for Doing {
     }
 }
 
-/// Does on the I/O thread, during the first handshake, what `prepare` makes of the exporters.
+/// Runs on the I/O thread, during the first handshake, the task that `prepare` creates from the exporters.
 fn do_on_the_io_thread(
     prepare: impl FnOnce(Exporters) -> Task,
 ) -> (Collector, mpsc::Receiver<String>) {
@@ -147,14 +147,14 @@ fn do_on_the_io_thread(
         .with_rustls_config(Arc::new(config))
         .build()
         .unwrap();
-    // Held meanwhile: the first handshake may be quicker than we are, and waits for its task.
+    // Locked meanwhile, so that the first handshake waits for its task.
     let mut slot = task.lock().unwrap();
     *slot = Some(prepare(exporters));
     drop(slot);
     (collector, is_done)
 }
 
-/// A guard with items to flush, whose first export begins by itself.
+/// A guard with items to flush, whose first export starts automatically.
 fn flushing(exporters: &Exporters) -> Telemetry {
     let telemetry = exporters.install().unwrap();
     emit(&telemetry);
@@ -198,7 +198,7 @@ fn the_last_exporter_and_handle_dropped_on_the_io_thread_neither_panic_nor_hang(
         let exporter = Arc::new(Exporter::new(&exporters, Signal::Traces));
         let exporting = Arc::clone(&exporter);
         std::thread::spawn(move || {
-            // What becomes of the export does not matter here.
+            // The result of the export does not matter here.
             let _ = futures_executor::block_on(exporting.export());
         });
         Box::new(move || drop((exporter, exporters)))

@@ -1,4 +1,4 @@
-//! How many connections and handshakes the signals need.
+//! The number of connections and handshakes for all signals.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::support::{
     plaintext_collector,
 };
 
-/// The first exports of all signals, begun at the same instant.
+/// The first exports of all signals, started at the same time.
 fn export_all_at_once(exporters: &Exporters) {
     let barrier = Barrier::new(Signal::ALL.len());
     thread::scope(|scope| {
@@ -29,7 +29,7 @@ fn export_all_at_once(exporters: &Exporters) {
 #[test]
 fn three_first_exports_at_once_share_one_connection_and_one_handshake() {
     for protocol in TRANSPORTS {
-        // Often, for a race has to be lost once only.
+        // Repeated, because a race is lost rarely.
         for _ in 0..20 {
             let (pki, collector) = mtls_collector();
             let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
@@ -128,7 +128,7 @@ fn two_exporters_at_once_have_a_connection_each() {
     let [one, two] = [(); 2].map(|()| mtls_builder(&pki, &collector, Protocol::Grpc).build());
     let exporter = |exporters| Exporter::new(exporters, Signal::Traces);
     let (one, two) = (one.unwrap(), two.unwrap());
-    // A clone is the same.
+    // A clone shares them.
     let held = [exporter(&one), exporter(&two), exporter(&one.clone())];
     for exporter in &held {
         futures_executor::block_on(exporter.export()).unwrap();

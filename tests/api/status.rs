@@ -1,4 +1,4 @@
-//! What is counted, shown and told of exports and certificates.
+//! Counters, status, metrics and warnings about exports and certificates.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -73,7 +73,7 @@ fn the_last_server_certificate_is_in_status() {
 }
 
 #[test]
-fn a_handler_is_told_of_each_kind_once() {
+fn the_failure_handler_is_called_once_for_each_kind() {
     for protocol in TRANSPORTS {
         let collector = plaintext_collector();
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -88,7 +88,7 @@ fn a_handler_is_told_of_each_kind_once() {
             collector.set_reply(move |_| Reply::Http { status, headers: Vec::new() });
             export(&exporters, Signal::Traces).unwrap_err();
         }
-        // It is the same collector, whichever signal it refuses.
+        // It is the same collector for every signal.
         export(&exporters, Signal::Logs).unwrap_err();
         assert_eq!(*told.lock().unwrap(), ["http_401", "http_403", "http_5xx"], "{protocol}");
     }
@@ -139,7 +139,7 @@ fn certificates_that_expire_are_warned_of_once_a_day() {
     assert!(server.starts_with("the server certificate (CN=localhost) expires in 29 days"));
     assert!(server.ends_with("renew it in the server"), "{server}");
 
-    // Of a configuration that was brought along, only the server's certificate is known.
+    // With `with_rustls_config`, only the server's certificate is known.
     let identity = pki.client(Fixture::Good);
     let config = tls_client(pki.ca_pem(), Some(&identity), rustls::DEFAULT_VERSIONS);
     let warnings = warnings_of(|| {
@@ -159,11 +159,11 @@ fn certificates_that_expire_are_warned_of_once_a_day() {
     assert_eq!(warnings, [server.as_str()]);
 }
 
-/// One point of a metric: its attributes but for the server's, and its value.
+/// A point of a metric: its attributes except the server's, and its value.
 pub(crate) type Point = (Vec<(String, String)>, i64);
 
 pub(crate) fn points(collector: &Collector, name: &str) -> Vec<Point> {
-    // The newest there are.
+    // The newest points.
     let metrics = collector.metrics();
     let Some(metric) = metrics.iter().rev().find(|metric| metric.name == name) else {
         return Vec::new();
@@ -288,7 +288,7 @@ fn the_meter_provider_has_metrics_of_the_exporters() {
 }
 
 #[test]
-fn handshakes_that_fail_are_counted_by_what_they_failed_of() {
+fn failed_handshakes_are_counted_by_kind() {
     let _alone = alone();
     let pki = Pki::new();
     let metrics = plaintext_collector();

@@ -23,7 +23,7 @@ use crate::warnings::warnings_of;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A directory with a token in it.
+/// A directory with a token file.
 struct Tokens(TempDir);
 
 impl Tokens {
@@ -41,7 +41,7 @@ impl Tokens {
         fs::write(self.path(), content).unwrap();
     }
 
-    /// Exporters that read it with every export, and try once.
+    /// Exporters that read it at every export, and do not retry.
     fn builder(&self, collector: &Collector, protocol: Protocol) -> ExportersBuilder {
         once(plaintext_builder(collector, protocol))
             .with_reload_interval(Duration::ZERO)
@@ -54,18 +54,18 @@ fn bearer(request: &Request) -> Option<&str> {
     request.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap())
 }
 
-/// The tokens that a collector was shown.
+/// The tokens that a collector received.
 fn shown(collector: &Collector) -> Vec<String> {
     let shown = collector.received();
     shown.iter().map(|request| bearer(request).unwrap_or("none").replace("Bearer ", "")).collect()
 }
 
-/// What refuses all tokens but one.
+/// A reply function that refuses all tokens except one.
 fn accepting(collector: &Collector, token: &'static str) {
     collector.set_reply(move |request| match bearer(request).unwrap_or_default() {
         sent if sent == format!("Bearer {token}") => Reply::Accept,
         sent => {
-            // A collector may repeat what it was sent.
+            // A collector may repeat the token.
             let message = format!("who is {sent}?");
             Reply::Grpc { code: 16, message, retry_delay: None }
         }
@@ -83,7 +83,7 @@ fn refusal(exporters: &Exporters) -> String {
 }
 
 #[test]
-fn every_request_shows_the_token() {
+fn every_request_has_the_token() {
     for protocol in PROTOCOLS {
         for content in ["first", "first\n", "\r\n\t first \n\n"] {
             let (tokens, collector) = (Tokens::new(content), plaintext_collector());
@@ -169,7 +169,7 @@ fn a_new_token_is_taken_up_on_the_same_connection() {
         let third = status(&exporters);
         assert_eq!(third.generation, 2);
         assert!(first.loaded < third.loaded && first.read < third.read);
-        // The same token again is none.
+        // The same token again does not count as a new one.
         tokens.write("third\n");
         export();
         let again = status(&exporters);
@@ -178,7 +178,7 @@ fn a_new_token_is_taken_up_on_the_same_connection() {
     }
 }
 
-/// A projected volume as the kubelet makes it.
+/// A projected volume as the kubelet lays it out.
 #[cfg(unix)]
 #[test]
 fn swapped_by_kubernetes() {
@@ -238,13 +238,13 @@ fn a_token_that_is_refused_is_read_again_and_sent_once_more() {
         };
         assert_eq!(retried(&exporters), 1, "{protocol}");
 
-        // Again at once, whatever was read a moment ago.
+        // It is read again at once, although it was just read.
         accepting(&collector, "third-token");
         tokens.write("third-token");
         export(&exporters, Signal::Traces).unwrap();
         assert_eq!(retried(&exporters), 2, "{protocol}");
 
-        // One that is no newer is not sent again, and one that is newer only once.
+        // The request is repeated only with a new token, and only once.
         accepting(&collector, "last-token");
         let before = status(&exporters).read;
         export(&exporters, Signal::Traces).unwrap_err();
@@ -264,9 +264,9 @@ fn a_token_that_is_refused_is_read_again_and_sent_once_more() {
     }
 }
 
-/// A file that is broken for a while costs nothing, and is told of.
+/// A file that is invalid for a while loses nothing, and is reported.
 #[test]
-fn what_cannot_be_used_later_replaces_nothing() {
+fn an_invalid_token_does_not_replace_a_valid_one() {
     for protocol in TRANSPORTS {
         let (tokens, collector) = (Tokens::new("good"), plaintext_collector());
         let exporters = tokens.builder(&collector, protocol).build().unwrap();
@@ -318,7 +318,7 @@ fn build_error(path: impl Into<PathBuf>) -> String {
 }
 
 #[test]
-fn what_cannot_be_used_at_first_is_an_error() {
+fn an_invalid_first_token_is_an_error() {
     for (content, words) in BROKEN {
         let tokens = Tokens::new(content);
         let error = build_error(tokens.path());
@@ -332,7 +332,7 @@ fn what_cannot_be_used_at_first_is_an_error() {
     let error = build_error("/nowhere/token");
     assert!(error.starts_with("with_bearer_token_file(): /nowhere/token: there is no such file"));
 
-    // 64 KiB with its white space, and not a byte more.
+    // At most 64 KiB, including white space.
     tokens.write("x".repeat(65_535) + "\n");
     let collector = plaintext_collector();
     tokens.builder(&collector, Protocol::Grpc).build().unwrap();
@@ -342,7 +342,7 @@ fn what_cannot_be_used_at_first_is_an_error() {
 
     assert!(build_error("").contains("it is not the path of a file"));
 
-    // The token itself, in place of its path.
+    // The token itself instead of its path.
     for token in ["eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", "Bearer a/b", "hunter2hunter2hunter2"] {
         let error = build_error(token);
         assert!(error.contains("the value (not shown): it is not the path of a file"), "{error}");
@@ -371,7 +371,7 @@ fn an_authorization_header_beside_it_is_an_error() {
             "{error}"
         );
     }
-    // Of a provider it is seen when it is asked.
+    // A provider's header is detected when the provider is called.
     for protocol in TRANSPORTS {
         let collector = plaintext_collector();
         let exporters = tokens
@@ -450,7 +450,7 @@ fn a_check_shows_the_file_and_not_the_token() {
     }
 }
 
-/// They would send requests without it.
+/// They would send requests without a token.
 #[test]
 fn upstream_s_exporters_cannot_have_one() {
     let (tokens, collector) = (Tokens::new("token"), plaintext_collector());

@@ -18,13 +18,13 @@ use crate::support::{
     PROTOCOLS, SOON, TRANSPORTS, last_failure, once, plaintext_builder, plaintext_collector, span,
 };
 
-/// How servers say that a message is too large.
+/// The messages of servers for a message that is too large.
 const REFUSALS: [(Protocol, i32, &str); 6] = [
     (Protocol::HttpProtobuf, 413, ""),
     (Protocol::HttpJson, 413, ""),
     // Go
     (Protocol::Grpc, 8, "grpc: received message larger than max (5000000 vs. 4194304)"),
-    // C, by which Python speaks
+    // C, also used by Python
     (Protocol::Grpc, 8, "CLIENT: Received message larger than max (5000000 vs. 4194304)"),
     // .NET
     (Protocol::Grpc, 8, "Received message exceeds the maximum configured message size."),
@@ -32,7 +32,7 @@ const REFUSALS: [(Protocol, i32, &str); 6] = [
     (Protocol::Grpc, 8, "gRPC message exceeds maximum size 4194304: 5000000"),
 ];
 
-/// A collector that refuses larger requests, and counts those that it refused.
+/// A collector that refuses larger requests, and counts the refusals.
 fn limited(bytes: usize, refusal: Reply) -> (Collector, Arc<AtomicUsize>) {
     let (collector, refused) = (plaintext_collector(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&refused);
@@ -73,7 +73,7 @@ fn status(exporters: &Exporters, signal: Signal) -> ExportStatus {
     exports.into_iter().find(|exports| exports.signal == signal).unwrap()
 }
 
-/// How often each name has arrived.
+/// The number of times that each name has arrived.
 fn names(collector: &Collector) -> BTreeMap<String, usize> {
     let mut names = BTreeMap::new();
     for span in collector.spans() {
@@ -87,7 +87,7 @@ fn each_once(count: usize) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn what_a_collector_refuses_as_too_large_arrives_in_parts() {
+fn a_batch_refused_as_too_large_arrives_in_parts() {
     for (protocol, code, words) in REFUSALS {
         let (collector, refused) = limited(100_000, reply(protocol, code, words));
         let exporters = once(plaintext_builder(&collector, protocol)).build().unwrap();
@@ -114,9 +114,9 @@ fn compressed_batches_too() {
     }
 }
 
-/// Behind another connection may be another collector, which takes more.
+/// Another connection may lead to another collector with a larger limit.
 #[test]
-fn what_was_refused_is_known_until_the_connection_ends() {
+fn the_limit_is_remembered_until_the_connection_ends() {
     for protocol in TRANSPORTS {
         let (collector, refused) = limited(100_000, too_large(protocol));
         let exporters = plaintext_builder(&collector, protocol).build().unwrap();
@@ -132,7 +132,7 @@ fn what_was_refused_is_known_until_the_connection_ends() {
 
         collector.close_connections();
         assert!(collector.wait_until(SOON, |collector| collector.open_connections() == 0));
-        // By this, another connection is made.
+        // This creates a new connection.
         refused_by(spans(1));
         assert!(refused_by(spans(3_000)) > 0, "{protocol}");
         assert_eq!(collector.connections(), 2, "{protocol}");

@@ -16,27 +16,27 @@ use crate::support::{
     builder, export, items, last_failure, once, plaintext_collector, span, with_vars,
 };
 
-/// A socket, and whoever listens on it.
+/// A socket, and its listener.
 struct Socket {
     directory: TempDir,
 }
 
 impl Socket {
-    /// Passes all on to this address.
+    /// Forwards everything to this address.
     fn in_front_of(server: SocketAddr) -> Self {
         let socket = Self::new();
         let listener = UnixListener::bind(socket.path()).unwrap();
-        // Ends with the test's process: nobody waits for it.
+        // Ends with the test's process.
         thread::spawn(move || {
             for client in listener.incoming() {
-                // A client that goes away in the middle is one of the things that happen.
+                // Some clients close the connection early.
                 thread::spawn(move || drop(relay(client.unwrap(), server)));
             }
         });
         socket
     }
 
-    /// Nobody listens.
+    /// Without a listener.
     fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }
@@ -109,7 +109,7 @@ fn a_check_goes_through_it() {
     let topics: Vec<_> =
         report.signals[0].findings.iter().map(|finding| (finding.topic, finding.outcome)).collect();
     assert!(topics.contains(&(Topic::Socket, Outcome::Good)), "{report}");
-    // Its permissions are what there is.
+    // The report shows its permissions.
     assert!(topics.contains(&(Topic::Tls, Outcome::Good)), "{report}");
     assert!(topics.iter().all(|(topic, _)| ![Topic::Dns, Topic::Tcp].contains(topic)), "{report}");
 
@@ -119,7 +119,7 @@ fn a_check_goes_through_it() {
     assert_eq!(socket.unwrap().outcome, Outcome::Failed, "{report}");
 }
 
-/// Each is plaintext whatever is set for TLS, and no proxy leads to it.
+/// A socket is plaintext regardless of TLS settings, and a proxy is not used.
 #[test]
 fn tls_and_proxies_are_not_for_it() {
     let collector = plaintext_collector();
@@ -146,7 +146,7 @@ fn tls_and_proxies_are_not_for_it() {
     assert_eq!(report.warnings, warnings);
 }
 
-/// Why an export there fails: its kind, and what is said of it.
+/// The failure of an export: its kind and message.
 fn failure(endpoint: String) -> (FailureKind, String) {
     let exporters = grpc(endpoint).build().unwrap();
     export(&exporters, Signal::Traces).unwrap_err();
@@ -193,7 +193,7 @@ fn why_it_cannot_be_reached() {
     assert_eq!(words, expected);
 }
 
-/// Root may connect to any: this test runs itself as somebody else then.
+/// Root may connect to any socket, so the test runs itself as another user.
 #[test]
 fn one_that_this_user_may_not_use() {
     const SOCKET: &str = "OTLP_MTLS_SOCKET";

@@ -1,4 +1,4 @@
-//! What reaches the collector: every signal, over every protocol, plain, TLS and mutual TLS.
+//! What reaches the collector: every signal, over every protocol, in plaintext, with TLS and with mutual TLS.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ use crate::support::{
 fn all_signals_arrive(exporters: &Exporters, collector: &Collector, protocol: Protocol) {
     for signal in Signal::ALL {
         export(exporters, signal).unwrap_or_else(|error| panic!("{protocol} {signal}: {error}"));
-        // The SDK's reader exports once more when it is dropped.
+        // The SDK's metric reader exports again when it is dropped.
         let expected = if signal == Signal::Metrics { 2 } else { 1 };
         assert_eq!(items(collector, signal), expected, "{protocol} {signal}");
     }
@@ -218,7 +218,7 @@ fn a_header_provider_may_repeat_a_name_and_not_break_the_protocol() {
 }
 
 #[test]
-fn a_user_agent_of_ones_own() {
+fn a_custom_user_agent() {
     let collector = plaintext_collector();
     let exporters = plaintext_builder(&collector, Protocol::Grpc)
         .with_headers([("user-agent", "mine/1")])
@@ -277,7 +277,7 @@ fn ipv6_literals() {
 }
 
 #[test]
-fn a_server_name_of_ones_own_is_what_is_verified() {
+fn a_custom_server_name_is_verified() {
     let pki = Pki::new();
     let collector = Collector::builder().with_tls(pki.server(Fixture::WrongName)).start().unwrap();
     let strict =

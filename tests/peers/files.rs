@@ -1,4 +1,4 @@
-//! Cases with certificate, key and CA files: made as README.md says, by rcgen and by OpenSSL.
+//! Cases with certificate, key and CA files, created by rcgen and OpenSSL as README.md describes.
 
 use std::fs;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn places(directory: &TempDir) -> Places {
     let mut places = vec![("$DIR".to_owned(), directory.path().to_str().unwrap().to_owned())];
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
-        // DER is no text.
+        // DER is not text.
         if let Ok(text) = fs::read_to_string(entry.path()) {
             places.push((format!("$PEM({})", entry.file_name().to_str().unwrap()), text));
         }
@@ -52,7 +52,7 @@ fn places(directory: &TempDir) -> Places {
     places
 }
 
-/// Fails where OpenSSL is missing: it converts keys to their traditional forms.
+/// Fails without OpenSSL, which converts keys to their traditional formats.
 fn write(directory: &Path) -> Result<(), String> {
     let file = |name: &str| directory.join(name);
     let put = |name: &str, content: &dyn AsRef<[u8]>| fs::write(file(name), content).unwrap();

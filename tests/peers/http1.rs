@@ -49,6 +49,7 @@ pub(crate) fn observe(case: &Case) -> Observed {
     let server = start(listener(address), &case.server()["script"]);
     let input = Input::new(case.input(), &vec![("$PORT".to_owned(), server.port.to_string())]);
     let mut observed = export(&input);
+    // Requests that must not follow would arrive meanwhile.
     std::thread::sleep(Duration::from_millis(input.linger_ms));
     server.observe(&mut observed);
     observed

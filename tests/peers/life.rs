@@ -88,6 +88,13 @@ fn patient(builder: ExportersBuilder) -> ExportersBuilder {
     builder.with_retry(RetryPolicy::default().with_initial_backoff(wait).with_max_backoff(wait))
 }
 
+/// Waits for the first request, and then sleeps: nothing reports that its response has arrived and the wait for the
+/// second attempt has begun. If it has not, the shutdown interrupts the first attempt.
+fn wait_for_a_backoff(server: &Server) {
+    server.wait_for_a_request();
+    thread::sleep(Duration::from_millis(100));
+}
+
 fn export(exporter: &SpanExporter) -> Result<(), String> {
     let result = futures_executor::block_on(exporter.export(vec![span("a span")]));
     result.map_err(|error| error.to_string())
@@ -106,8 +113,7 @@ fn shutdown_interrupts(protocol: Protocol) -> Value {
     let exporter = exporter(patient(builder_for(&server, protocol)));
     thread::scope(|scope| {
         let exporting = scope.spawn(|| (export(&exporter).is_ok(), Instant::now()));
-        server.wait_for_a_request();
-        thread::sleep(Duration::from_millis(100));
+        wait_for_a_backoff(&server);
         let shutdown = Instant::now();
         let _ = exporter.shutdown();
         let (ok, end) = exporting.join().unwrap();
@@ -123,8 +129,7 @@ fn provider_shutdown_interrupts(protocol: Protocol) -> Value {
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(soon).build();
     let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
     provider.tracer("test").start("a span").end();
-    server.wait_for_a_request();
-    thread::sleep(Duration::from_millis(100));
+    wait_for_a_backoff(&server);
     let shutdown = Instant::now();
     // The batch is lost; the case is about the time.
     let _ = provider.shutdown_with_timeout(Duration::from_secs(1));
@@ -140,6 +145,7 @@ fn down_and_up(protocol: Protocol) -> Value {
     let exporter = exporter(builder(protocol).with_endpoint(endpoint));
     thread::scope(|scope| {
         let exporting = scope.spawn(|| export(&exporter).is_ok());
+        // The outage of the case.
         thread::sleep(Duration::from_millis(1200));
         let listener = socket.listen(16).unwrap().into_std().unwrap();
         let server = start_at(listener, protocol, &json!([]));
@@ -207,6 +213,7 @@ fn reload(protocol: Protocol, scenario: &str, interval_ms: u64) -> Value {
         "reload-bad" => fs::write(&certificate, "no certificate").unwrap(),
         _ => drop(put("example2")),
     }
+    // Longer than the reload interval of the cases, if it is to pass.
     thread::sleep(Duration::from_millis(120));
     let two = export(&exporter).is_ok();
     let presented: Vec<_> = collector

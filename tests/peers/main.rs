@@ -14,7 +14,7 @@ mod life;
 mod proxy;
 mod run;
 mod server;
-// In `src`, for unit tests in the published package have no `tests`.
+// In `src`, because unit tests in the published package have no access to `tests`.
 #[path = "../../src/exporters/peers/table.rs"]
 mod table;
 mod tls;

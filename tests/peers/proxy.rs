@@ -1,5 +1,5 @@
-//! Cases with a proxy that records and refuses. Some name other hosts, so they run where only loopback exists:
-//! this binary runs itself in a network namespace of its own.
+//! Cases with a proxy that records and refuses requests. Some name other hosts, so this binary runs itself in a
+//! network namespace that has only loopback.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use crate::input::Input;
 use crate::run::{run as run_cases, skipped};
 use crate::table::{Case, Kind, Observed};
 
-/// Set where only loopback exists.
+/// Set in the network namespace that has only loopback.
 const LOOPBACK_ONLY: &str = "OTLP_MTLS_LOOPBACK_ONLY";
 
 pub(crate) fn run() {
@@ -30,7 +30,7 @@ pub(crate) fn run() {
     result.unwrap_or_else(|output| panic!("{output}"));
 }
 
-/// Runs a program where only loopback exists, with Linux's tools. The error is the program's output.
+/// Runs a program in a network namespace that has only loopback. The error is the program's output.
 fn isolated(program: &str, arguments: &[&str]) -> Result<(), String> {
     let mut unshare = Command::new("unshare");
     unshare

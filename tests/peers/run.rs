@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::table::{self, Case, Kind, Observed};
 
-/// Runs the cases on that many threads: most of the time they wait.
+/// The number of threads. The cases wait most of the time.
 pub(crate) fn run(kinds: &[Kind], threads: usize, observe: impl Fn(&Case) -> Observed + Sync) {
     let cases = table::load(kinds);
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -29,7 +29,7 @@ pub(crate) fn run(kinds: &[Kind], threads: usize, observe: impl Fn(&Case) -> Obs
         .into_inner()
         .unwrap()
         .into_iter()
-        // A case with limits of time is run again alone: the others may have delayed it.
+        // A case with time limits is run again alone, because the others may have delayed it.
         .filter_map(|(case, failure)| match is_timed(case) {
             true => check(case, &observe).err(),
             false => Some(failure),
@@ -56,11 +56,11 @@ fn is_timed(case: &Case) -> bool {
     case.wanted().keys().any(|name| name.contains("_ms_"))
 }
 
-/// Set by `.ci/run`: what is missing then fails a test that is skipped otherwise.
+/// Set by `.ci/run`: tests with missing tools then fail instead of being skipped.
 const REQUIRE_SERVERS: &str = "OTLP_MTLS_REQUIRE_SERVERS";
 
 pub(crate) fn skipped(why: &str) {
     assert!(env::var_os(REQUIRE_SERVERS).is_none(), "{REQUIRE_SERVERS} is set: {why}");
-    // Past libtest, which keeps what `eprintln!` says to itself when a test passes.
+    // libtest captures `eprintln!` and discards it if the test passes.
     let _ = writeln!(io::stderr(), "skipped: {why}");
 }

@@ -1,4 +1,4 @@
-//! A server that answers by a script and records the requests. `http1.rs` and `http2.rs` implement the protocols.
+//! A server that responds with a script and records the requests. `http1.rs` and `http2.rs` implement the protocols.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::table::Observed;
 
-/// Longer than anything here takes.
+/// A generous limit.
 const SOON: Duration = Duration::from_secs(30);
 
 /// The runtime of all servers.
@@ -25,7 +25,7 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
-/// A free port of loopback.
+/// A listener on a free loopback port.
 pub(crate) fn listener(address: impl Into<IpAddr>) -> std::net::TcpListener {
     std::net::TcpListener::bind((address.into(), 0)).unwrap()
 }
@@ -38,7 +38,7 @@ pub(crate) struct Received {
     pub(crate) body: Vec<u8>,
 }
 
-/// What has happened to a server.
+/// What a server has observed.
 #[derive(Default)]
 struct Record {
     connections: AtomicUsize,
@@ -46,10 +46,10 @@ struct Record {
     arrived: Condvar,
 }
 
-/// What a server answers, shared by its connections.
+/// The script of a server, shared by its connections.
 pub(crate) struct Script<Step> {
     steps: Vec<Step>,
-    /// Whether the last step answers all later requests.
+    /// Whether the last step is used for all later requests.
     repeat: bool,
     next: AtomicUsize,
     record: Arc<Record>,
@@ -82,7 +82,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Answers by the steps of a JSON array; `serve` serves one connection.
+    /// Responds with the steps of a JSON array; `serve` serves one connection.
     pub(crate) fn start<Step, Served>(
         listener: std::net::TcpListener,
         script: &Value,

@@ -1,4 +1,4 @@
-//! A file that this user may not read: who that is, and what keeps it away.
+//! A file without read permission: the error names the user and the permissions.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,12 +11,12 @@ use otlp_mtls::{Exporters, Pem};
 
 use crate::CHILD;
 
-/// Nobody: root may read everything.
+/// The user nobody, because root may read any file.
 const USER: u32 = 65534;
 
 const NAME: &str = "access::denied";
 
-/// Where the child finds the CA, and what it is to say.
+/// The path of the CA, and the expected message.
 const VARIABLES: [&str; 2] = ["TEST_CA", "TEST_WORDS"];
 
 #[test]
@@ -56,6 +56,6 @@ fn denied() {
     };
     refuse(&ca, 0o200);
     refuse(directory.path(), 0o600);
-    // Its owner is to delete it.
+    // So that its owner can delete it.
     fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A configuration file in place of variables, against a collector that demands mutual TLS.
+//! A configuration file instead of variables, with a collector that requires mutual TLS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use crate::switches::work_and_log;
 use crate::{SOON, in_a_process, is_child, mtls_collector};
 
-/// The example's.
+/// The example's file.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config-file/otel.yaml");
 
-/// What says something else than the file.
+/// Variables that contradict the file.
 const OTHERS: [(&str, &str); 6] = [
     ("OTEL_SDK_DISABLED", "true"),
     ("OTEL_TRACES_EXPORTER", "none"),
@@ -37,7 +37,7 @@ fn certificates(pki: &Pki) -> TempDir {
     directory
 }
 
-/// A builder for a file, and for what it refers to.
+/// A builder for a file, and the variables that it refers to.
 fn builder(file: &Path, certificates: &Path, collector: &str) -> ExportersBuilder {
     let vars = [
         ("OTEL_CONFIG_FILE", file.to_str().unwrap()),
@@ -58,8 +58,8 @@ fn flush(telemetry: &Telemetry) {
 }
 
 #[test]
-fn the_one_line_takes_all_from_the_file() {
-    let name = "config_file::the_one_line_takes_all_from_the_file";
+fn init_takes_every_setting_from_the_file() {
+    let name = "config_file::init_takes_every_setting_from_the_file";
     let service = || {
         let telemetry = otlp_mtls::init().unwrap();
         work_and_log(&telemetry);
@@ -87,7 +87,7 @@ fn the_one_line_takes_all_from_the_file() {
         collector.resource_attribute("telemetry.sdk.name").as_deref(),
         Some("opentelemetry")
     );
-    // Neither the environment's, nor what is detected without a file.
+    // Neither attributes from the environment, nor those detected without a file.
     assert_eq!(collector.resource_attribute("team"), None);
     assert_eq!(collector.resource_attribute("process.pid"), None);
 }
@@ -98,7 +98,7 @@ fn files_that_it_names_rotate() {
         let pki = Pki::new();
         let (collector, directory) = (mtls_collector(&pki), certificates(&pki));
         let builder = builder(Path::new(FILE), directory.path(), &collector.endpoint());
-        // What code sets counts with a file, too.
+        // Settings in code are used with a file, too.
         let builder = builder.with_reload_interval(Duration::ZERO).with_service_version("7");
         let telemetry = builder.build().unwrap().install().unwrap();
         work_and_log(&telemetry);
@@ -118,7 +118,7 @@ fn files_that_it_names_rotate() {
     });
 }
 
-/// Spans one by one, and what of the console is printed.
+/// Spans one by one, and the console's output.
 #[test]
 fn simple_processors_and_the_console() {
     let name = "config_file::simple_processors_and_the_console";
@@ -158,7 +158,7 @@ logger_provider: {processors: [{simple: {exporter: {console: {}}}}]}
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_names_the_line() {
+fn an_error_in_a_certificate_names_the_line() {
     let pki = Pki::new();
     let directory = certificates(&pki);
     let build = || builder(Path::new(FILE), directory.path(), "https://localhost:1").build();

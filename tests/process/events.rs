@@ -1,4 +1,4 @@
-//! Events of the I/O thread, where only a global subscriber hears them.
+//! Events on the I/O thread, which only a global subscriber receives.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::in_a_process;
 
 type Fields = BTreeMap<&'static str, String>;
 
-/// Keeps the fields of attempts that are repeated.
+/// Records the fields of retried attempts.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<Fields>>>);
 
@@ -44,8 +44,8 @@ impl<S: tracing::Subscriber> Layer<S> for Heard {
 }
 
 #[test]
-fn each_attempt_that_is_repeated_is_one() {
-    in_a_process("events::each_attempt_that_is_repeated_is_one", &[], || {
+fn each_retry_is_one_event() {
+    in_a_process("events::each_retry_is_one_event", &[], || {
         let heard = Heard::default();
         let subscriber = tracing_subscriber::registry().with(heard.clone());
         tracing::subscriber::set_global_default(subscriber).unwrap();

@@ -29,10 +29,10 @@ const CONTINUATION: u8 = 9;
 
 const GRPC: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/grpc")];
 
-/// Once, and then without end.
+/// Sent once, and then repeated without end.
 type Flood = (&'static str, fn(u32) -> Vec<u8>, fn(u32) -> Vec<u8>);
 
-/// A field of HPACK that enters no table.
+/// An HPACK field that is not added to the dynamic table.
 const FIELD: &[u8] = b"\0\x01a\x01b";
 
 fn nothing(_: u32) -> Vec<u8> {

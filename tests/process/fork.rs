@@ -1,4 +1,4 @@
-//! A child that was forked: threads did not come along, and nothing waits for them.
+//! In a forked child, where the parent's threads do not exist, nothing waits for them.
 
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use otlp_mtls::{Error, Exporters, Protocol, Providers};
 use crate::exporter::span;
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
 
-/// Runs a body in a process that has the variables of a mutual TLS set-up, and gives the collector.
+/// Runs a body in a process with the variables for mutual TLS, and returns the collector.
 fn with_a_collector(name: &str, body: impl FnOnce()) -> Option<Collector> {
     if is_child() {
         in_a_process(name, &[], body);
@@ -29,7 +29,7 @@ fn with_a_collector(name: &str, body: impl FnOnce()) -> Option<Collector> {
     Some(collector)
 }
 
-/// Forks, and waits for the child to have done something without a panic.
+/// Forks, and waits until the child has done something without a panic.
 fn in_a_forked_child(work: impl FnOnce()) {
     match fork().unwrap() {
         Fork::Child => {
@@ -111,7 +111,7 @@ fn the_child_may_set_up_its_own() {
         block_on(exporter.export(vec![span("a span")])).unwrap();
         let telemetry = otlp_mtls::init().unwrap();
         in_a_forked_child(|| {
-            // A handle is as good as it was: what it makes has a thread of its own.
+            // The handle can still be used: new exporters have a new thread.
             block_on(exporters.span_exporter().unwrap().export(vec![span("a span")])).unwrap();
             let own = otlp_mtls::init().unwrap();
             assert!(matches!(otlp_mtls::init(), Err(Error::AlreadyInstalled)));

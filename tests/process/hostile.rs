@@ -1,5 +1,5 @@
-//! Upstream's exporters read the process's environment themselves. Nothing of it may reach the wire
-//! where the builder or `with_env` says otherwise.
+//! Upstream's exporters read the process's environment themselves. It must not affect requests
+//! if the builder or `with_env` overrides it.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const HOSTILE: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn the_environment_has_no_say() {
+fn the_environment_has_no_effect() {
     let scopes = ["", "TRACES_", "METRICS_", "LOGS_"];
     let mut vars: Vec<(String, &str)> = HOSTILE
         .iter()
@@ -36,10 +36,10 @@ fn the_environment_has_no_say() {
         .collect();
     vars.push(("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE".to_owned(), "delta"));
     let vars: Vec<_> = vars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    in_a_process("hostile::the_environment_has_no_say", &vars, nothing_of_it_is_on_the_wire);
+    in_a_process("hostile::the_environment_has_no_effect", &vars, requests_contain_nothing_of_it);
 }
 
-fn nothing_of_it_is_on_the_wire() {
+fn requests_contain_nothing_of_it() {
     assert!(std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_HEADERS").is_some());
     type Configure = fn(ExportersBuilder, String) -> ExportersBuilder;
     let by_builder: Configure = |builder, endpoint| {

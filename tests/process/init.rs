@@ -1,4 +1,4 @@
-//! The one line, from the process's environment, with OpenTelemetry's globals.
+//! `init`, with the process's environment and OpenTelemetry's globals.
 
 use opentelemetry::global;
 use opentelemetry::logs::{Logger, LoggerProvider};
@@ -11,9 +11,9 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars};
 
-/// Runs a service's `main` in a process that has the variables of a mutual TLS set-up.
+/// Runs a service's `main` in a process with the variables for mutual TLS.
 fn with_a_collector(name: &str, service: impl FnOnce()) {
-    // The child has the parent's collector.
+    // The child uses the parent's collector.
     if is_child() {
         return in_a_process(name, &[], service);
     }
@@ -37,7 +37,7 @@ fn with_a_collector(name: &str, service: impl FnOnce()) {
     }
 }
 
-/// What a service does, by OpenTelemetry's globals alone.
+/// Uses only OpenTelemetry's globals, like a service.
 pub(crate) fn work() {
     global::tracer("test").start("work").end();
     global::meter("test").u64_counter("work").build().add(1, &[]);
@@ -75,7 +75,7 @@ fn before_tokio_main() {
 
 #[test]
 fn batch_and_interval_settings_are_the_sdk_s() {
-    // The defaults are 512 spans, and a minute: longer than this waits.
+    // The defaults are 512 spans and one minute, longer than this test waits.
     let vars = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"), ("OTEL_METRIC_EXPORT_INTERVAL", "10")];
     in_a_process("init::batch_and_interval_settings_are_the_sdk_s", &vars, || {
         let collector = Collector::builder().start().unwrap();
@@ -105,10 +105,10 @@ fn a_wrong_configuration_is_an_error_of_main() {
     });
 }
 
-/// The SDK counts what its queue has no room for, and keeps that to itself.
+/// The SDK counts dropped items without reporting them.
 #[test]
-fn what_does_not_get_through_the_queue_is_told_of() {
-    let name = "init::what_does_not_get_through_the_queue_is_told_of";
+fn items_dropped_by_the_queue_are_reported() {
+    let name = "init::items_dropped_by_the_queue_are_reported";
     let vars = [
         ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10"),
@@ -140,11 +140,11 @@ fn what_does_not_get_through_the_queue_is_told_of() {
                 let error = telemetry.shutdown(time).unwrap_err();
                 let traces =
                     error.losses().iter().find(|lost| lost.signal == Signal::Traces).unwrap();
-                // Once time has run out the SDK may be done at once, for each export ends at once.
+                // After the timeout the SDK may finish at once, because each export ends at once.
                 let full = if traces.queued > 0 { 0 } else { queued(Signal::Traces) };
                 assert_eq!(traces.items + full, 100, "{traces}");
             }
-            // One batch on its way, and one in the queue.
+            // One batch in flight, and one in the queue.
             let [spans, records] = [Signal::Traces, Signal::Logs].map(queued);
             assert!((80..=90).contains(&spans), "{spans}");
             assert!((80..=90).contains(&records), "{records}");
@@ -163,11 +163,10 @@ fn what_does_not_get_through_the_queue_is_told_of() {
     }
 }
 
-/// What a service loses when it ends, and what it was told to do and does not, it would never know
-/// without a subscriber.
+/// Without a subscriber, a service would not notice losses at its end and ignored settings.
 #[test]
-fn losses_and_odd_settings_are_on_standard_error_where_nobody_subscribes() {
-    let name = "init::losses_and_odd_settings_are_on_standard_error_where_nobody_subscribes";
+fn losses_and_warnings_are_on_standard_error_without_a_subscriber() {
+    let name = "init::losses_and_warnings_are_on_standard_error_without_a_subscriber";
     let run = |subscribes: &str| {
         let vars = [
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "snappy"),
@@ -199,10 +198,10 @@ fn losses_and_odd_settings_are_on_standard_error_where_nobody_subscribes() {
     }
 }
 
-/// Where nobody subscribes to the SDK's log, a service would never know.
+/// Without a subscriber to the SDK's log, a service would not notice.
 #[test]
-fn the_first_failure_of_each_kind_is_on_standard_error_where_nobody_subscribes() {
-    let name = "init::the_first_failure_of_each_kind_is_on_standard_error_where_nobody_subscribes";
+fn the_first_failure_of_each_kind_is_on_standard_error_without_a_subscriber() {
+    let name = "init::the_first_failure_of_each_kind_is_on_standard_error_without_a_subscriber";
     let vars = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")];
     let run = |subscribes: &str| {
         let vars = [vars.as_slice(), &[("SUBSCRIBES", subscribes)]].concat();

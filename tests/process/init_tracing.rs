@@ -1,4 +1,4 @@
-//! `init_tracing`, and the layer for a subscriber of one's own.
+//! `init_tracing`, and the layer for a custom subscriber.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use crate::{SOON, in_a_process, is_child, mtls_collector, mtls_vars, print_in_a_process};
 
-/// Runs a service's `main` that exports over mutual TLS, and says what arrived and what it printed;
+/// Runs a service's `main` that exports over mutual TLS, and returns what arrived and what it printed;
 /// `None` in the service.
 fn serve(
     name: &str,
@@ -22,7 +22,7 @@ fn serve(
     vars: &[(&str, &str)],
     service: impl FnOnce(),
 ) -> Option<(Collector, String)> {
-    // The child has the parent's collector.
+    // The child uses the parent's collector.
     if is_child() {
         in_a_process(name, &[], service);
         return None;
@@ -54,7 +54,7 @@ fn set<const N: usize>(words: [&str; N]) -> BTreeSet<String> {
     words.map(str::to_owned).into()
 }
 
-/// The record has the trace and span of the span that it was said in.
+/// The record has the trace and span IDs of its current span.
 fn are_linked(collector: &Collector) {
     let (spans, records) = (collector.spans(), collector.log_records());
     let span = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
@@ -154,12 +154,12 @@ fn rust_log_decides_what_is_recorded() {
     }
 }
 
-/// All that is said of our own I/O is printed, and nothing of it is exported.
+/// All events about our own I/O are printed, and none is exported.
 #[test]
 fn our_own_io_is_not_exported() {
     let name = "init_tracing::our_own_io_is_not_exported";
     for protocol in ["grpc", "http/protobuf"] {
-        // Each item is a batch, for telemetry of one export would be part of a later one.
+        // Each item is a batch, because telemetry about one export would be part of a later one.
         let vars = [
             ("RUST_LOG", "trace"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
@@ -188,8 +188,8 @@ fn our_own_io_is_not_exported() {
 }
 
 #[test]
-fn what_is_odd_about_the_configuration_is_printed() {
-    let name = "init_tracing::what_is_odd_about_the_configuration_is_printed";
+fn warnings_about_the_configuration_are_printed() {
+    let name = "init_tracing::warnings_about_the_configuration_are_printed";
     let vars = [
         ("OTEL_TRACES_EXPORTER", "zipkin"),
         ("OTEL_METRICS_EXPORTER", "none"),
@@ -227,8 +227,8 @@ fn a_disabled_sdk_still_prints() {
 }
 
 #[test]
-fn a_subscriber_that_is_set_stays_and_nothing_is_installed() {
-    let name = "init_tracing::a_subscriber_that_is_set_stays_and_nothing_is_installed";
+fn with_another_subscriber_nothing_is_installed() {
+    let name = "init_tracing::with_another_subscriber_nothing_is_installed";
     in_a_process(name, &[], || {
         let before = std::fs::read_dir("/proc/self/task").map(Iterator::count).ok();
         let mine = tracing_subscriber::registry();
@@ -240,13 +240,13 @@ fn a_subscriber_that_is_set_stays_and_nothing_is_installed() {
         assert!(!global::tracer("test").start("a span").is_recording());
         let fields = global::get_text_map_propagator(|propagator| propagator.fields().count());
         assert_eq!(fields, 0);
-        // The I/O thread is signalled, and not joined.
+        // The I/O thread is signalled, but not joined.
         let end = std::time::Instant::now() + SOON;
         while std::fs::read_dir("/proc/self/task").map(Iterator::count).ok() != before {
             assert!(std::time::Instant::now() < end);
             std::thread::yield_now();
         }
-        // Nobody listens, and metrics about the exporters are lost.
+        // There is no collector, so metrics about the exporters are lost.
         let _lost = otlp_mtls::init().unwrap().shutdown(std::time::Duration::ZERO);
     });
 }
@@ -265,22 +265,22 @@ fn a_wrong_configuration_sets_no_subscriber() {
 }
 
 #[test]
-fn there_is_one_in_a_process() {
+fn a_process_has_one_subscriber() {
     let vars = [("OTEL_SDK_DISABLED", "true")];
-    in_a_process("init_tracing::there_is_one_in_a_process", &vars, || {
+    in_a_process("init_tracing::a_process_has_one_subscriber", &vars, || {
         let first = otlp_mtls::init_tracing().unwrap();
         assert!(matches!(otlp_mtls::init_tracing(), Err(Error::AlreadyInstalled)));
         first.shutdown(SOON).unwrap();
-        // For `tracing` has one subscriber. The rest may be set up again.
+        // `tracing` has one global subscriber. The rest can be set up again.
         assert!(matches!(otlp_mtls::init_tracing(), Err(Error::SubscriberAlreadySet)));
         otlp_mtls::init().unwrap().shutdown(SOON).unwrap();
     });
 }
 
-/// Where it is asked whether anybody hears of a problem, a filter may take that for the next event.
+/// A filter may confuse the check whether an event is enabled with the next event.
 #[test]
-fn whoever_filters_what_is_ours_loses_nothing_of_his_own() {
-    let name = "init_tracing::whoever_filters_what_is_ours_loses_nothing_of_his_own";
+fn a_filter_on_our_events_loses_no_others() {
+    let name = "init_tracing::a_filter_on_our_events_loses_no_others";
     let printed = print_in_a_process(name, &[], || {
         let directory = tempfile::tempdir().unwrap();
         let ca = Pki::new().write_ca_to(directory.path()).unwrap();
@@ -301,7 +301,7 @@ fn whoever_filters_what_is_ours_loses_nothing_of_his_own() {
     }
 }
 
-/// The layer is for subscribers that are not global too, and leaves out what is off.
+/// The layer also works for a subscriber that is not global, and ignores signals that are off.
 #[test]
 fn the_layer_exports_what_is_on() {
     let name = "init_tracing::the_layer_exports_what_is_on";

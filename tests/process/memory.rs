@@ -1,4 +1,4 @@
-//! How much memory answers take.
+//! The memory that responses take.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,17 +14,17 @@ use crate::scripted::{Scripted, Step, grpc_accept, response};
 
 pub(crate) const MIB: usize = 1 << 20;
 
-/// What the specification lets an answer have.
+/// The specification's limit for a response.
 const LARGEST: usize = 4 * MIB;
 
-/// The most memory that this process had at once, in bytes, since it was asked to forget.
+/// The peak memory of this process, in bytes, since the last reset.
 fn peak() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
 }
 
-/// How much more memory work takes than there was before it.
+/// The peak memory of `work`, beyond what was in use before.
 pub(crate) fn grown(work: impl FnOnce()) -> usize {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
@@ -41,15 +41,15 @@ fn to(server: &Scripted, protocol: Protocol) -> ExportersBuilder {
         .with_failure_handler(|_| {})
 }
 
-/// JSON with a message that is as long as an answer may be.
+/// JSON with a message of the maximum length of a response.
 fn json() -> (&'static [u8], usize, &'static [u8]) {
     let (begin, end) = (&br#"{"partialSuccess":{"errorMessage":""#[..], &br#""}}"#[..]);
     (begin, LARGEST - begin.len() - end.len(), end)
 }
 
 #[test]
-fn the_longest_answer_takes_little_in_one_piece_and_in_many() {
-    let name = "memory::the_longest_answer_takes_little_in_one_piece_and_in_many";
+fn the_longest_response_takes_little_memory_in_one_part_and_in_many() {
+    let name = "memory::the_longest_response_takes_little_memory_in_one_part_and_in_many";
     in_a_process(name, &[], || {
         let whole = |_| {
             let (begin, length, end) = json();
@@ -85,7 +85,7 @@ fn the_longest_answer_takes_little_in_one_piece_and_in_many() {
     });
 }
 
-/// Of a server that answers and never reads, no body is kept.
+/// A server that responds without reading: the bodies of requests are not kept.
 #[test]
 fn bodies_do_not_outlive_their_exchange() {
     in_a_process("memory::bodies_do_not_outlive_their_exchange", &[], || {
@@ -111,7 +111,7 @@ fn bodies_do_not_outlive_their_exchange() {
             });
             println!("{protocol}: {} MiB", grown / MIB);
             assert_eq!(answered.into_inner(), EXPORTS, "{protocol}");
-            // Of one export there are several copies, and an allocator keeps some.
+            // There are several copies of one export, and the allocator keeps some.
             assert!(grown < EXPORTS * BODY / 4, "{protocol}: {} MiB", grown / MIB);
         }
     });

@@ -1,4 +1,4 @@
-//! A provider that the application installed is used.
+//! A crypto provider installed by the application is used.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The platform's roots, which `rustls-native-certs` takes from `SSL_CERT_FILE` where it is set.
+//! The platform's roots, which `rustls-native-certs` takes from `SSL_CERT_FILE` if it is set.
 
 use futures_executor::block_on;
 use opentelemetry_sdk::trace::SpanExporter;
@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
 use crate::exporter::span;
 use crate::{in_a_process, is_child};
 
-/// A process whose platform trusts one CA, and a collector that has its certificate from it.
+/// A process whose platform trusts one CA, and a collector with a certificate issued by it.
 fn with_platform_roots(name: &str, service: impl FnOnce(&str, &str)) {
     if is_child() {
         let [endpoint, other] =
@@ -47,7 +47,7 @@ fn trusted_unless_a_ca_is_named() {
     });
 }
 
-/// Like those that are named: one among them that is no CA issues nothing.
+/// Like configured CAs: an entry that is not a CA issues nothing.
 #[test]
 fn judged_as_named_ones_are() {
     let name = "roots::judged_as_named_ones_are";
@@ -115,7 +115,7 @@ fn a_variable_that_names_none_is_the_error() {
             let beside_a_ca = builder().with_ca_certificate(ca.clone()).with_system_roots(true);
             assert_eq!(words, format!("{:?}", beside_a_ca.build().unwrap_err()));
             builder().with_ca_certificate(ca.clone()).build().unwrap();
-            // Nor is a proxy's CA forgotten.
+            // A proxy's CA is named, too.
             let proxy = |name: &str| (name == "HTTPS_PROXY").then(|| "https://proxy".into());
             let by_proxy = Exporters::builder().with_endpoint("https://c").with_env(proxy);
             let error = by_proxy.with_ca_certificate(ca).build().unwrap_err().to_string();
@@ -130,7 +130,7 @@ fn a_variable_that_names_none_is_the_error() {
             assert!(words.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{words}");
             let is_missing = path.ends_with("missing");
             assert_eq!(words.contains("because: No such file"), is_missing, "{words}");
-            // They are not even looked for over plaintext.
+            // Over plaintext they are not loaded.
             Exporters::builder().with_endpoint("http://localhost").build().unwrap();
         });
     }

@@ -1,4 +1,4 @@
-//! What the SDK is told: variables that it would read itself, and what the builder has in their place.
+//! Settings of the SDK: the variables that it would read itself, and the builder's settings.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use otlp_mtls::{Batch, Exporters, ExportersBuilder, FailureKind, Signal, Telemet
 use crate::init::work;
 use crate::{SOON, in_a_process, output_of_a_process};
 
-/// A collector in plaintext, and what `init` would do with these variables, by the builder.
+/// A plaintext collector, and the result of `init` with these variables, by the builder.
 fn started(
     vars: &'static [(&str, &str)],
     set: impl FnOnce(ExportersBuilder) -> ExportersBuilder,
@@ -27,7 +27,7 @@ fn started(
     (collector, telemetry)
 }
 
-/// How many requests of a signal there were, and of how many items each.
+/// The number of items in each request of a signal.
 fn batches(collector: &Collector, signal: Signal) -> Vec<usize> {
     let requests = collector.requests().into_iter();
     requests.filter(|request| request.signal == signal).map(|request| request.items()).collect()
@@ -42,10 +42,10 @@ fn assert_batches_of_two(collector: &Collector) {
     assert_eq!(batches.iter().max(), Some(&2), "{batches:?}");
 }
 
-/// Left to the SDK, each of these loses spans, never rests, or ends the process.
+/// In the SDK, each of these loses spans, loops without a pause, or ends the process.
 #[test]
-fn values_that_cannot_be_used_are_replaced_and_named() {
-    let name = "sdk::values_that_cannot_be_used_are_replaced_and_named";
+fn invalid_values_are_replaced_and_named() {
+    let name = "sdk::invalid_values_are_replaced_and_named";
     const VARS: &[(&str, &str)] = &[
         ("OTEL_BSP_MAX_QUEUE_SIZE", "2147483647"),
         ("OTEL_BLRP_MAX_QUEUE_SIZE", "2147483647"),
@@ -57,7 +57,7 @@ fn values_that_cannot_be_used_are_replaced_and_named() {
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "abc"),
         ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "12"),
     ];
-    // In the process as well, where the SDK would find them.
+    // Also in the process's environment, where the SDK would read them.
     let output = output_of_a_process(name, VARS, || {
         let (collector, telemetry) = started(VARS, |builder| builder);
         for _ in 0..20 {
@@ -96,8 +96,8 @@ fn what_with_env_has_beats_the_process() {
 }
 
 #[test]
-fn a_sampler_is_known_in_any_case() {
-    in_a_process("sdk::a_sampler_is_known_in_any_case", &[], || {
+fn sampler_names_ignore_case() {
+    in_a_process("sdk::sampler_names_ignore_case", &[], || {
         let (collector, telemetry) =
             started(&[("OTEL_TRACES_SAMPLER", "ALWAYS_OFF")], |builder| builder);
         work();
@@ -106,7 +106,7 @@ fn a_sampler_is_known_in_any_case() {
     });
 }
 
-/// The SDK's processors leave it to the exporter.
+/// The SDK's processors leave the timeout to the exporter.
 #[test]
 fn an_export_timeout_ends_exports() {
     in_a_process("sdk::an_export_timeout_ends_exports", &[], || {
@@ -125,7 +125,7 @@ fn an_export_timeout_ends_exports() {
     });
 }
 
-/// What is written to standard error, where nobody subscribes, is no more than that.
+/// It also limits what is written to standard error without a subscriber.
 #[test]
 fn the_log_level_limits_what_is_written() {
     for (level, is_written) in [("warn", true), ("ERROR", false), ("none", false), ("loud", true)] {
@@ -185,8 +185,8 @@ fn the_builder_has_all_of_it() {
     });
 }
 
-/// The SDK's detectors read the process's environment too, in their own way: they decode nothing, and skip what
-/// they cannot read. What they found there must not count, be it in our resource or in one that is given.
+/// The SDK's detectors read the process's environment, too: they do not decode values, and skip invalid ones. Their
+/// attributes must not be in our resource, nor in a given one.
 #[test]
 fn the_environment_s_resource_is_read_only_by_us() {
     let name = "sdk::the_environment_s_resource_is_read_only_by_us";

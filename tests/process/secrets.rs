@@ -1,5 +1,4 @@
-//! What is put into a variable as a secret is shown nowhere: in no error, no `Debug`, no log, no
-//! report, no failure and no status.
+//! A secret in a variable is not shown in any error, `Debug` output, log, report, failure or status.
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
@@ -25,7 +24,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use crate::exporter::span;
 use crate::in_a_process;
 
-/// All events of ours, and what others say at `INFO` and above.
+/// All our events, and those of other crates at `INFO` and above.
 static LOG: Mutex<String> = Mutex::new(String::new());
 
 fn log() -> MutexGuard<'static, String> {
@@ -64,7 +63,7 @@ const GENERIC: [&str; 9] = [
 const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "REQUEST_METHOD"];
 
-/// All but the generic ones: those that the source names, and those of proxies.
+/// All variables except the generic ones: those in the source code, and those of proxies.
 fn others() -> Vec<String> {
     let source = include_str!("../../src/config/variables.rs");
     let named = source.split('"').skip(1).step_by(2);
@@ -84,10 +83,10 @@ fn variables() -> impl Strategy<Value = String> {
     prop_oneof![2 => generic, 1 => select(others)]
 }
 
-/// A secret, and a value that has it in it, with `HOST` for a server.
+/// A secret, and a value that contains it, with `HOST` for a server.
 type Hidden = (String, String);
 
-/// A private key, as it gets into a variable.
+/// A private key, as it may get into a variable.
 fn keys() -> impl Strategy<Value = Hidden> {
     (any::<[u8; 32]>(), 0..13_usize, any::<bool>()).prop_map(|(key, form, is_quoted)| {
         // Ed25519 in PKCS#8 (RFC 8410).
@@ -115,7 +114,7 @@ fn keys() -> impl Strategy<Value = Hidden> {
     })
 }
 
-/// A token or password, as it gets into a variable.
+/// A token or password, as it may get into a variable.
 fn tokens() -> impl Strategy<Value = Hidden> {
     let forms = [
         "http://user:TOKEN@HOST",
@@ -149,13 +148,13 @@ fn tokens() -> impl Strategy<Value = Hidden> {
     })
 }
 
-/// Whatever a service could show of exporters with this variable.
+/// Everything that a service could show of exporters with this variable.
 fn shown(variable: &str, value: &str, host: &str) -> String {
     log().clear();
     let mut words = String::new();
     let is_proxy = variable.to_ascii_lowercase().ends_with("_proxy");
     let endpoint = match is_proxy {
-        // To this machine no proxy is asked.
+        // A proxy is not used for loopback.
         true => "http://192.0.2.1:1".to_owned(),
         false => format!("http://{host}"),
     };
@@ -175,7 +174,7 @@ fn shown(variable: &str, value: &str, host: &str) -> String {
         .with_timeout(Duration::from_secs(1))
         .with_failure_handler(|_| {});
     let builder = match is_tls {
-        // Plaintext has no use for it.
+        // It is not used over plaintext.
         true => builder.with_endpoint("https://127.0.0.1:1"),
         false if variable.ends_with("TIMEOUT") => builder.with_protocol(Protocol::HttpProtobuf),
         false => builder,
@@ -195,7 +194,7 @@ fn shown(variable: &str, value: &str, host: &str) -> String {
     words
 }
 
-/// Whether it is to be shown: what is understood as a host or as a path is no secret, unless it is a key.
+/// Whether it may be shown: a host or a path is not a secret, unless it is a key.
 fn is_open(variable: &str, secret: &str, value: &str) -> bool {
     let is_of = |ends: &[&str]| ends.iter().any(|end| variable.to_uppercase().ends_with(end));
     let is_path = is_of(&["CERTIFICATE", "CLIENT_KEY", "CONFIG_FILE"]) && !value.contains("://");
@@ -234,7 +233,7 @@ fn no_secret_is_shown() {
     });
 }
 
-/// A server or proxy may quote what it was sent, and escape it.
+/// A server or proxy may quote a request, and escape it.
 #[test]
 fn what_a_collector_quotes_is_not_shown() {
     const TOKEN: &str = "s3cr3t+t0k/en==";
@@ -274,7 +273,7 @@ fn what_a_collector_quotes_is_not_shown() {
     });
 }
 
-/// Whatever a service could show of exporters with a bearer token in a file, which a collector repeats.
+/// Everything that a service could show of exporters with a bearer token in a file, which a collector repeats.
 fn shown_of_a_token(collector: &Collector, protocol: Protocol, path: &Path, later: &str) -> String {
     log().clear();
     let mut words = String::new();
@@ -342,12 +341,12 @@ fn no_bearer_token_is_shown() {
                     }
                     refused += usize::from(words.contains("*** is not valid"));
                 }
-                // In place of a path.
+                // Instead of a path.
                 let words = shown_of_a_token(&collector, protocol, Path::new(content), "");
                 assert!(!words.contains("eyJ") && words.contains("(not shown)"), "{words}");
             }
         }
-        // Two contents have nothing but a token.
+        // Two of the contents are only a token.
         assert_eq!(refused, 2 * 2 * contents.len());
     });
 }
@@ -357,7 +356,7 @@ fn no_bearer_token_is_shown() {
 fn nor_by_other_ways() {
     let pem = "-----BEGIN PRIVATE KEY-----\nSECRETSECRET\n-----END PRIVATE KEY-----\n";
     let vars = [("SSL_CERT_FILE", pem), ("SSL_CERT_DIR", "")];
-    // The content of a configuration file in place of its path: the second ends as a path would.
+    // The content of a configuration file instead of its path: the second ends like a path.
     let file = "file_format: '1.1'\ntracer_provider: {headers_list: SECRETSECRET}";
     let in_place =
         |text: String| move |name: &str| (name == "OTEL_CONFIG_FILE").then(|| text.clone().into());

@@ -1,4 +1,4 @@
-//! What goes silent without an end: paths that drop packets, and processes that are stopped.
+//! Connections that become silent: paths that drop packets, and stopped processes.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{self, Child, Command, Stdio};
@@ -24,7 +24,7 @@ fn traces(exporters: &Exporters) -> ExportStatus {
     exports.find(|exports| exports.signal == Signal::Traces).unwrap()
 }
 
-/// Exports one span after another until that has ended, and gives the words of those that are lost.
+/// Exports one span after another until `has_ended`, and returns the failures.
 fn load(exporters: &Exporters, has_ended: &AtomicBool) -> Vec<String> {
     let exporter = exporters.span_exporter().unwrap();
     let mut lost = Vec::new();
@@ -34,7 +34,7 @@ fn load(exporters: &Exporters, has_ended: &AtomicBool) -> Vec<String> {
     lost.iter().map(ToString::to_string).collect()
 }
 
-/// Ends loads, also where a test fails.
+/// Ends loads, also if a test fails.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -43,7 +43,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Waits until more is delivered.
+/// Waits until more items are delivered.
 fn goes_on(exporters: &Exporters) {
     let before = traces(exporters).delivered;
     assert!(comes_true(|| traces(exporters).delivered > before + 10));
@@ -54,7 +54,7 @@ struct Tcp {
     local: u16,
     remote: u16,
     is_established: bool,
-    /// How many bytes have arrived that nobody has read.
+    /// The number of unread bytes.
     unread: u32,
 }
 
@@ -73,15 +73,15 @@ fn tcp() -> Vec<Tcp> {
     table.lines().skip(1).map(parse).collect()
 }
 
-/// The connections that clients have to this port.
+/// The clients' connections to this port.
 fn connections_to(port: u16) -> Vec<Tcp> {
     tcp().into_iter().filter(|tcp| tcp.is_established && tcp.remote == port).collect()
 }
 
-/// Set by `.ci/run`: what is missing then fails a test that is skipped otherwise.
+/// Set by `.ci/run`: tests with missing tools then fail instead of being skipped.
 const REQUIRE_SERVERS: &str = "OTLP_MTLS_REQUIRE_SERVERS";
 
-/// Runs a test's body where only loopback exists, with a kernel that can be told what to drop.
+/// Runs a test's body in a network namespace with only loopback, where packets can be dropped.
 fn in_a_namespace(name: &str, body: impl FnOnce()) {
     const SCRIPT: &str = "ip link set lo up && nft add table inet filter && \
         nft add chain inet filter in '{ type filter hook input priority 0; }' && exec \"$@\"";
@@ -99,7 +99,7 @@ fn in_a_namespace(name: &str, body: impl FnOnce()) {
         };
         if let Some(why) = why {
             assert!(env::var_os(REQUIRE_SERVERS).is_none(), "{REQUIRE_SERVERS} is set: {why}");
-            // Past libtest, which keeps what `eprintln!` says to itself when a test passes.
+            // libtest captures `eprintln!` and discards it if the test passes.
             let _ = writeln!(io::stderr(), "skipped: unshare, ip or nft: {why}");
             return;
         }
@@ -109,9 +109,9 @@ fn in_a_namespace(name: &str, body: impl FnOnce()) {
     output_of_a_child(child, name, &[], body);
 }
 
-/// Has the kernel drop, without a word, what clients send on the connections that they have to this port, as a
-/// firewall does that has lost its state. New ones are unharmed. An answer on its way arrives, so that it is
-/// a request that is lost: of a lost answer only a PING tells.
+/// Makes the kernel silently drop what clients send on their existing connections to this port, like a firewall
+/// that has lost its state. New connections are not affected. Responses in flight arrive, so that a request is
+/// lost: only a PING detects a lost response.
 fn drop_packets(port: u16) {
     for Tcp { local, .. } in connections_to(port) {
         let rule = format!("add rule inet filter in tcp sport {local} tcp dport {port} drop");
@@ -130,8 +130,8 @@ fn mtls(alpn: &str) -> (Pki, Collector) {
     (pki, collector)
 }
 
-/// Three times under load. The kernel finds it after half of the timeout by TCP_USER_TIMEOUT, before a PING
-/// could: that takes a quarter more.
+/// Three times under load. The kernel detects it after half of the timeout by TCP_USER_TIMEOUT, before a PING
+/// does, which takes another quarter.
 fn drops_three_times(
     protocol: Protocol,
     alpn: &str,
@@ -178,7 +178,7 @@ fn a_path_that_drops_packets_loses_nothing() {
                     assert!(traces(&exporters).retried >= 3, "{protocol} {alpn}");
                 });
             }
-            // Where nothing is tried again, the export in flight, and its words say why.
+            // Without retries the export in flight is lost, and its message has the reason.
             scope.spawn(|| {
                 let retry = RetryPolicy::disabled();
                 let (_, lost) = drops_three_times(Protocol::HttpProtobuf, "http/1.1", retry);
@@ -197,17 +197,17 @@ fn signal(signal: &str, pid: u32) {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
-/// Stops a process, and waits until it is.
+/// Stops a process, and waits until it is stopped.
 fn freeze(pid: u32) {
     signal("STOP", pid);
     assert!(comes_true(|| {
         let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        // What precedes is the program's name, which may have anything in it.
+        // The program's name before it may contain any character.
         status.rsplit_once(") ").unwrap().1.starts_with('T')
     }));
 }
 
-/// It looks at what has arrived before it calls the batch lost.
+/// It reads what has arrived before it reports the batch as lost.
 #[test]
 fn a_service_that_is_stopped_for_longer_than_its_timeout_finds_its_answer() {
     let name = "silence::a_service_that_is_stopped_for_longer_than_its_timeout_finds_its_answer";
@@ -240,7 +240,7 @@ fn a_service_that_is_stopped_for_longer_than_its_timeout_finds_its_answer() {
             collector.release();
             let port = collector.addr().port();
             let has_arrived = comes_true(|| connections_to(port).iter().any(|tcp| tcp.unread > 0));
-            // Its deadline passes, and the time of its PING before that.
+            // Sleeps until the export's deadline, and that of its PING, have passed in the stopped process.
             thread::sleep(timeout + Duration::from_secs(1));
             signal("CONT", pid);
             assert!(has_arrived, "{protocol} {alpn}");
@@ -282,7 +282,7 @@ fn a_service_that_is_stopped_while_it_waits_for_a_pong_finds_it() {
     let busy = Mutex::new(busy);
     let server = Scripted::http2(move |request| {
         if request.index == 1 {
-            // Nothing is read meanwhile.
+            // Reads nothing meanwhile.
             busy.lock().unwrap().recv().unwrap();
         }
         vec![grpc_accept(request.stream)]
@@ -299,14 +299,15 @@ fn a_service_that_is_stopped_while_it_waits_for_a_pong_finds_it() {
         scope.spawn(|| in_a_process(name, &vars, service));
         // The second request has been read, so that only a PING can be unread. It has 17 bytes.
         assert!(comes_true(|| server.requests() == 2));
-        let has_asked =
+        let has_pinged =
             || tcp().iter().any(|tcp| tcp.local == server.addr.port() && tcp.unread >= 17);
-        assert!(comes_true(has_asked));
+        assert!(comes_true(has_pinged));
         let pid = fs::read_to_string(&file).unwrap().parse().unwrap();
         freeze(pid);
         release.send(()).unwrap();
         let port = server.addr.port();
         let has_arrived = comes_true(|| connections_to(port).iter().any(|tcp| tcp.unread > 0));
+        // Sleeps until the time for the PING has passed in the stopped process.
         thread::sleep(timeout / 3);
         signal("CONT", pid);
         assert!(has_arrived);
@@ -314,14 +315,14 @@ fn a_service_that_is_stopped_while_it_waits_for_a_pong_finds_it() {
     assert_eq!((server.connections(), server.requests()), (1, 2));
 }
 
-/// A collector in a process of its own, which is killed in the end.
+/// A collector in a separate process, which is killed at the end.
 struct Apart {
     process: Child,
     port: u16,
 }
 
 impl Apart {
-    /// Runs the test of this name, which is to [`serve`].
+    /// Runs the test of this name, which calls [`serve`](Self::serve).
     fn start(name: &str) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
@@ -346,13 +347,13 @@ impl Apart {
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        // Also one that is stopped.
+        // Also a stopped one.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Its kernel takes what is sent, so that only a PING finds it over HTTP/2, and nothing over HTTP/1.1.
+/// The kernel acknowledges what is sent, so only a PING detects it over HTTP/2, and nothing over HTTP/1.1.
 #[test]
 fn a_collector_that_is_stopped_for_a_while_costs_nothing() {
     let name = "silence::a_collector_that_is_stopped_for_a_while_costs_nothing";
@@ -365,7 +366,7 @@ fn a_collector_that_is_stopped_for_a_while_costs_nothing() {
             .with_env(|_| None)
             .with_endpoint(format!("http://127.0.0.1:{}", collector.port))
             .with_protocol(protocol)
-            // A quarter of it is left for whoever has found that by a PING.
+            // A quarter of the timeout remains after the PING.
             .with_timeout(Duration::from_secs(16))
             .with_retry(RetryPolicy::disabled())
             .build()

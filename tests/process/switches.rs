@@ -1,4 +1,4 @@
-//! What `init` sets up, and what it leaves alone.
+//! What `init` sets up, and what it does not.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{SOON, in_a_process, is_child, print_in_a_process};
 
 const DISABLED: (&str, &str) = ("OTEL_SDK_DISABLED", "true");
 
-/// The variables that say where each signal goes.
+/// The variables for the exporter of each signal.
 const EXPORTERS: [&str; 3] =
     ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"];
 
@@ -26,7 +26,7 @@ fn all(value: &str) -> [(&str, &str); 3] {
     EXPORTERS.map(|name| (name, value))
 }
 
-/// Variables that are an error wherever they are read.
+/// Variables with invalid values, which are errors if they are read.
 const BROKEN: [(&str, &str); 4] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.crt"),
@@ -43,7 +43,7 @@ fn on(telemetry: &Telemetry) -> [bool; 3] {
     ]
 }
 
-/// The work of a service, and a log record if there is where to.
+/// Emits a span, a metric and, if there is a logger provider, a log record.
 pub(crate) fn work_and_log(telemetry: &Telemetry) {
     work();
     if let Some(provider) = telemetry.logger_provider() {
@@ -59,7 +59,7 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Runs a service with everything off, and broken variables of what is off.
+/// Runs a service with everything off, and invalid variables for it.
 #[cfg(target_os = "linux")]
 fn costs_nothing(name: &str, vars: &[(&str, &str)], has_exporters: bool) {
     in_a_process(name, &[vars, &BROKEN].concat(), || {
@@ -86,14 +86,14 @@ fn signals_that_are_off_cost_nothing() {
     costs_nothing("switches::signals_that_are_off_cost_nothing", &all("none"), true);
 }
 
-/// Code has the same: no provider, exporter, connection or thread, and no word of it.
+/// The same in code: no provider, exporter, connection or thread, and no output.
 #[test]
 #[cfg(target_os = "linux")]
 fn code_switches_a_signal_off() {
     in_a_process("switches::code_switches_a_signal_off", &[], || {
         let collector = Collector::builder().start().unwrap();
         let before = threads();
-        // What only logs would read is not read.
+        // Variables of logs are not read.
         let exporters = Exporters::builder().with_endpoint(collector.endpoint());
         let exporters = exporters.with_signal(Signal::Logs, |logs| {
             let broken = Pem::file("/nowhere/ca.crt");
@@ -147,7 +147,7 @@ fn signals_that_are_printed_need_no_collector() {
     });
     if let Some(printed) = printed {
         let (before, after) = printed.split_once("before the shutdown").unwrap();
-        // At once, as batches are not.
+        // Printed at once, not in batches.
         for expected in ["Spans\n", "Body: String(Static(\"said\"))"] {
             assert!(before.contains(expected), "{expected}: {printed}");
         }
@@ -155,7 +155,7 @@ fn signals_that_are_printed_need_no_collector() {
     }
 }
 
-/// Runs a service that has a collector in its own process, and says how much of each signal arrives.
+/// Runs a service with a collector in its own process, and returns how many items of each signal arrive.
 fn delivered(telemetry: &Telemetry, collector: &Collector) -> [usize; 3] {
     work_and_log(telemetry);
     if let Some(provider) = telemetry.tracer_provider() {
@@ -181,7 +181,7 @@ fn a_signal_that_is_off_leaves_the_others() {
     for (off, (endpoint, certificate)) in variables.into_iter().enumerate() {
         let vars = [
             (EXPORTERS[off], "none"),
-            // What only that signal reads is not read.
+            // Variables of that signal are not read.
             (endpoint, "https://localhost:4317"),
             (certificate, "/nowhere/ca.crt"),
         ];
@@ -220,8 +220,8 @@ fn a_list_goes_to_both() {
 }
 
 #[test]
-fn values_that_are_not_known_are_ignored() {
-    let name = "switches::values_that_are_not_known_are_ignored";
+fn unknown_values_are_ignored() {
+    let name = "switches::unknown_values_are_ignored";
     let vars = [all("zipkin").as_slice(), &[("OTEL_SDK_DISABLED", "1")]].concat();
     in_a_process(name, &vars, || {
         let collector = Collector::builder().start().unwrap();
@@ -233,7 +233,7 @@ fn values_that_are_not_known_are_ignored() {
 
 #[test]
 fn an_injected_environment_has_the_switches_too() {
-    // The process has the opposite.
+    // The process's environment has the opposite.
     let vars = [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_PROPAGATORS", "baggage")];
     in_a_process("switches::an_injected_environment_has_the_switches_too", &vars, || {
         let collector = Collector::builder().start().unwrap();
@@ -251,7 +251,7 @@ fn an_injected_environment_has_the_switches_too() {
 }
 
 #[test]
-fn there_is_no_exporter_of_a_signal_that_is_off() {
+fn a_signal_that_is_off_has_no_exporter() {
     for (variable, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
         // None of the signal's variables is read.
         let exporters = Exporters::builder().with_env(move |name| match name {
@@ -268,7 +268,7 @@ fn there_is_no_exporter_of_a_signal_that_is_off() {
     }
 }
 
-/// The headers that the global propagator makes of a span and baggage.
+/// The headers that the global propagator injects for a span and baggage.
 fn injected() -> Vec<String> {
     let span = SpanContext::new(
         TraceId::from(1),
@@ -303,7 +303,7 @@ fn propagators() {
         ("xray", both),
         ("xray,baggage", "baggage"),
     ] {
-        // They do not ask whether there is telemetry.
+        // They are set even without telemetry.
         for rest in [&[][..], &[DISABLED], &all("none")] {
             let vars = [&[("OTEL_PROPAGATORS", value), ("EXPECTED", expected)], rest].concat();
             in_a_process(name, &vars, || {
@@ -317,7 +317,7 @@ fn propagators() {
     }
 }
 
-/// Those that are not about the exporters themselves, of one point each.
+/// The number of metrics that are not about the exporters themselves, with one point each.
 fn metrics(collector: &Collector) -> usize {
     let is_own = |name: &str| name.starts_with("otlp_mtls.") || name.starts_with("otel.sdk.");
     collector.metrics().iter().filter(|metric| !is_own(&metric.name)).count()
@@ -329,7 +329,7 @@ fn there_is_one_at_a_time() {
         let collector = Collector::builder().start().unwrap();
         let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
         let first = exporters.install().unwrap();
-        // The refusal of one does not let in the next.
+        // After a refused one, the next one is refused, too.
         for _ in 0..2 {
             let error = exporters.install().unwrap_err();
             assert!(matches!(error, Error::AlreadyInstalled), "{error}");
@@ -351,9 +351,9 @@ fn there_is_one_at_a_time() {
 }
 
 #[test]
-fn the_resource_tells_of_the_process() {
+fn the_resource_describes_the_process() {
     let vars = [("OTEL_RESOURCE_ATTRIBUTES", "os.type=mine")];
-    in_a_process("switches::the_resource_tells_of_the_process", &vars, || {
+    in_a_process("switches::the_resource_describes_the_process", &vars, || {
         let collector = Collector::builder().start().unwrap();
         let exporters = Exporters::builder().with_endpoint(collector.endpoint()).build().unwrap();
         let telemetry = exporters.install().unwrap();
@@ -384,8 +384,8 @@ fn the_resource_tells_of_the_process() {
 }
 
 #[test]
-fn b3_is_propagated_in_the_form_that_is_named() {
-    let name = "switches::b3_is_propagated_in_the_form_that_is_named";
+fn b3_is_propagated_in_the_configured_form() {
+    let name = "switches::b3_is_propagated_in_the_configured_form";
     for value in ["b3", "b3multi,baggage"] {
         let vars = [&all("none")[..], &[("OTEL_PROPAGATORS", value)]].concat();
         in_a_process(name, &vars, || {

@@ -76,7 +76,7 @@ mod tests {
 
     /// In quadratic time, this would take an hour.
     #[test]
-    fn braces_that_are_not_closed_are_read_once() {
+    fn unclosed_braces_take_linear_time() {
         let (done, is_done) = mpsc::channel();
         std::thread::spawn(move || {
             let text = "${".repeat(8 << 20);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_substituted_is_limited() {
+    fn the_result_is_limited() {
         let env = Env::new(|_| Some("v".repeat(1 << 20).into()));
         for (text, is_taken) in
             [("${V}", true), (&"${V}".repeat(20), false), (&"$$${V}".repeat(20), false)]
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_reference_and_what_is_none() {
+    fn valid_and_invalid_references() {
         let env = Env::new(|name| match name {
             "SET" => Some(" it ".into()),
             "EMPTY" => Some("".into()),

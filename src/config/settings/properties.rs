@@ -1,5 +1,4 @@
-//! Property tests of the contract "Environment" in docs/design.md against a model, for any values
-//! in any layers.
+//! Property tests of precedence and of the variables against a model, for any values in any layers.
 
 use proptest::collection::vec;
 use proptest::option;

@@ -1,4 +1,4 @@
-//! One row per rule of the contract "Environment" in docs/design.md, named after the rule.
+//! One row per rule of the specification of the variables, named after the rule.
 
 use opentelemetry_sdk::metrics::Temporality;
 

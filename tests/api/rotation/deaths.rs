@@ -1,4 +1,4 @@
-//! Identities and CAs that have died: the files are looked at at once, and the same export succeeds.
+//! Identities and CAs that become invalid: the files are checked at once, and the same export succeeds.
 
 use std::sync::Barrier;
 use std::thread;
@@ -10,7 +10,7 @@ use otlp_mtls::{ExportersBuilder, RetryPolicy, Signal};
 use super::{HOUR, Service, VERSIONS, WAYS, Way};
 use crate::support::{SOON, once};
 
-/// Who refuses whom from now on.
+/// Which side refuses the other from now on.
 #[derive(Clone, Copy, Debug)]
 enum Death {
     /// The server no longer trusts our CA.
@@ -32,7 +32,7 @@ impl Death {
         collector.close_connections();
     }
 
-    /// Writes the files that the server goes with.
+    /// Writes files that match the server.
     fn is_remedied(self, service: &Service) {
         let Service { pki, files, .. } = service;
         match self {
@@ -56,7 +56,7 @@ impl Death {
     }
 }
 
-/// One attempt per export, and no look but for a reason.
+/// One attempt per export. The files are checked only after a failure.
 fn patient(builder: ExportersBuilder) -> ExportersBuilder {
     once(builder).with_reload_interval(HOUR)
 }
@@ -93,8 +93,8 @@ fn the_first_export_succeeds_on_the_second_connection() {
 
 #[test]
 fn an_export_of_a_running_service_succeeds() {
-    // An export may begin before the end of its connection is noticed, and be broken off by it. That
-    // alone is tried again, a refusal is not.
+    // An export may begin before the end of its connection is noticed, and be interrupted by it. That
+    // alone is retried; a refusal is not.
     let eager = |builder| {
         patient(builder)
             .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_millis(1)))
@@ -132,9 +132,9 @@ fn exports_of_all_signals_at_once_succeed() {
     });
 }
 
-/// What was refused for good is remembered: further exports fail without a dial.
+/// A permanent failure is remembered: further exports fail without a dial.
 #[test]
-fn without_good_files_nobody_dials_again_at_once() {
+fn without_valid_files_there_is_no_new_dial() {
     each(|service, death, context| {
         death.strikes(&service);
         for _ in 0..3 {
@@ -152,12 +152,12 @@ fn without_good_files_nobody_dials_again_at_once() {
     });
 }
 
-/// Exports until one succeeds, and says under whose name: after a failure the files are looked at once a
-/// second at most.
+/// Exports until an export succeeds, and returns the name of the client certificate: after a failure the files are
+/// checked at most once a second.
 fn recovers(service: &Service) -> String {
     let begun = Instant::now();
     while service.export().is_err() {
-        assert!(begun.elapsed() < SOON, "the files are not looked at");
+        assert!(begun.elapsed() < SOON, "the files are not checked");
         thread::yield_now();
     }
     service.seen(Signal::Traces).1
@@ -180,7 +180,7 @@ fn bad_files_do_not_replace_a_dead_identity() {
     });
 }
 
-/// Whoever waits for a dial shares its failure, but not under a newer identity.
+/// Exports that wait for a dial share its failure, but not if they use newer credentials.
 #[test]
 fn a_dial_under_the_old_identity_fails_no_export_under_the_new_one() {
     let service = Service::with(Way::Grpc, rustls::DEFAULT_VERSIONS, |builder| {
@@ -200,15 +200,15 @@ fn a_dial_under_the_old_identity_fails_no_export_under_the_new_one() {
     });
 }
 
-/// Not every failure is about credentials: nothing listens, and nothing is looked at.
+/// If nothing listens, credentials are not the reason, and the files are not checked.
 #[test]
-fn a_collector_that_is_gone_has_nothing_looked_at() {
+fn a_connection_refused_does_not_check_the_files() {
     let service = Service::with(Way::Grpc, rustls::DEFAULT_VERSIONS, patient);
     service.export().unwrap();
     service.files.replace_identity(&service.pki.client_named("second"));
     let Service { collector, running, .. } = service;
     drop(collector);
-    // The first may have been on its way already.
+    // The first one may already be in progress.
     let _ = running.export(Signal::Traces);
     let before = running.status().generation;
     let error = running.export(Signal::Traces).unwrap_err();

@@ -1,4 +1,4 @@
-//! Every way that files change.
+//! The ways in which files change.
 
 use std::fs;
 use std::path::Path;
@@ -94,7 +94,7 @@ fn half_written_for_a_while() {
     }
 }
 
-/// A volume as the kubelet makes it: the names are links through `..data`, the one that is swapped.
+/// A volume as the kubelet lays it out: the names are links through `..data`, which is replaced.
 #[cfg(unix)]
 #[test]
 fn swapped_by_kubernetes() {
@@ -117,7 +117,7 @@ fn swapped_by_kubernetes() {
         symlink("..2024_01", path("..data")).unwrap();
         for name in ["ca.crt", "client.crt", "client.key"] {
             symlink(Path::new("..data").join(name), path(name)).unwrap();
-            // The link itself is old and does not change; what it leads to does.
+            // The link itself does not change; its target does.
             let mut touch = std::process::Command::new("touch");
             let touched = touch.args(["-h", "-t", "202311142213"]).arg(path(name)).status();
             assert!(touched.unwrap().success());
@@ -213,13 +213,13 @@ fn a_ca_bundle_that_grows_and_shrinks() {
     }
 }
 
-/// Makes two contents equally long.
+/// Pads two contents to the same length.
 fn pad(one: &str, other: &str) -> [String; 2] {
     let length = one.len().max(other.len());
     [one, other].map(|pem| pem.to_owned() + &"\n".repeat(length - pem.len()))
 }
 
-/// Only the content tells.
+/// Only the content differs.
 #[test]
 fn a_change_that_keeps_size_and_time() {
     for way in WAYS {
@@ -269,7 +269,7 @@ fn exports_in_flight_end_on_the_old_connection_which_then_closes() {
             let held = scope.spawn(|| running.export(Signal::Traces));
             assert!(collector.wait_until(SOON, |seen| seen.received().len() == 4));
             service.files.replace_identity(&service.pki.client_named("second"));
-            // The logs move everybody; the metrics were idle all the while.
+            // The export of logs replaces the connection of all signals; metrics were idle.
             assert_eq!(service.seen(Signal::Logs), (1, "second".to_owned()));
             assert_eq!(service.seen(Signal::Metrics), (1, "second".to_owned()));
             assert!(!held.is_finished());
@@ -277,7 +277,7 @@ fn exports_in_flight_end_on_the_old_connection_which_then_closes() {
             collector.release();
             held.join().unwrap().unwrap();
         });
-        // Nobody exports, and it closes all the same.
+        // It closes without another export.
         assert!(collector.wait_until(SOON, |seen| seen.open_connections() == 1), "{way:?}");
         let held =
             collector.requests().into_iter().rfind(|request| request.signal == Signal::Traces);

@@ -1,5 +1,5 @@
-//! Certificates, keys and CAs that change under running exporters: real files, real handshakes, and
-//! what the collector saw of them.
+//! Certificates, keys and CAs that change while exporters run: with real files and handshakes, observed by
+//! the collector.
 
 mod clients;
 mod deaths;
@@ -26,12 +26,12 @@ const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
 const KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
 
-/// Long enough that only a failure, or `reload`, has the files looked at.
+/// Long enough that the files are checked only after a failure or by `reload`.
 const HOUR: Duration = Duration::from_secs(3600);
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
-/// How bytes travel.
+/// The protocols and HTTP versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Grpc,
@@ -39,7 +39,7 @@ enum Way {
     Http1,
 }
 
-/// Rotation is about connections, of which HTTP/1.1 has other ones.
+/// Includes HTTP/1.1, whose connections differ.
 const WAYS: [Way; 3] = [Way::Grpc, Way::Http2, Way::Http1];
 
 impl Way {
@@ -77,7 +77,7 @@ impl Running {
         block_on(exporter.export()).map_err(|error| error.to_string())
     }
 
-    /// Exports, and says by which connection and under whose name.
+    /// Exports, and returns the connection and the name of the client certificate.
     fn seen(&self, collector: &Collector, signal: Signal) -> (usize, String) {
         self.export(signal).unwrap();
         let requests = collector.requests();
@@ -97,9 +97,9 @@ impl Running {
     }
 }
 
-/// A service that has its CA and its identity, called `first`, in files that variables name.
+/// A service whose variables name files with its CA and its identity, `first`.
 struct Service {
-    // Dropped first: a meter provider exports once more then.
+    // Dropped first, because a meter provider exports again when it is dropped.
     running: Running,
     pki: Pki,
     collector: Collector,
@@ -107,7 +107,7 @@ struct Service {
 }
 
 impl Service {
-    /// Its files are looked at with every export.
+    /// Its files are checked at every export.
     fn new(way: Way) -> Self {
         Self::with(way, rustls::DEFAULT_VERSIONS, |builder| {
             builder.with_reload_interval(Duration::ZERO)
@@ -135,7 +135,7 @@ impl Service {
         self.running.seen(&self.collector, signal)
     }
 
-    /// An export of each signal succeeds by this connection, under this name and generation; no
+    /// An export of each signal succeeds on this connection, with this certificate and generation; no
     /// other connection remains.
     fn is(&self, connection: usize, name: &str, generation: u64) {
         for signal in Signal::ALL {
@@ -146,7 +146,7 @@ impl Service {
         assert_eq!((self.collector.connections(), self.collector.resets()), (connection + 1, 0));
     }
 
-    /// As `is`, with something newer that is not taken: the reason is returned.
+    /// Like `is`, with newer files that are refused. Returns the reason.
     fn still_is(&self, connection: usize, name: &str, generation: u64) -> String {
         self.is(connection, name, generation);
         self.running.refusal().expect("what is there is refused")
@@ -180,7 +180,7 @@ impl Files {
         .with_endpoint(collector.endpoint())
     }
 
-    /// By renaming another file to this name.
+    /// Renames another file to this name.
     fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
         let new = self.path(&format!("{name}.new"));
         fs::write(&new, content).unwrap();
@@ -192,7 +192,7 @@ impl Files {
         self.replace("client.key", identity.key_pem());
     }
 
-    /// Into the file that is there.
+    /// Writes into the existing file.
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Bad replacements, which never displace good ones.
+//! Invalid files, which never replace valid ones.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,8 @@ use otlp_mtls::testing::Fixture;
 
 use super::{CA, CERTIFICATE, Files, KEY, Service, WAYS, Way};
 
-/// Over one way of travelling, a replacement is refused in words that begin with the variable and
-/// the file and go on with `finding`; then good files are taken.
+/// Over one protocol, a replacement is refused with a message that begins with the variable and
+/// the file and continues with `finding`; then valid files are used.
 fn refused(way: Way, variable: &str, finding: &str, replace: impl Fn(&Service)) {
     let service = Service::new(way);
     service.is(0, "first", 0);
@@ -37,7 +37,7 @@ fn file_of(variable: &str) -> &'static str {
     }
 }
 
-/// Makes room for something else.
+/// Removes the file.
 fn clear(path: &Path) {
     if path.is_dir() {
         fs::remove_dir(path).unwrap();
@@ -46,7 +46,7 @@ fn clear(path: &Path) {
     }
 }
 
-/// Each of the three files, in each of the ways.
+/// Each of the three files, over each protocol.
 fn each_file(finding: &str, replace: impl Fn(&Files, &str)) {
     for way in WAYS {
         for variable in [CA, CERTIFICATE, KEY] {
@@ -93,7 +93,7 @@ fn a_directory() {
     });
 }
 
-/// One that is opened blocks until somebody writes.
+/// Opening a pipe blocks until there is a writer.
 #[cfg(unix)]
 #[test]
 fn a_pipe() {
@@ -107,10 +107,10 @@ fn a_pipe() {
 
 #[cfg(unix)]
 #[test]
-fn what_may_not_be_read() {
+fn files_without_permission() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    // Root may read everything, but not through a file.
+    // Root may read any file, but not a path through a file.
     each_file("the file cannot be read\n  because: ", |files, name| {
         let path = files.path(name);
         clear(&path);
@@ -143,7 +143,7 @@ fn an_encrypted_key() {
 }
 
 #[test]
-fn certificates_whose_time_is_not_now() {
+fn certificates_outside_their_validity() {
     for way in WAYS {
         for (fixture, finding) in [
             (Fixture::Expired, "the certificate (CN=test-client) expired at "),
@@ -153,7 +153,7 @@ fn certificates_whose_time_is_not_now() {
                 service.files.replace_identity(&service.pki.client(fixture));
             });
         }
-        // Of CAs one that is good is enough.
+        // One valid CA is enough.
         refused(way, CA, "the certificate (CN=localhost) expired at ", |service| {
             let expired = service.pki.server(Fixture::Expired);
             service.files.replace("ca.crt", expired.certificate_pem());
@@ -180,7 +180,7 @@ fn a_key_of_another_certificate() {
     }
 }
 
-/// The reason is that of the newest problem.
+/// The status has the reason of the newest problem.
 #[test]
 fn one_problem_after_another() {
     let service = Service::new(Way::Grpc);

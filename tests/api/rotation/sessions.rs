@@ -1,4 +1,4 @@
-//! TLS sessions, of which none is resumed: every connection shows who we are now.
+//! TLS sessions are not resumed: every connection presents the current identity.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use otlp_mtls::RetryPolicy;
 use super::{Service, VERSIONS, WAYS};
 
 #[test]
-fn every_connection_presents_the_identity_of_now() {
+fn every_connection_presents_the_current_identity() {
     for way in WAYS {
         for version in VERSIONS {
             // An export may begin before the end of its connection is noticed.

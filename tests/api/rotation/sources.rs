@@ -17,7 +17,7 @@ use crate::support::{SOON, builder, once};
 
 pub(super) type Loaded = Result<Credentials, Box<dyn StdError + Send + Sync>>;
 
-/// Gives what a function gives, which is told how many loads there were before.
+/// Returns the result of a function of the number of earlier loads.
 #[derive(Clone)]
 pub(super) struct Source {
     loads: Arc<AtomicUsize>,
@@ -70,7 +70,7 @@ impl World {
         Self { pki, collector, way, first, second }
     }
 
-    /// A builder that looks at the source with every export.
+    /// A builder that checks the source at every export.
     fn builder(&self, source: &Source) -> ExportersBuilder {
         builder()
             .with_endpoint(self.collector.endpoint())
@@ -106,7 +106,7 @@ fn one_that_rotates() {
 }
 
 #[test]
-fn one_that_says_whether_it_may_have_changed_is_not_asked_in_vain() {
+fn one_that_reports_changes_is_loaded_only_after_one() {
     #[derive(Debug)]
     struct Telling(Source, Arc<AtomicUsize>);
     impl CredentialSource for Telling {
@@ -133,10 +133,10 @@ fn one_that_says_whether_it_may_have_changed_is_not_asked_in_vain() {
     changes.store(1, Ordering::SeqCst);
     assert_eq!(running.seen(&world.collector, Signal::Logs), (0, "first".to_owned()));
     assert_eq!(source.loads(), 2);
-    // Nothing has changed, but what was refused may be good by now.
+    // Nothing has changed, but credentials that were refused may be valid now.
     world.is(&running, 1, "second");
     assert_eq!(source.loads(), 3);
-    // Whoever insists gets what there is.
+    // `reload` always loads.
     running.exporters.reload().unwrap();
     assert_eq!(source.loads(), 4);
 }
@@ -171,7 +171,7 @@ fn one_that_fails() {
 }
 
 #[test]
-fn one_that_gives_what_cannot_be_used() {
+fn one_with_invalid_credentials() {
     let world = World::new(Way::Grpc);
     let (first, second) = (world.first.clone(), world.second.clone());
     let expired = credentials(&world.pki, &world.pki.client(Fixture::Expired));
@@ -205,7 +205,7 @@ fn one_that_has_nothing_at_the_start() {
     assert!(format!("{error:?}").ends_with("because: the vault is sealed"), "{error:?}");
 }
 
-/// An export waits for it a second, once.
+/// One export waits for it, for one second.
 #[test]
 fn one_that_hangs() {
     let world = World::new(Way::Grpc);
@@ -215,7 +215,7 @@ fn one_that_hangs() {
     let source = Source::new(move |load| match load {
         0 => Ok(first.clone()),
         _ => {
-            // Until the sender is dropped.
+            // Blocks until the sender is dropped.
             let _ = wait.lock().unwrap().recv();
             Ok(second.clone())
         }
@@ -224,7 +224,7 @@ fn one_that_hangs() {
     for _ in 0..3 {
         world.is(&running, 0, "first");
     }
-    // The second has not returned, and no third was begun.
+    // The second load has not returned, and there is no third one.
     assert_eq!(source.loads(), 2);
     assert_eq!(running.status().generation, 0);
     assert_eq!(running.refusal(), None);
@@ -236,8 +236,7 @@ fn one_that_hangs() {
     world.is(&running, 1, "second");
 }
 
-/// A panic is one more reason why there is nothing new, and its text, which may be a secret, is shown
-/// nowhere.
+/// A panic counts as an error, and its text, which may be a secret, is not shown.
 #[test]
 fn one_that_panics() {
     let world = World::new(Way::Grpc);
@@ -273,7 +272,7 @@ fn one_that_panics_at_the_start() {
     assert!(matches!(error, Error::CredentialSource { .. }), "{error}");
 }
 
-/// What cannot say whether it has changed is asked to load.
+/// If the check for changes panics, the source is loaded.
 #[test]
 fn one_that_panics_when_asked_whether_it_changed() {
     #[derive(Debug)]
@@ -294,8 +293,8 @@ fn one_that_panics_when_asked_whether_it_changed() {
     world.is(&Running::new(builder), 0, "second");
 }
 
-/// A source that issues at every load does so once more for an export that is refused, and not until
-/// the export's time is over.
+/// A source that issues at every load is loaded once more for a refused export, and not until the
+/// export's deadline.
 #[test]
 fn one_whose_every_identity_is_refused() {
     for way in WAYS {
@@ -315,7 +314,7 @@ fn one_whose_every_identity_is_refused() {
 }
 
 #[test]
-fn a_reload_waits_for_the_look_in_progress_and_looks_then() {
+fn a_reload_waits_for_the_check_in_progress_and_then_checks() {
     let world = World::new(Way::Grpc);
     let (first, second) = (world.first.clone(), world.second.clone());
     let (started, has_started) = mpsc::channel();
@@ -324,7 +323,7 @@ fn a_reload_waits_for_the_look_in_progress_and_looks_then() {
     let source = Source::new(move |load| match load {
         0 => Ok(first.clone()),
         1 => {
-            // What it gives was read before the change.
+            // Its result was read before the change.
             started.send(()).unwrap();
             let _ = wait.lock().unwrap().recv();
             Ok(first.clone())

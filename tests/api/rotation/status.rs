@@ -1,4 +1,4 @@
-//! What is seen from outside, and what can be had done from there.
+//! The status of credentials, and reloads.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -156,9 +156,9 @@ fn the_interval_by_its_variable() {
     }
 }
 
-/// What the application gave as bytes, or as a whole configuration, does not change.
+/// Bytes and rustls configurations from the application do not change.
 #[test]
-fn what_is_no_file_does_not_rotate() {
+fn only_files_and_sources_rotate() {
     let (pki, collector) = mtls_collector();
     let running = Running::new(
         mtls_builder(&pki, &collector, Way::Grpc.protocol()).with_reload_interval(Duration::ZERO),

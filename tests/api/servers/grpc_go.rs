@@ -1,4 +1,4 @@
-//! A server on grpc-go, which does what a Collector cannot be configured to do.
+//! A server on grpc-go, with behaviour that a Collector cannot be configured to have.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ struct GrpcGo {
 }
 
 impl GrpcGo {
-    /// `None` if the test is to be skipped.
+    /// `None` if the test is skipped.
     fn start(flags: &[&str]) -> Option<Self> {
         if !go_builds() {
             return None;
@@ -57,8 +57,8 @@ impl GrpcGo {
     }
 }
 
-/// What a server that treats client certificates in this way says over TLS 1.2 and 1.3 to a client of
-/// another CA, and to one without a certificate; `None` where it serves them.
+/// The alerts of a server with this `ClientAuth` over TLS 1.2 and 1.3, to a client of another CA and to one
+/// without a certificate; `None` if it serves them.
 const VERDICTS: [(&str, [Option<[AlertDescription; 2]>; 2]); 5] = {
     use AlertDescription as Alert;
     const REQUIRED: [AlertDescription; 2] = [Alert::HandshakeFailure, Alert::CertificateRequired];
@@ -72,7 +72,7 @@ const VERDICTS: [(&str, [Option<[AlertDescription; 2]>; 2]); 5] = {
 };
 
 #[test]
-fn a_server_asks_for_a_certificate_in_each_way_that_go_has() {
+fn each_client_auth_type_of_go() {
     for (auth, [of_stranger, of_nobody]) in VERDICTS {
         for (nth, version) in ["1.2", "1.3"].into_iter().enumerate() {
             let flags = ["--client-auth", auth, "--tls", version];
@@ -112,17 +112,17 @@ fn a_server_asks_for_a_certificate_in_each_way_that_go_has() {
     }
 }
 
-/// The failure of an export that is refused for good.
-/// It closes such a connection without a byte, so that the export cannot know it.
+/// The failure of an export that is refused permanently.
+/// The server closes such a connection without sending a byte, so the export cannot detect TLS.
 #[test]
-fn plaintext_to_a_port_for_tls_is_not_tried_again_and_the_doctor_finds_out() {
+fn plaintext_to_a_tls_port_is_not_retried_and_the_doctor_detects_tls() {
     let Some(server) = GrpcGo::start(&[]) else {
         return;
     };
     let exporters = builder()
         .with_endpoint(format!("http://localhost:{}", server.reporter.port))
         .with_protocol(Protocol::Grpc)
-        // Tried again, it would not end.
+        // With retries, it would not end.
         .with_retry(RetryPolicy::default().with_initial_backoff(Duration::from_secs(3600)))
         .with_timeout(Duration::ZERO)
         .build()
@@ -147,7 +147,7 @@ fn refused(exporters: &Exporters) -> String {
 }
 
 #[test]
-fn an_overloaded_server_is_asked_again_only_if_it_says_when() {
+fn resource_exhausted_is_retried_only_with_retry_info() {
     let overloaded = ["--code", "8", "--refuse", "1"];
     let Some(server) = GrpcGo::start(&overloaded) else { return };
     assert_eq!(refused(&server.exporters()), "RESOURCE_EXHAUSTED");
@@ -161,7 +161,7 @@ fn an_overloaded_server_is_asked_again_only_if_it_says_when() {
 }
 
 #[test]
-fn an_unavailable_server_is_asked_again() {
+fn unavailable_is_retried() {
     let Some(server) = GrpcGo::start(&["--refuse", "2"]) else { return };
     export(&server.exporters(), Signal::Traces).unwrap();
     assert_eq!(server.clients(), ["test-client"]);
@@ -180,8 +180,8 @@ fn an_export_whose_answer_comes_too_late_is_reported_as_lost() {
     assert_eq!((traces.delivered, traces.dropped), (0, 1));
 }
 
-/// An export may ask whether its connection lives, but grpc-go closes one on which it is pinged more
-/// than twice between two answers.
+/// An export may send PINGs, but grpc-go closes a connection after more than two of them between two
+/// responses.
 #[test]
 fn slow_answers_arrive_on_one_connection() {
     let Some(server) = GrpcGo::start(&["--delay", "1s"]) else { return };
@@ -199,7 +199,7 @@ fn slow_answers_arrive_on_one_connection() {
 }
 
 #[test]
-fn answers_that_are_compressed_unasked_are_read() {
+fn responses_compressed_without_being_asked_are_read() {
     let Some(server) = GrpcGo::start(&["--answer-gzip"]) else { return };
     let exporters = server.exporters();
     for signal in Signal::ALL {
@@ -207,7 +207,7 @@ fn answers_that_are_compressed_unasked_are_read() {
     }
     let received = server.reporter.received();
     let names: Vec<_> = received.iter().map(|export| &export["names"]).collect();
-    // The SDK's reader exports once more when it is dropped.
+    // The metric reader exports again when it is dropped.
     let expected = ["a log record", "a_counter", "a_counter", "a span"];
     assert_eq!(names, expected.map(|name| json!([name])).each_ref());
 }

@@ -1,4 +1,4 @@
-//! Python's grpcio, which demands a client certificate.
+//! Python's grpcio, with a required client certificate.
 
 use std::process::Command;
 use std::sync::mpsc;
@@ -41,7 +41,7 @@ fn grpcio_receives_every_signal() {
     let expected = [
         one("logs", "a log record"),
         one("metrics", "a_counter"),
-        // The SDK's reader exports once more when it is dropped.
+        // The metric reader exports again when it is dropped.
         one("metrics", "a_counter"),
         one("traces", "a span"),
     ];
@@ -52,7 +52,7 @@ fn grpcio_receives_every_signal() {
 fn grpcio_refuses_a_client_without_a_certificate() {
     let Some(certificates) = Certificates::if_here(grpc_collector().arg("--help")) else { return };
     let grpcio = start(&certificates);
-    // Without limits of our own, what hangs hangs.
+    // Without timeouts of our own, a hang would be noticed.
     let exporters = once(with_vars(certificates.anonymous(grpcio.port, Protocol::Grpc)))
         .with_timeout(Duration::ZERO)
         .with_connect_timeout(10 * SOON)

@@ -1,4 +1,4 @@
-//! haproxy, which demands a client certificate, in front of a collector without TLS.
+//! haproxy, with a required client certificate, in front of a plaintext collector.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -14,15 +14,14 @@ use tempfile::TempDir;
 use super::{Certificates, Server, repository};
 use crate::support::{export, items, last_failure, once, plaintext_collector, with_vars};
 
-/// How a collector behind haproxy is reached, what haproxy agrees to by ALPN, and which version of
-/// HTTP it sees then.
+/// The protocol, what haproxy selects by ALPN, and the HTTP version in its log.
 const ROUTES: [(Protocol, &str, &str); 3] = [
     (Protocol::Grpc, "h2,http/1.1", "2.0"),
     (Protocol::HttpProtobuf, "h2,http/1.1", "2.0"),
     (Protocol::HttpProtobuf, "http/1.1", "1.1"),
 ];
 
-/// As haproxy calls them.
+/// In haproxy's spelling.
 const TLS_VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
 
 fn haproxy_version() -> Command {
@@ -31,7 +30,7 @@ fn haproxy_version() -> Command {
     command
 }
 
-/// haproxy, which demands a client certificate and passes requests on.
+/// haproxy, which requires a client certificate and forwards requests.
 struct Haproxy {
     _server: Server,
     port: u16,
@@ -39,7 +38,7 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    /// `client_ca` is the file of the CA that clients' certificates come from.
+    /// `client_ca` is the file of the clients' CA.
     fn start(
         certificates: &Certificates,
         client_ca: &Path,
@@ -54,11 +53,11 @@ impl Haproxy {
             .replace("@SINK@", &sink.addr().to_string())
             .replace("@TLS_VERSION@", tls_version)
             .replace("@ALPN@", alpn);
-        // Others may take the port between us and haproxy.
+        // Another process may bind the port before haproxy does.
         (0..10).find_map(|_| Self::try_start(&config)).unwrap()
     }
 
-    /// `None` if its port was taken.
+    /// `None` if its port was in use.
     fn try_start(config: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let port =
@@ -68,7 +67,7 @@ impl Haproxy {
 
         let mut haproxy = Command::new("haproxy");
         haproxy.args(["-db", "-f"]).arg(file);
-        // It looks at the collector once it has begun to listen.
+        // It checks the collector when it has started to listen.
         let ready = "Health check for server http/sink succeeded";
         let server = Server::listening(&mut haproxy, ready, "cannot bind socket")?;
         Some(Self { _server: server, port, _directory: directory })
@@ -87,7 +86,7 @@ fn a_collector_behind_haproxy_receives_every_signal() {
             let exporters = certificates.builder(haproxy.port, protocol).build().unwrap();
             for signal in Signal::ALL {
                 export(&exporters, signal).unwrap_or_else(|error| panic!("{case}: {error}"));
-                // The SDK's reader exports once more when it is dropped.
+                // The metric reader exports again when it is dropped.
                 let expected = if signal == Signal::Metrics { 2 } else { 1 };
                 assert_eq!(items(&sink, signal), expected, "{case}: {signal}");
             }
@@ -101,8 +100,8 @@ fn a_collector_behind_haproxy_receives_every_signal() {
     }
 }
 
-/// What haproxy's OpenSSL answers over TLS 1.2 and 1.3 to a client with this certificate, or with
-/// none; `None` where it serves the client.
+/// The alerts of haproxy's OpenSSL over TLS 1.2 and 1.3 to a client with this certificate, or with
+/// none; `None` if it serves the client.
 const VERDICTS: [(Option<Fixture>, Option<[AlertDescription; 2]>); 10] = {
     use AlertDescription as Alert;
     [
@@ -161,7 +160,7 @@ fn haproxy_answers_a_client_whose_certificate_it_refuses_with_an_alert() {
     }
 }
 
-/// What is wrong with a client that a server refuses.
+/// The defect of a client that a server refuses.
 pub(super) fn expected(fixture: Option<Fixture>) -> ClientCertificateProblem {
     match fixture {
         None => ClientCertificateProblem::Required,

@@ -1,5 +1,4 @@
-//! Servers that are not ours, and certificates as users make them: those of
-//! `examples/collector/certificates.sh`.
+//! Real servers, with the certificates of `examples/collector/certificates.sh`.
 
 mod collector;
 mod grpc_go;
@@ -23,22 +22,21 @@ use tempfile::TempDir;
 
 use crate::support::{SOON, with_vars};
 
-/// Set by `.ci/run`: what is missing then fails a test that is skipped otherwise.
+/// Set by `.ci/run`: tests with missing tools then fail instead of being skipped.
 const REQUIRE_SERVERS: &str = "OTLP_MTLS_REQUIRE_SERVERS";
 
 // Certificates
 
-/// What `certificates.sh` makes.
+/// The files of `certificates.sh`.
 struct Certificates(TempDir);
 
 impl Certificates {
-    /// Makes them, unless this command or openssl fails: then the test is to be skipped.
+    /// Creates them. If this command or openssl fails, the test is skipped.
     fn if_here(server: &mut Command) -> Option<Self> {
         if is_skipped(run(server)) { None } else { Self::make() }
     }
 
-    /// Makes them, unless the servers in Go cannot be built or openssl fails: then the test is to be
-    /// skipped.
+    /// Creates them. If the Go servers cannot be built or openssl fails, the test is skipped.
     fn if_go_builds() -> Option<Self> {
         if go_builds() { Self::make() } else { None }
     }
@@ -60,7 +58,7 @@ impl Certificates {
         self.0.path().join(file)
     }
 
-    /// What users set, but for the client's identity.
+    /// The variables that users set, except the client's identity.
     fn anonymous(&self, port: u16, protocol: Protocol) -> Vec<(&'static str, OsString)> {
         vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://localhost:{port}").into()),
@@ -87,19 +85,19 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The folder of the servers of `tests/servers/collector`, which are built by the first test that
-/// wants one; or why they cannot be.
+/// The folder of the servers of `tests/servers/collector`, which the first test that needs one builds; or why
+/// they cannot be built.
 fn go_servers() -> Result<&'static Path, String> {
     static BUILT: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("servers");
         let mut build = Command::new("go");
         build
             .args(["build", "-buildvcs=false", "-o"])
-            // With a slash at its end, for it may not exist.
+            // With a trailing slash, because it may not exist.
             .arg(directory.join(""))
             .arg("./...")
             .current_dir(repository("tests/servers/collector"))
-            // An older Go would download the one that go.mod asks for.
+            // An older Go would download the version in go.mod.
             .env("GOTOOLCHAIN", "local");
         run(&mut build)?;
         Ok(directory)
@@ -107,7 +105,7 @@ fn go_servers() -> Result<&'static Path, String> {
     BUILT.as_deref().map_err(Clone::clone)
 }
 
-/// Whether the servers in Go can be built: otherwise the test is to be skipped.
+/// Whether the Go servers can be built. If not, the test is skipped.
 fn go_builds() -> bool {
     !is_skipped(go_servers())
 }
@@ -117,7 +115,7 @@ fn go_server(name: &str) -> Command {
     Command::new(go_servers().unwrap().join(name))
 }
 
-/// What a command writes to standard output, or why it fails.
+/// A command's standard output, or why it fails.
 fn run(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output();
@@ -131,7 +129,7 @@ fn run(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// Whether a test is to be skipped because it lacks something.
+/// Whether a test is skipped because something is missing.
 fn is_skipped<T>(needed: Result<T, String>) -> bool {
     let Err(why) = needed else { return false };
     assert!(env::var_os(REQUIRE_SERVERS).is_none(), "{REQUIRE_SERVERS} is set: {why}");
@@ -140,7 +138,7 @@ fn is_skipped<T>(needed: Result<T, String>) -> bool {
 }
 
 fn skipped(why: &str) {
-    // Past libtest, which keeps what `eprintln!` says to itself when a test passes.
+    // libtest captures `eprintln!` and discards it if the test passes.
     let _ = io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }
 
@@ -163,17 +161,17 @@ fn the_script_makes_client_certificates_of_version_1() {
 
 // Servers
 
-/// A process that ends with this.
+/// A process that is killed when this is dropped.
 struct Server {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Server {
-    /// `output` is where it says what matters.
+    /// `output` is the stream that is read.
     fn new(child: Child, output: impl Read + Send + 'static) -> Self {
         let (sender, lines) = mpsc::channel();
-        // Reads on when nobody listens: a full pipe would stop the server.
+        // Reads on without a receiver, because a full pipe would block the server.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = sender.send(line);
@@ -182,8 +180,7 @@ impl Server {
         Self { child, lines }
     }
 
-    /// Starts a server that tells of itself on standard error, and waits until it is `ready`; `None` if
-    /// its port is `taken`.
+    /// Starts a server that logs to standard error, and waits until it is `ready`; `None` if its port is `taken`.
     fn listening(command: &mut Command, ready: &str, taken: &str) -> Option<Self> {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
@@ -199,7 +196,7 @@ impl Server {
         }
     }
 
-    /// Waits for a line with these words.
+    /// Waits for a line with this text.
     fn wait_until(&self, words: &str) {
         loop {
             let line = self.line().expect("it ended");
@@ -237,7 +234,7 @@ impl Reporter {
         Self { server, port }
     }
 
-    /// Lets it end, and returns what it received.
+    /// Ends it, and returns what it received.
     fn received(mut self) -> Vec<Value> {
         drop(self.server.child.stdin.take());
         let lines = iter::from_fn(|| self.server.line());
@@ -249,7 +246,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // For whoever reads why a test failed.
+        // Shown if the test fails.
         self.lines.iter().for_each(|line| eprintln!("{line}"));
     }
 }

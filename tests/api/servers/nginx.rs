@@ -1,4 +1,4 @@
-//! nginx, which demands a client certificate, in front of a collector without TLS.
+//! nginx, with a required client certificate, in front of a plaintext collector.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,15 +16,15 @@ use super::haproxy::with_client;
 use super::{Certificates, Server, repository};
 use crate::support::{export, items, last_failure, once, plaintext_collector, span, with_vars};
 
-/// How a collector behind nginx is reached, and what nginx calls the HTTP that is spoken to it.
+/// The protocol, and the HTTP version in nginx's log.
 const ROUTES: [(Protocol, &str); 3] = [
     (Protocol::Grpc, "HTTP/2.0"),
     (Protocol::HttpProtobuf, "HTTP/2.0"),
     (Protocol::HttpProtobuf, "HTTP/1.1"),
 ];
 
-/// After so many requests nginx ends a connection, over HTTP/2 with GOAWAY. Fewer than the threads
-/// that export at once: then requests are on their way that nginx does not take any more.
+/// After this many requests nginx ends a connection, over HTTP/2 with GOAWAY. It is less than the number of exporting
+/// threads, so that nginx does not process some requests in flight.
 const KEEPALIVE_REQUESTS: u32 = 2;
 
 fn nginx_version() -> Command {
@@ -33,7 +33,7 @@ fn nginx_version() -> Command {
     command
 }
 
-/// nginx, which demands a client certificate and passes requests on.
+/// nginx, which requires a client certificate and forwards requests.
 struct Nginx {
     _server: Server,
     port: u16,
@@ -43,11 +43,11 @@ struct Nginx {
 impl Nginx {
     fn start(certificates: &Certificates, sink: &Collector, http: &str) -> Self {
         let template = fs::read_to_string(repository("tests/servers/nginx.conf.in")).unwrap();
-        // Others may take the port between us and nginx.
+        // Another process may bind the port before nginx does.
         (0..10).find_map(|_| Self::try_start(&template, certificates, sink, http)).unwrap()
     }
 
-    /// `None` if its port was taken.
+    /// `None` if its port was in use.
     fn try_start(
         template: &str,
         certificates: &Certificates,
@@ -70,12 +70,12 @@ impl Nginx {
 
         let mut nginx = Command::new("nginx");
         nginx.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(directory.path());
-        // What it says next after it has begun to listen.
+        // Its next message after it has started to listen.
         let server = Server::listening(&mut nginx, "event method", "bind()")?;
         Some(Self { _server: server, port, directory })
     }
 
-    /// The most requests that it took on one connection.
+    /// The largest number of requests on one connection.
     fn most_requests(&self, http: &str) -> u32 {
         let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap();
         let requests = log.lines().map(|line| {
@@ -99,7 +99,7 @@ fn a_collector_behind_nginx_receives_every_signal() {
         let exporters = certificates.builder(nginx.port, protocol).build().unwrap();
         for signal in Signal::ALL {
             export(&exporters, signal).unwrap_or_else(|error| panic!("{http}: {error}"));
-            // The SDK's reader exports once more when it is dropped.
+            // The metric reader exports again when it is dropped.
             let expected = if signal == Signal::Metrics { 2 } else { 1 };
             assert_eq!(items(&sink, signal), expected, "{protocol} over {http}: {signal}");
         }
@@ -118,13 +118,13 @@ fn nginx_answers_a_client_whose_certificate_it_refuses_with_status_400() {
         let nginx = Nginx::start(&certificates, &sink, http);
         for (client, expected) in [
             (None, ClientCertificateProblem::Required),
-            // nginx says in the handshake which CAs it accepts.
+            // nginx sends the accepted CAs in the handshake.
             (Some(Fixture::Good), ClientCertificateProblem::UnknownIssuer),
             (Some(Fixture::Expired), ClientCertificateProblem::Expired),
             (Some(Fixture::WrongUsage), ClientCertificateProblem::WrongUsage),
         ] {
             let builder = with_vars(certificates.anonymous(nginx.port, protocol));
-            // Of a CA that is not nginx's.
+            // Issued by a CA that nginx does not accept.
             let exporters = with_client(builder, &Pki::new(), client).build().unwrap();
             export(&exporters, Signal::Traces).unwrap_err();
             let failure = last_failure(&exporters, Signal::Traces);
@@ -139,9 +139,9 @@ fn nginx_answers_a_client_whose_certificate_it_refuses_with_status_400() {
     }
 }
 
-/// It is told by a page, and not by TLS: the files are looked at all the same.
+/// nginx responds with a page, not with an alert. The files are checked anyway.
 #[test]
-fn files_that_were_changed_are_tried_at_once() {
+fn changed_files_are_used_at_once() {
     let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
     for (protocol, http) in ROUTES {
         let sink = plaintext_collector();
@@ -163,13 +163,13 @@ fn files_that_were_changed_are_tried_at_once() {
     }
 }
 
-/// Exports spans one by one from so many threads, on connections that nginx ends all the time.
+/// Exports spans one by one from this many threads, on connections that nginx ends repeatedly.
 fn nothing_is_lost(threads: usize) {
     let Some(certificates) = Certificates::if_here(&mut nginx_version()) else { return };
     for (protocol, http) in ROUTES {
         let sink = plaintext_collector();
         let nginx = Nginx::start(&certificates, &sink, http);
-        // With retries, it could be lost and found.
+        // Retries would hide a loss.
         let exporters = once(certificates.builder(nginx.port, protocol)).build().unwrap();
         let names = |thread| (0..30).map(move |number| format!("{thread}.{number}"));
         thread::scope(|scope| {
@@ -194,11 +194,11 @@ fn nothing_is_lost(threads: usize) {
 }
 
 #[test]
-fn what_is_exported_in_turn_outlives_the_connections_that_nginx_ends() {
+fn sequential_exports_survive_the_connections_that_nginx_ends() {
     nothing_is_lost(1);
 }
 
 #[test]
-fn what_is_exported_at_once_outlives_the_connections_that_nginx_ends() {
+fn concurrent_exports_survive_the_connections_that_nginx_ends() {
     nothing_is_lost(3);
 }

@@ -14,7 +14,7 @@ use crate::support::{
 };
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki};
 
-/// The proxies, each with a port of its own.
+/// The proxies, each on a separate port.
 struct Proxies {
     pki: Pki,
     plain: u16,
@@ -24,7 +24,7 @@ struct Proxies {
 }
 
 impl Proxies {
-    /// `None` where the test is to be skipped. Each client has to have this user and password.
+    /// `None` if the test is skipped. Clients must send this user and password.
     fn if_here(credentials: Option<(&str, &str)>) -> Option<Self> {
         let versions = [["tinyproxy", "-v"], ["stunnel4", "-version"]];
         if versions.into_iter().any(|[it, version]| is_skipped(run(Command::new(it).arg(version))))
@@ -41,7 +41,7 @@ impl Proxies {
                 login.unwrap_or_default()
             );
             fs::write(&file, config).unwrap();
-            // It logs to standard output, and says of a port that is taken on the other one.
+            // It logs to standard output, but reports a port in use on standard error.
             let mut tinyproxy = Command::new("sh");
             tinyproxy.args(["-c", "exec tinyproxy -d -c \"$0\" >&2"]).arg(file);
             Server::listening(&mut tinyproxy, "Accepting connections", "Could not create listening")
@@ -57,7 +57,7 @@ impl Proxies {
         Some(Self { pki, plain, secure, _servers: servers, _directory: directory })
     }
 
-    /// The way to a collector of this machine. To an address of loopback itself no proxy is asked.
+    /// An endpoint of a collector on this machine. A proxy is not used for loopback addresses.
     fn builder(
         &self,
         collector: &Collector,
@@ -111,7 +111,7 @@ fn stunnel_config(
     file
 }
 
-/// Others may take the port between us and the server.
+/// Another process may bind the port before the server does.
 fn listening(start: impl Fn(u16) -> Option<Server>) -> (Server, u16) {
     let start = || {
         let port =
@@ -157,7 +157,7 @@ fn a_wrong_password_is_refused() {
             let FailureKind::ProxyRefused { status, .. } = failure.kind() else {
                 panic!("{by}, {login}: {failure}")
             };
-            // tinyproxy has 401 for a password that is wrong, and 407 for none.
+            // tinyproxy returns 401 for a wrong password, and 407 for none.
             assert!(matches!(status, Some(401 | 407)), "{by}, {login}: {failure}");
             assert!(!failure.to_string().contains("wrong"), "{failure}");
         }

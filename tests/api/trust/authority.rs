@@ -1,4 +1,4 @@
-//! CAs with anything wrong, and what they issue.
+//! CAs with any defect, and certificates issued by them.
 
 use der::asn1::AnyRef;
 use der::{Decode, Encode, Tag};
@@ -9,7 +9,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// A certificate that issues others, whether or not it may.
+/// A certificate that issues others, permitted or not.
 pub(crate) struct Authority {
     pub(crate) params: CertificateParams,
     key: KeyPair,
@@ -17,7 +17,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// A good one, but for what `change` does.
+    /// A valid CA, changed by `change`.
     pub(crate) fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
         Self::with_key(KeyPair::generate().unwrap(), change)
     }
@@ -32,13 +32,13 @@ impl Authority {
         Self::new(|_| {})
     }
 
-    /// Its own certificate once more, with the same name and key.
+    /// Another certificate for itself, with the same name and key.
     pub(crate) fn renewed(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::try_from(self.key.serialize_der()).unwrap();
         Self::with_key(key, change)
     }
 
-    /// Another one, whose certificate is by this one.
+    /// An intermediate issued by this CA.
     pub(crate) fn intermediate(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = params("intermediate", change);
@@ -46,7 +46,7 @@ impl Authority {
         Self { params, key, der }
     }
 
-    /// The intermediate's certificate, by this one.
+    /// The intermediate's certificate, issued by this CA.
     pub(crate) fn cross_sign(&self, other: &Self) -> CertificateDer<'static> {
         other.params.signed_by(&other.key, &self.issuer()).unwrap().der().clone()
     }
@@ -72,17 +72,17 @@ impl Authority {
         Identity::new(chain.collect(), key.serialize_der().into())
     }
 
-    /// Its certificate alone.
+    /// Its certificate.
     pub(crate) fn as_slice(&self) -> &[CertificateDer<'static>] {
         std::slice::from_ref(&self.der)
     }
 
-    /// A server that has this very certificate.
+    /// A server that presents this certificate.
     pub(crate) fn as_server(&self) -> Identity {
         Identity::new(vec![self.der.clone()], self.key.serialize_der().into())
     }
 
-    /// Its certificate's bytes changed: nobody verifies the signature of a trusted certificate.
+    /// Changes bytes of its certificate: the signature of a trust anchor is not verified.
     pub(crate) fn rewritten(mut self, rewrite: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
         self.der = rewrite(&self.der).into();
         self
@@ -129,7 +129,7 @@ pub(crate) fn with_compressed_point(certificate: &[u8]) -> Vec<u8> {
     })
 }
 
-/// With other parts of what is signed.
+/// Replaces parts of the signed content.
 fn rewritten(certificate: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
     let [to_be_signed, algorithm, signature] = elements(certificate).try_into().unwrap();
     let mut parts = elements(&to_be_signed);
@@ -147,7 +147,7 @@ fn tlv(tag: Tag, value: &[u8]) -> Vec<u8> {
     AnyRef::new(tag, value).unwrap().to_der().unwrap()
 }
 
-/// With these bytes in place of those, wherever they occur.
+/// Replaces all occurrences of these bytes.
 pub(crate) fn replaced(certificate: &[u8], these: &[u8], by: &[u8]) -> Vec<u8> {
     assert_eq!(these.len(), by.len());
     let mut certificate = certificate.to_vec();

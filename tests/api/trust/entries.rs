@@ -1,4 +1,4 @@
-//! The entries of a CA file: several, the server's own, and wherever they come from.
+//! The entries of a CA file: several of them, the server's own certificate, and entries from other sources.
 
 use std::error::Error;
 
@@ -17,15 +17,15 @@ use super::{accepted, quiet, refused, trusting, try_export};
 use crate::support::builder;
 
 #[test]
-fn one_good_entry_is_enough() {
+fn one_valid_entry_is_enough() {
     let bad = Authority::new(|root| root.not_after = date_time_ymd(2020, 1, 1));
-    // Of the same name and key: renewed.
+    // With the same name and key: a renewed CA.
     let good = bad.renewed(|_| {});
     let server = good.server(&[]);
     refused("the old one", bad.as_slice(), &server);
     accepted("old, new", &[bad.der.clone(), good.der.clone()], &server);
     accepted("new, old", &[good.der.clone(), bad.der.clone()], &server);
-    // Of the same name, and another key.
+    // With the same name and another key.
     let other = Authority::good();
     accepted("other, new", &[other.der.clone(), good.der.clone()], &server);
     refused("other, old", &[other.der.clone(), bad.der.clone()], &server);
@@ -40,11 +40,11 @@ fn one_good_entry_is_enough() {
         accepted("cross-signed", &[bad.der.clone(), other.der.clone()], &server);
         refused("cross-signed", bad.as_slice(), &server);
     }
-    // One that is trusted itself, of a root that is not.
+    // A trusted intermediate of an untrusted root.
     accepted("intermediate", intermediate.as_slice(), &intermediate.server(&[]));
 }
 
-/// The good one's name constraints are not those of the other.
+/// The valid entry's name constraints differ from those of the other one.
 #[test]
 fn entries_are_not_mixed() {
     let permitting = |name: &str, root: &mut CertificateParams| {
@@ -63,7 +63,7 @@ fn entries_are_not_mixed() {
     accepted("here", &[expired.der.clone(), here.der.clone()], &server);
 }
 
-/// What `openssl req -x509 -addext subjectAltName=DNS:localhost` makes, and others.
+/// A certificate like that of `openssl req -x509 -addext subjectAltName=DNS:localhost`, and others.
 #[test]
 fn a_servers_own_certificate() {
     for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::ExplicitNoCa, IsCa::NoCa] {
@@ -98,7 +98,7 @@ fn a_servers_own_certificate() {
             again.serial_number = Some(7.into());
         });
         refused(&case, own.as_slice(), &again.as_server());
-        // The certificate is public: who has it has not its key.
+        // The certificate is public; its key is needed, too.
         let thief = Identity::new(
             vec![own.der.clone()],
             own.server(&[]).key_der().secret_der().to_vec().into(),
@@ -110,7 +110,7 @@ fn a_servers_own_certificate() {
     }
 }
 
-/// webpki gives up after 100 signatures.
+/// webpki stops after 100 signature checks.
 #[test]
 fn a_hundred_cas_of_one_name() {
     let mut roots: Vec<_> = (0..101).map(|_| Authority::good()).collect();
@@ -131,7 +131,7 @@ impl CredentialSource for Source {
     }
 }
 
-/// Whichever way they come; the platform's are in tests/process.
+/// From every source; those of the platform are tested in tests/process.
 #[test]
 fn of_a_credential_source_too() {
     let bad = Authority::new(|root| root.is_ca = IsCa::ExplicitNoCa);
@@ -143,13 +143,13 @@ fn of_a_credential_source_too() {
         let failure = try_export(by_source(&bad), &bad.server(&[]), version).unwrap_err();
         assert_eq!(failure.kind().name(), "server_certificate_issuer_is_no_ca", "{failure}");
         assert!(failure.remedy().contains("with_credential_source()"), "{failure}");
-        // As the server's own.
+        // As the server's own certificate.
         try_export(by_source(&bad), &bad.as_server(), version).unwrap();
     }
 }
 
 #[test]
-fn the_doctor_tells_what_issues_nothing() {
+fn the_doctor_names_entries_that_issue_nothing() {
     let root = Authority::new(|root| root.is_ca = IsCa::ExplicitNoCa);
     let collector = Collector::builder().with_tls(root.server(&[])).start().unwrap();
     let builder = quiet(trusting(root.as_slice())).with_endpoint(collector.endpoint());

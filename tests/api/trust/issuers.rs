@@ -1,4 +1,4 @@
-//! What lets a certificate issue a server's.
+//! Which certificates may issue a server's certificate.
 
 use otlp_mtls::failure::ServerCertificateProblem;
 use otlp_mtls::rustls::version::{TLS12, TLS13};
@@ -13,7 +13,7 @@ use super::{accepted, pem, refused, try_export};
 use crate::support::builder;
 use crate::warnings::warnings_of;
 
-/// What is said of an issuer, and what is to be done.
+/// The message about an issuer, and the remedy.
 type Words = (&'static str, &'static str);
 
 const NOT_A_CA: Words = ("which is not a CA: ", "put the certificate of the server's CA into ");
@@ -33,7 +33,7 @@ fn says(failure: &Failure, (cause, remedy): (&str, &str)) {
     assert!(failure.to_string().lines().count() <= 6, "{failure}");
 }
 
-/// Whether a CA's certificate lets it issue a server's; an error is part of the words.
+/// Whether a CA's certificate permits it to issue a server's. The error is a part of the message.
 #[track_caller]
 fn issuer(case: &str, root: &Authority, expected: Result<(), Words>) {
     let server = root.server(&[]);
@@ -69,7 +69,7 @@ fn an_issuer_is_a_ca() {
     let neither = Authority::new(|root| root.is_ca = IsCa::NoCa);
     issuer("version 3 with neither", &neither, Err(NOT_A_CA));
     issuer("a root of version 1", &neither.rewritten(as_version_1), Ok(()));
-    // As `openssl x509 -req` makes for clients.
+    // Like a client certificate from `openssl x509 -req`.
     let client = Authority::good().intermediate(|_| {}).rewritten(as_version_1);
     let failure = refused("version 1", client.as_slice(), &client.server(&[]));
     says(&failure, NOT_A_CA);
@@ -128,7 +128,7 @@ fn a_path_as_long_as_the_anchor_allows() {
     accepted("one of 1", &anchors, &one);
     refused("two of 1", &anchors, &two);
 
-    // One that the CA has issued to itself, for a new key, does not count.
+    // A self-issued certificate, for a new key, does not count.
     let root = constrained(0);
     let new =
         root.intermediate(|new| new.distinguished_name = root.params.distinguished_name.clone());
@@ -157,11 +157,11 @@ fn critical_extensions_are_known() {
 }
 
 #[test]
-fn what_cannot_be_decoded_or_stands_twice_issues_nothing() {
+fn invalid_or_repeated_extensions_issue_nothing() {
     let with = |name: &str, id: u64, values: &[&[u8]]| {
         let root = Authority::new(|root| {
             root.is_ca = IsCa::NoCa;
-            // So that without the extension it were good.
+            // So that it would be valid without the extension.
             if name != "basicConstraints" {
                 root.custom_extensions.push(extension(
                     &[2, 5, 29, 19],
@@ -206,7 +206,7 @@ fn what_cannot_be_decoded_or_stands_twice_issues_nothing() {
         let words = format!("CN=root, which has an extension more than once: {name}");
         says(&failure, (&words, "issue that certificate again with that extension once, "));
     }
-    // An extension's value that is no octet string.
+    // An extension whose value is not an octet string.
     let odd = Authority::good()
         .rewritten(|der| replaced(der, b"\x06\x03\x55\x1d\x0e\x04", b"\x06\x03\x55\x1d\x0e\x05"));
     undecodable("extensions", &odd);
@@ -256,7 +256,7 @@ fn dates_are_judged_in_the_handshake() {
     }
 }
 
-/// Such a date is no error of the bundle either.
+/// Such a date does not make the bundle invalid.
 #[test]
 fn a_date_that_cannot_be_read() {
     let odd = Authority::new(|root| root.not_after = date_time_ymd(2040, 2, 3))
@@ -275,9 +275,9 @@ fn a_date_that_cannot_be_read() {
     assert!(facts.to_string().ends_with(" to (unreadable date)"), "{facts}");
 }
 
-/// A client's certificate, left in the CA file.
+/// A client certificate in the CA file.
 #[test]
-fn a_clients_certificate_is_no_ca() {
+fn a_client_certificate_is_not_a_ca() {
     let pki = Pki::new();
     let client = Authority::new(|client| {
         client.is_ca = IsCa::ExplicitNoCa;
@@ -292,7 +292,7 @@ fn a_clients_certificate_is_no_ca() {
     }
 }
 
-/// webpki does not look at their key usage; OpenSSL and Go do.
+/// webpki does not check their key usage; OpenSSL and Go do.
 #[test]
 fn an_intermediate_signs_only_if_it_may() {
     let root = Authority::good();
@@ -335,8 +335,8 @@ fn an_intermediate_signs_only_if_it_may() {
     }
 }
 
-/// RFC 5280, 4.2.1.12, leaves it open: Go accepts such a server, OpenSSL and webpki do not. Among those to trust it is
-/// accepted, as its operator named it.
+/// RFC 5280, 4.2.1.12, leaves it open: Go accepts such a server, OpenSSL and webpki do not. If the certificate itself is
+/// in the CA file, it is accepted.
 #[test]
 fn a_server_is_not_for_any_usage() {
     let root = Authority::good();

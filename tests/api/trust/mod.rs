@@ -1,4 +1,4 @@
-//! Whom a service trusts: what may vouch for a server, and what may not.
+//! Which servers a service trusts.
 
 pub(crate) mod authority;
 mod entries;
@@ -14,7 +14,7 @@ use otlp_mtls::{ExportersBuilder, Failure, Pem, Signal};
 
 use crate::support::{builder, export, last_failure, once};
 
-/// What the CA file has.
+/// The contents of the CA file.
 pub(crate) fn pem(certificates: &[CertificateDer<'static>]) -> String {
     let pem = |der: &CertificateDer<'_>| pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()));
     certificates.iter().map(pem).collect()
@@ -24,7 +24,7 @@ fn quiet(builder: ExportersBuilder) -> ExportersBuilder {
     once(builder).with_failure_handler(|_| {})
 }
 
-/// One export to a server that has this identity.
+/// One export to a server with this identity.
 fn try_export(
     builder: ExportersBuilder,
     server: &Identity,

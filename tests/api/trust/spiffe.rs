@@ -1,4 +1,4 @@
-//! Servers that are known by a SPIFFE ID in place of a host name.
+//! Servers that are identified by a SPIFFE ID instead of a host name.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use crate::support::{TRANSPORTS, builder, export, items, mtls_builder};
 const ID: &str = "spiffe://trust.domain/collector";
 const TRUST_DOMAIN: &str = "spiffe://trust.domain";
 
-/// A server is asked for the ID, by each protocol and each version of TLS.
+/// The ID is verified with each protocol and each version of TLS.
 fn outcomes(ca: &str, id: &str, server: &Identity) -> Vec<Result<(), Failure>> {
     let mut outcomes = Vec::new();
     for protocol in TRANSPORTS {
@@ -45,7 +45,7 @@ fn is_it(ca: &str, id: &str, server: &Identity) {
     }
 }
 
-/// It is refused by that kind of failure and in these words.
+/// The server is refused with this kind of failure and this message.
 #[track_caller]
 fn is_not(ca: &str, id: &str, server: &Identity, kind: &str, words: &[&str]) {
     for outcome in outcomes(ca, id, server) {
@@ -89,14 +89,14 @@ fn a_server_has_one_uri_which_is_an_id() {
         (&[ID, ID], "it has 2 URIs"),
         (&["https://trust.domain/collector"], "it is https://trust.domain/collector, not "),
         (&["spiffe://trust.domain:1/collector"], "it is spiffe://trust.domain:1/collector, "),
-        // A trust domain's is no workload's.
+        // The ID of a trust domain is not that of a workload.
         (&[TRUST_DOMAIN], "it is spiffe://trust.domain, not "),
     ] {
         for id in [ID, TRUST_DOMAIN] {
             is_not(pki.ca_pem(), id, &pki.svid(uris), OTHER, &[words, id]);
         }
     }
-    // A host name is no ID, also where it is the host's.
+    // A host name is not an ID, even if it is the server's.
     is_not(pki.ca_pem(), ID, &pki.server(Fixture::Good), OTHER, &["it has no SPIFFE ID"]);
 }
 
@@ -105,7 +105,7 @@ fn uri(params: &mut CertificateParams) {
 }
 
 #[test]
-fn other_names_may_stand_beside_it() {
+fn other_names_are_permitted_beside_it() {
     let root = Authority::good();
     let server = root.server_with(&[], |params| {
         params.subject_alt_names.push(SanType::URI(ID.try_into().unwrap()));
@@ -130,13 +130,13 @@ fn a_server_signs_no_certificates() {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     });
     is_not(&ca, ID, &server, "server_certificate_is_a_ca", &[]);
-    // Not even where it is in the trust bundle itself.
+    // Even if it is in the trust bundle itself.
     let own = Authority::new(uri);
     is_not(&pem(own.as_slice()), ID, &own.as_server(), OTHER, &["it may sign certificates", ID]);
 }
 
 #[test]
-fn the_chain_is_verified_as_always() {
+fn the_chain_is_verified_as_without_it() {
     let svid = |root: &Authority| root.server_with(&[], uri);
     let refused = |root: &Authority, kind: &str| {
         is_not(&pem(root.as_slice()), ID, &svid(root), kind, &[]);
@@ -150,7 +150,7 @@ fn the_chain_is_verified_as_always() {
     let unknown = svid(&Authority::good());
     let failures = outcomes(&other, ID, &unknown);
     assert!(failures.iter().all(|outcome| {
-        // Of equal names, it is the signature that differs.
+        // The names are equal, so the signature differs.
         outcome.as_ref().is_err_and(|failure| {
             ["server_certificate_unknown_issuer", "server_certificate_bad_signature"]
                 .contains(&failure.kind().name())
@@ -164,9 +164,9 @@ fn the_chain_is_verified_as_always() {
     is_not(&pem(root.as_slice()), ID, &expired, "server_certificate_expired", &[]);
 }
 
-/// Without the setting, a host name is what counts.
+/// Without the setting, the host name is verified.
 #[test]
-fn an_id_is_no_host_name() {
+fn an_id_is_not_a_host_name() {
     let pki = Pki::new();
     let trusting = builder().with_ca_certificate(Pem::bytes(pki.ca_pem()));
     let failure = try_export(trusting, &pki.svid(&[ID]), &TLS13).unwrap_err();
@@ -182,7 +182,7 @@ fn problem(builder: ExportersBuilder) -> (String, SpiffeIdProblem) {
 }
 
 #[test]
-fn what_cannot_be_required_is_an_error() {
+fn an_invalid_id_is_an_error() {
     let pki = Pki::new();
     let trusting = || builder().with_ca_certificate(Pem::bytes(pki.ca_pem()));
     for id in ["", "trust.domain", "spiffe://Trust.Domain/a", "spiffe://trust.domain/"] {
@@ -191,7 +191,7 @@ fn what_cannot_be_required_is_an_error() {
         let named = format!("with_server_spiffe_id(): `{id}` is not a SPIFFE ID");
         assert!(words.starts_with(&named), "{words}");
     }
-    // Also where it is one signal's.
+    // Even if it is the setting of one signal.
     let (_, found) = problem(
         trusting().with_signal(Signal::Logs, |logs| logs.with_server_spiffe_id("spiffe://")),
     );
@@ -232,7 +232,7 @@ fn each_signal_may_have_its_own() {
 }
 
 #[test]
-fn over_plaintext_it_is_warned_of() {
+fn over_plaintext_there_is_a_warning() {
     let collector = crate::support::plaintext_collector();
     let exporters = crate::support::plaintext_builder(&collector, Protocol::Grpc)
         .with_server_spiffe_id(ID)
@@ -243,7 +243,7 @@ fn over_plaintext_it_is_warned_of() {
     assert!(report.contains("with_server_spiffe_id()"), "{report}");
 }
 
-/// What a Workload API gives, which is pushed there.
+/// Credentials as the Workload API pushes them.
 #[derive(Debug)]
 struct Workload(Mutex<Credentials>);
 
@@ -308,7 +308,7 @@ fn svids_and_bundle_rotate_without_loss() {
         let presented = collector.client_certificates();
         assert_eq!(presented.len(), 5, "each generation has a connection");
 
-        // And one that is another workload's is found at the next connection.
+        // The SVID of another workload is detected at the next connection.
         collector.set_tls(new.svid(&["spiffe://trust.domain/other"]), Some(new.ca_pem())).unwrap();
         *workload.0.lock().unwrap() = given(&new, client, &[&new]);
         futures_executor::block_on(exporter.export()).unwrap_err();
@@ -317,9 +317,9 @@ fn svids_and_bundle_rotate_without_loss() {
     }
 }
 
-/// The service's other clients know servers by it too.
+/// The service's other clients verify it, too.
 #[test]
-fn client_config_asks_for_it() {
+fn client_config_verifies_it() {
     let pki = Pki::new();
     let collector = Collector::builder().with_tls(pki.svid(&[ID])).start().unwrap();
     for (id, expected) in [(TRUST_DOMAIN, true), ("spiffe://trust.domain/other", false)] {

@@ -1,4 +1,4 @@
-//! A root store as CA file.
+//! A root store as the CA file.
 
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use otlp_mtls::Signal;
@@ -11,7 +11,7 @@ use super::{quiet, trusting};
 use crate::support::{SOON, alone, export};
 use crate::warnings::warnings_of;
 
-/// As the lists of browsers are: of some the time is over.
+/// A list like those of browsers: some entries have expired.
 const ROOTS: usize = 140;
 const EXPIRED: usize = 5;
 
@@ -28,7 +28,7 @@ fn roots() -> Vec<Authority> {
 }
 
 #[test]
-fn the_anchor_in_use_counts() {
+fn the_expiry_of_the_anchor_in_use_is_reported() {
     let _alone = alone();
     let roots = roots();
     let anchors: Vec<_> = roots.iter().map(|root| root.der.clone()).collect();
@@ -55,7 +55,7 @@ fn the_anchor_in_use_counts() {
     telemetry.shutdown(SOON).unwrap();
 }
 
-/// It warns of what is in use, and tells whom to ask.
+/// The warning names the anchor in use, and its issuer.
 #[test]
 fn an_anchor_in_use_that_is_about_to_expire() {
     let roots = roots();
@@ -76,7 +76,7 @@ fn an_anchor_in_use_that_is_about_to_expire() {
 }
 
 #[test]
-fn the_doctor_sums_it_up() {
+fn the_doctor_summarises_it() {
     let roots = roots();
     let anchors: Vec<_> = roots.iter().map(|root| root.der.clone()).collect();
     let collector = Collector::builder().with_tls(roots[99].server(&[])).start().unwrap();
@@ -105,7 +105,7 @@ fn the_doctor_sums_it_up() {
     assert_eq!(signal.trust_anchors.len(), ROOTS);
     assert!(report.to_string().lines().count() < 50, "{report}");
 
-    // Of none that is used there is nothing more to say.
+    // Nothing more is reported without an anchor in use.
     let report = check(format!("https://localhost:{}", crate::support::NOBODY));
     let findings = report.signals[0].findings.iter();
     let about_trust = findings.filter(|finding| finding.topic == Topic::TrustAnchors);

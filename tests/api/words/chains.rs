@@ -14,77 +14,77 @@ use rcgen::{
 
 use super::cases::{CA, CA_FILE, ENDPOINT, server};
 use super::peer::Peer;
-use super::{Case, Ground, Server, Setup};
+use super::{Case, Context, Server, Setup};
 
 pub(super) const CASES: &[Case] = &[
     server(
-        "An intermediate of the server's is for clients",
+        "An intermediate is for clients",
         "server_certificate_wrong_usage",
         &["CN=intermediate for clients", "clientAuth", "extendedKeyUsage=serverAuth"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut params = authority("intermediate for clients");
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-            Site::below(&root.issue(params)).serve(ground, &root)
+            Site::below(&root.issue(params)).serve(context, &root)
         },
     ),
     server(
         "The server's RSA key has 1024 bits",
         "server_certificate_key_size",
         &[ENDPOINT, "CN=localhost", "1024 bits", "2048"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let leaf = leaf(vec![localhost()]).signed_by(&Rsa1024, &root.certified).unwrap();
-            Site { chain: vec![leaf.into()], key: Arc::new(Rsa1024) }.serve(ground, &root)
+            Site { chain: vec![leaf.into()], key: Arc::new(Rsa1024) }.serve(context, &root)
         },
     ),
     server(
         "The RSA key of the CA has 1024 bits",
         "server_certificate_key_size",
         &["CN=root", "1024 bits", "replace the CA"],
-        |ground| {
+        |context| {
             let root = Ca::root_with(authority("root"), Rsa1024);
-            Site::below(&root).serve(ground, &root)
+            Site::below(&root).serve(context, &root)
         },
     ),
     server(
         "The server does not have the key of its certificate",
         "server_certificate_key_mismatch",
         &[ENDPOINT, "private key"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let site = Site::below(&root);
-            Site::new(site.chain, &KeyPair::generate().unwrap()).serve(ground, &root)
+            Site::new(site.chain, &KeyPair::generate().unwrap()).serve(context, &root)
         },
     ),
     server(
         "The server's certificate is signed by RSA with SHA-1",
         "server_certificate_algorithm",
         &["CN=localhost", "RSA with SHA-1", "-sha256"],
-        |ground| signed_by_rsa_with(ground, 0x05),
+        |context| signed_by_rsa_with(context, 0x05),
     ),
     server(
         "The server's certificate is signed by RSA with MD5",
         "server_certificate_algorithm",
         &["CN=localhost", "RSA with MD5", "-sha256"],
-        |ground| signed_by_rsa_with(ground, 0x04),
+        |context| signed_by_rsa_with(context, 0x04),
     ),
     server(
         "The server's certificate is signed by Ed448",
         "server_certificate_algorithm",
         &["CN=localhost", "Ed448", "P-256"],
-        |ground| {
+        |context| {
             let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
             let root = Ca::root_with(authority("root"), key);
             // 1.3.101.112 to 1.3.101.113
-            Site::below(&root).patched(0, b"\x2b\x65\x70", b"\x2b\x65\x71").serve(ground, &root)
+            Site::below(&root).patched(0, b"\x2b\x65\x70", b"\x2b\x65\x71").serve(context, &root)
         },
     ),
     server(
         "An intermediate must not issue for the server's name",
         "server_certificate_name_constraint",
         &["CN=intermediate", "corp.example, corp.test", "localhost"],
-        |ground| {
+        |context| {
             let mut params = authority("intermediate");
             params.name_constraints = Some(NameConstraints {
                 permitted_subtrees: vec![
@@ -95,117 +95,117 @@ pub(super) const CASES: &[Case] = &[
                 excluded_subtrees: Vec::new(),
             });
             let root = Ca::root(authority("root"));
-            Site::below(&root.issue(params)).serve(ground, &root)
+            Site::below(&root.issue(params)).serve(context, &root)
         },
     ),
     server(
         "The CA must not issue for the server's name",
         "server_certificate_name_constraint",
         &["CN=root", "localhost"],
-        |ground| {
+        |context| {
             let mut params = authority("root");
             params.name_constraints = Some(NameConstraints {
                 permitted_subtrees: Vec::new(),
                 excluded_subtrees: vec![GeneralSubtree::DnsName("localhost".to_owned())],
             });
             let root = Ca::root(params);
-            Site::below(&root).serve(ground, &root)
+            Site::below(&root).serve(context, &root)
         },
     ),
     server(
         "An intermediate has name constraints for URIs",
         "server_certificate_name_constraint",
         &["CN=intermediate", "URI", "spiffe://corp.example/collector", "rustls does not"],
-        |ground| {
+        |context| {
             // rcgen has no constraint for URIs.
             let uris = b"\x30\x12\xa0\x10\x30\x0e\x86\x0ccorp.example";
             let mut params = authority("intermediate");
             params.custom_extensions = vec![critical(&[2, 5, 29, 30], uris)];
             let root = Ca::root(authority("root"));
             let names = vec![localhost(), spiffe_id()];
-            Site::of(leaf(names), &root.issue(params)).serve(ground, &root)
+            Site::of(leaf(names), &root.issue(params)).serve(context, &root)
         },
     ),
     server(
-        "More CAs follow a CA than it permits",
+        "The chain has more CAs than one of them permits",
         "server_certificate_path_length",
         &["CN=intermediate 1", "permits 0", "has 1"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut params = authority("intermediate 1");
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             let first = root.issue(params);
-            Site::below(&first.issue(authority("intermediate 2"))).serve(ground, &root)
+            Site::below(&first.issue(authority("intermediate 2"))).serve(context, &root)
         },
     ),
     server(
         "An intermediate is of X.509 version 2",
         "server_certificate_version_1",
         &["CN=intermediate", "version 2", "CA:TRUE"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let site = Site::below(&root.issue(authority("intermediate")));
-            site.patched(1, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01").serve(ground, &root)
+            site.patched(1, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01").serve(context, &root)
         },
     ),
     server(
-        "The server's certificate has a critical extension that nobody knows",
+        "The server's certificate has an unknown critical extension",
         "server_certificate_critical_extension",
         &["CN=localhost", "1.3.6.1.4.1.99999.1"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut params = leaf(vec![localhost()]);
             params.custom_extensions = vec![critical(&[1, 3, 6, 1, 4, 1, 99999, 1], b"\x05\x00")];
-            Site::of(params, &root).serve(ground, &root)
+            Site::of(params, &root).serve(context, &root)
         },
     ),
     server(
         "An intermediate has critical certificate policies",
         "server_certificate_critical_extension",
         &["CN=intermediate", "certificatePolicies (2.5.29.32)"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut params = authority("intermediate");
             // anyPolicy
             let policies = b"\x30\x08\x30\x06\x06\x04\x55\x1d\x20\x00";
             params.custom_extensions = vec![critical(&[2, 5, 29, 32], policies)];
-            Site::below(&root.issue(params)).serve(ground, &root)
+            Site::below(&root.issue(params)).serve(context, &root)
         },
     ),
     server(
         "The server's chain has seven intermediates",
         "server_certificate_chain_too_long",
         &[CA, CA_FILE, "7 intermediates", "at most 6", "CN=intermediate 1"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut last = root.issue(authority("intermediate 1"));
             for number in 2..=7 {
                 last = last.issue(authority(&format!("intermediate {number}")));
             }
-            Site::below(&last).serve(ground, &root)
+            Site::below(&last).serve(context, &root)
         },
     ),
     server(
-        "What issued the server's certificate is not a CA",
+        "The issuer of the server's certificate is not a CA",
         "server_certificate_issuer_is_no_ca",
         &["CN=intermediate", "CA:TRUE"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut params = authority("intermediate");
             params.is_ca = IsCa::ExplicitNoCa;
-            Site::below(&root.issue(params)).serve(ground, &root)
+            Site::below(&root.issue(params)).serve(context, &root)
         },
     ),
     server(
         "The server's certificate has its IP address as a DNS name",
         "server_certificate_without_ip_address",
         &["127.0.0.1 as a DNS name", "subjectAltName=IP:127.0.0.1"],
-        |ground| {
+        |context| {
             let names = vec![SanType::DnsName("127.0.0.1".try_into().unwrap())];
             let root = Ca::root(authority("root"));
-            let setup = Site::of(leaf(names), &root).serve(ground, &root);
+            let setup = Site::of(leaf(names), &root).serve(context, &root);
             let endpoint = format!("https://127.0.0.1:{}", setup.port);
-            let builder = ground.exporters(endpoint, &root.certified.pem(), None);
+            let builder = context.exporters(endpoint, &root.certified.pem(), None);
             Setup { builder, ..setup }
         },
     ),
@@ -213,19 +213,19 @@ pub(super) const CASES: &[Case] = &[
         "The server's certificate has an e-mail address and no subject",
         "server_certificate_without_name",
         &["(no subject)", "e-mail address ops@example.com", "subjectAltName=DNS:localhost"],
-        |ground| named_only(ground, SanType::Rfc822Name("ops@example.com".try_into().unwrap())),
+        |context| named_only(context, SanType::Rfc822Name("ops@example.com".try_into().unwrap())),
     ),
     server(
         "The server's certificate has a SPIFFE ID and no subject",
         "server_certificate_without_name",
         &["spiffe://corp.example/collector", "not a host name", "subjectAltName=DNS:localhost"],
-        |ground| named_only(ground, spiffe_id()),
+        |context| named_only(context, spiffe_id()),
     ),
     server(
-        "The CA's name is encoded otherwise than its issuer's",
+        "The CA's name is not encoded as in the certificate that it issued",
         "server_certificate_unknown_issuer",
         &[CA, CA_FILE, "CN=root", "encoding", "openssl x509 -req -CA"],
-        |ground| {
+        |context| {
             let root = Ca::root(authority("root"));
             let mut params = authority("root");
             params.distinguished_name = DistinguishedName::new();
@@ -233,7 +233,7 @@ pub(super) const CASES: &[Case] = &[
             params.distinguished_name.push(DnType::CommonName, name);
             let key = KeyPair::try_from(root.certified.key().serialize_der()).unwrap();
             let issuer = Ca::root_with(params, key);
-            Site::below(&issuer).serve(ground, &root)
+            Site::below(&issuer).serve(context, &root)
         },
     ),
 ];
@@ -287,12 +287,12 @@ impl Site {
         Self::new([&[leaf.der().clone()][..], &ca.chain].concat(), &key)
     }
 
-    fn serve<K: rcgen::SigningKey>(self, ground: &Ground, root: &Ca<K>) -> Setup {
-        self.serve_for(ground, &root.certified.pem())
+    fn serve<K: rcgen::SigningKey>(self, context: &Context, root: &Ca<K>) -> Setup {
+        self.serve_for(context, &root.certified.pem())
     }
 
     /// To a client that trusts this.
-    fn serve_for(self, ground: &Ground, ca_pem: &str) -> Setup {
+    fn serve_for(self, context: &Context, ca_pem: &str) -> Setup {
         // `with_single_cert` refuses what it cannot parse.
         let certified = CertifiedKey::new(self.chain, self.key);
         let mut config =
@@ -304,7 +304,7 @@ impl Site {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let peer = Peer::tls(config);
         let port = peer.addr.port();
-        let builder = ground.exporters(format!("https://localhost:{port}"), ca_pem, None);
+        let builder = context.exporters(format!("https://localhost:{port}"), ca_pem, None);
         Setup { server: Server::Peer(peer), builder, port }
     }
 
@@ -358,19 +358,19 @@ fn critical(id: &[u64], content: &[u8]) -> CustomExtension {
 }
 
 /// A server whose certificate has this name alone, and no subject.
-fn named_only(ground: &Ground, name: SanType) -> Setup {
+fn named_only(context: &Context, name: SanType) -> Setup {
     let mut params = leaf(vec![name]);
     params.distinguished_name = DistinguishedName::new();
     let root = Ca::root(authority("root"));
-    Site::of(params, &root).serve(ground, &root)
+    Site::of(params, &root).serve(context, &root)
 }
 
 /// A server whose certificate is signed by RSA with SHA-256 and says that it was another hash:
 /// 1.2.840.113549.1.1.11 to one that ends otherwise.
-fn signed_by_rsa_with(ground: &Ground, hash: u8) -> Setup {
+fn signed_by_rsa_with(context: &Context, hash: u8) -> Setup {
     let root = Ca::root_with(authority("root"), KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap());
     let id = |last| [&b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"[..], &[last]].concat();
-    Site::below(&root).patched(0, &id(0x0b), &id(hash)).serve(ground, &root)
+    Site::below(&root).patched(0, &id(0x0b), &id(hash)).serve(context, &root)
 }
 
 /// An RSA key of 1024 bits, by which no provider signs. Its size is looked at before its signatures.

@@ -1,7 +1,6 @@
-//! Every kind of failure, made by a real server, and its words.
+//! Every kind of failure, caused by a real server, and its message.
 //!
-//! `tests/words.txt` has all of them to read as prose. It is written anew with
-//! `OTLP_MTLS_WRITE_WORDS=1 cargo test words`.
+//! `tests/words.txt` contains all of them. `OTLP_MTLS_WRITE_WORDS=1 cargo test words` rewrites it.
 
 mod anchors;
 mod cases;
@@ -21,11 +20,11 @@ use crate::support::{
     Exporter, TRANSPORTS, export, last_failure, mtls_builder, once, plaintext_builder,
     plaintext_collector, with_vars,
 };
-use peer::{Deaf, Peer};
+use peer::{FullBacklog, Peer};
 
 const GOLDEN: &str = "tests/words.txt";
 
-/// One way to fail.
+/// A failure.
 #[derive(Clone, Copy)]
 struct Case {
     /// What is wrong.
@@ -33,16 +32,16 @@ struct Case {
     /// [`FailureKind::name`](otlp_mtls::FailureKind::name).
     kind: &'static str,
     refused_by: Option<Side>,
-    /// What the words have to name: variables, builder calls, files.
+    /// What the message must name: variables, builder calls, files.
     names: &'static [&'static str],
     protocols: &'static [Protocol],
-    /// How many TCP connections one export makes with retries on; `None` where nobody can count.
+    /// How many TCP connections one export makes with retries on; `None` if they cannot be counted.
     connections: Option<usize>,
-    setup: fn(&Ground) -> Setup,
+    setup: fn(&Context) -> Setup,
 }
 
-/// What cases are made of.
-struct Ground {
+/// What a case is built from.
+struct Context {
     pki: Pki,
     directory: TempDir,
     protocol: Protocol,
@@ -59,7 +58,7 @@ struct Setup {
 enum Server {
     Collector(Collector),
     Peer(Peer),
-    Deaf(#[expect(dead_code, reason = "kept while exports go there")] Deaf),
+    FullBacklog(#[expect(dead_code, reason = "kept while exports go there")] FullBacklog),
     Nobody,
 }
 
@@ -68,12 +67,12 @@ impl Server {
         match self {
             Self::Collector(collector) => Some(collector.connections()),
             Self::Peer(peer) => Some(peer.accepted()),
-            Self::Deaf(_) | Self::Nobody => None,
+            Self::FullBacklog(_) | Self::Nobody => None,
         }
     }
 }
 
-impl Ground {
+impl Context {
     fn new(protocol: Protocol) -> Self {
         Self { pki: Pki::new(), directory: tempfile::tempdir().unwrap(), protocol }
     }
@@ -82,7 +81,7 @@ impl Ground {
         self.directory.path().join(name)
     }
 
-    /// Exporters as the environment of most services has them: with a CA, and a client certificate.
+    /// Exporters configured by variables, with a CA and a client certificate.
     fn exporters(&self, endpoint: String, ca: &str, client: Option<&Identity>) -> ExportersBuilder {
         self.exporters_with(endpoint, ca, client, &[])
     }
@@ -119,7 +118,7 @@ impl Ground {
     }
 }
 
-/// Whether a kind of this name is a timeout, a failure to connect, one of TLS.
+/// Whether a kind of this name is a timeout, a failure to connect, and a TLS failure.
 fn classes(kind: &str) -> (bool, bool, bool) {
     let begins = |starts: &[&str]| starts.iter().any(|start| kind.starts_with(start));
     (
@@ -130,10 +129,10 @@ fn classes(kind: &str) -> (bool, bool, bool) {
     )
 }
 
-/// Runs a case, and returns its words without what is different each time.
+/// Runs a case, and returns its message without the parts that differ in each run.
 fn run(case: &Case, protocol: Protocol) -> String {
-    let ground = Ground::new(protocol);
-    let Setup { server, builder, port } = (case.setup)(&ground);
+    let context = Context::new(protocol);
+    let Setup { server, builder, port } = (case.setup)(&context);
     let exporters = builder.build().unwrap();
     let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
     let name = format!("{}, {protocol}", case.name);
@@ -150,14 +149,14 @@ fn run(case: &Case, protocol: Protocol) -> String {
     );
     // What the SDK logs.
     assert!(error.contains(&words), "{name}: {error}");
-    let written = normalised(&words, ground.directory.path(), port);
+    let written = normalised(&words, context.directory.path(), port);
     for part in case.names {
         assert!(written.contains(part), "{name}: no {part} in\n{written}");
     }
     assert!(words.lines().count() <= 6, "{name}: {words}");
     // An endpoint may have no scheme.
     assert!(!words.contains("in place of http"), "{name}: {words}");
-    // Where these give the credentials, no variable does.
+    // With these no variable provides credentials.
     if ["with_rustls_config()", "with_credential_source()"].iter().any(|it| words.contains(it)) {
         assert!(!words.contains("CERTIFICATE") && !words.contains("CLIENT_"), "{name}: {words}");
     }
@@ -170,15 +169,15 @@ fn run(case: &Case, protocol: Protocol) -> String {
     written
 }
 
-/// Ports, directories and dates are others each time, and each system has words of its own.
+/// Replaces ports, directories, dates, and messages of the system or of libraries.
 pub(crate) fn normalised(words: &str, directory: &Path, port: u16) -> String {
     let (first, rest) = words.split_once('\n').unwrap_or((words, ""));
     let first = match first.split_once("cannot be resolved: ") {
-        Some((before, _)) => format!("{before}cannot be resolved: <the system's word>"),
+        Some((before, _)) => format!("{before}cannot be resolved: <the system's message>"),
         None => first.to_owned(),
     };
     let rest = rest.lines().map(|line| match line.strip_prefix("  cause: ") {
-        Some(_) => "  cause: <a library's word>",
+        Some(_) => "  cause: <a library's message>",
         None => line,
     });
     let words = [first.as_str()].into_iter().chain(rest).collect::<Vec<_>>().join("\n");
@@ -250,7 +249,7 @@ fn the_troubleshooting_section_shows_these_words() {
     }
 }
 
-/// What a server says may hold anything.
+/// A server's response may contain anything.
 #[test]
 fn no_failure_shows_a_key_or_a_header() {
     for protocol in TRANSPORTS {
@@ -281,11 +280,11 @@ fn no_failure_shows_a_key_or_a_header() {
     }
 }
 
-/// TLS 1.2 ends the handshake with what the server thinks of a certificate, and a server that has
-/// answered has accepted it: what breaks then has another reason.
+/// Over TLS 1.2 the handshake ends with the server's verdict on the certificate, and a server that
+/// has responded has accepted it. A connection that breaks later has another reason.
 #[test]
 fn a_certificate_that_was_accepted_is_not_blamed() {
-    // Over TLS 1.3 the first handshake leaves it open.
+    // Over TLS 1.3 the verdict may come after the handshake.
     for (version, expected) in [(&TLS12, "connection"), (&TLS13, "client_certificate_refused")] {
         let pki = Pki::new();
         let collector = Collector::builder()
@@ -310,7 +309,7 @@ fn a_certificate_that_was_accepted_is_not_blamed() {
         collector.set_reply(|_| Reply::Accept);
         futures_executor::block_on(exporter.export()).unwrap();
         collector.set_reply(|_| Reply::Close);
-        // Of the connection that was good, and of the next one.
+        // On the working connection, and on the next one.
         fails();
         let handshakes = collector.handshakes();
         let failure = fails();
@@ -341,9 +340,9 @@ fn a_header_providers_error_stays_in_its_line() {
     }
 }
 
-/// gRPC has no code for it: each library has words of its own.
+/// gRPC has no status code for it, and each library has its own message.
 #[test]
-fn a_batch_is_too_large_in_whatever_words() {
+fn a_batch_that_is_too_large_is_recognised_by_the_message() {
     for (message, expected) in [
         ("grpc: received message larger than max (5000000 vs. 4194304)", "too_large"),
         ("CLIENT: Received message larger than max (5 vs. 4)", "too_large"),
@@ -364,7 +363,7 @@ fn a_batch_is_too_large_in_whatever_words() {
 }
 
 #[test]
-// Where all of 127/8 is loopback, nobody else has the port.
+// Only on Linux is all of 127/8 loopback, so that the port is free.
 #[cfg(target_os = "linux")]
 fn a_port_that_is_usually_the_other_protocols_is_named() {
     let hint = |port, protocol: Protocol| {
@@ -393,8 +392,7 @@ fn a_port_that_is_usually_the_other_protocols_is_named() {
     }
 }
 
-/// Whether this is a process of the test's own. If not, the test is run in one, which begins with this
-/// line of a shell.
+/// Whether the test has a process of its own. If not, it is run in one, after this shell command.
 #[cfg(target_os = "linux")]
 fn is_alone(test: &str, line: &str) -> bool {
     const ALONE: &str = "OTLP_MTLS_WORDS_ALONE";
@@ -415,16 +413,16 @@ fn is_alone(test: &str, line: &str) -> bool {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_credential_source_without_a_ca() {
-    let ground = Ground::new(Protocol::Grpc);
-    let ca = ground.pki.write_ca_to(ground.directory.path()).unwrap();
+    let context = Context::new(Protocol::Grpc);
+    let ca = context.pki.write_ca_to(context.directory.path()).unwrap();
     // Not every platform has roots.
     let line = format!("export SSL_CERT_FILE='{}' SSL_CERT_DIR=", ca.display());
     if !is_alone("words::a_credential_source_without_a_ca", &line) {
         return;
     }
-    let server = ground.pki.server(Fixture::Good);
+    let server = context.pki.server(Fixture::Good);
     let collector = Collector::builder().with_tls(server).start().unwrap();
-    let builder = ground.exporters(collector.endpoint(), ground.pki.ca_pem(), None);
+    let builder = context.exporters(collector.endpoint(), context.pki.ca_pem(), None);
     let source = cases::Source(Credentials::new());
     let exporters = builder.with_credential_source(source).build().unwrap();
     export(&exporters, Signal::Traces).unwrap_err();
@@ -438,7 +436,7 @@ fn a_credential_source_without_a_ca() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_process_without_file_descriptors() {
-    // All of the process has none.
+    // The limit is that of the process.
     if !is_alone("words::a_process_without_file_descriptors", "ulimit -n 100") {
         return;
     }

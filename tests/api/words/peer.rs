@@ -1,4 +1,4 @@
-//! Servers that are no collectors: each does one thing wrong.
+//! Servers that are not collectors, with one defect each.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,62 +27,62 @@ impl Peer {
         let addr = listener.local_addr().unwrap();
         let accepted = Arc::<AtomicUsize>::default();
         let (counter, serve) = (Arc::clone(&accepted), Arc::new(serve));
-        // Ends with the test's process: nobody waits for it.
+        // Ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, serve) = (stream.unwrap(), Arc::clone(&serve));
                 counter.fetch_add(1, Ordering::SeqCst);
-                // A client that goes away in the middle is one of the things that happen.
+                // Some clients close the connection early.
                 thread::spawn(move || drop(serve(stream)));
             }
         });
         Self { addr, accepted }
     }
 
-    /// Hears something, says this, and closes once the client has.
-    pub(super) fn saying(words: &'static [u8]) -> Self {
+    /// Reads a request, sends these bytes, and closes after the client.
+    pub(super) fn replying(bytes: &'static [u8]) -> Self {
         Self::start(move |mut stream| {
-            let _heard = stream.read(&mut [0; 4096])?;
-            stream.write_all(words)?;
+            let _read = stream.read(&mut [0; 4096])?;
+            stream.write_all(bytes)?;
             stream.shutdown(std::net::Shutdown::Write)?;
             io::copy(&mut stream, &mut io::sink()).map(drop)
         })
     }
 
-    /// Resets each connection that this accepts.
+    /// Resets each connection to this listener.
     #[cfg(target_os = "linux")]
     pub(super) fn resetting_on(listener: TcpListener) -> Self {
         Self::on(listener, |stream| stream.peek(&mut [0]).map(drop))
     }
 
-    /// Says this at once, as a server of HTTP/2 does.
-    pub(super) fn greeting(words: &'static [u8]) -> Self {
+    /// Sends these bytes at once, as an HTTP/2 server does.
+    pub(super) fn sending(bytes: &'static [u8]) -> Self {
         Self::start(move |mut stream| {
-            stream.write_all(words)?;
+            stream.write_all(bytes)?;
             io::copy(&mut stream, &mut io::sink()).map(drop)
         })
     }
 
-    /// Resets the connection: it closes without having read what came.
+    /// Closes each connection without reading, which resets it.
     pub(super) fn resetting() -> Self {
         Self::start(|stream| stream.peek(&mut [0]).map(drop))
     }
 
-    /// Does its handshake, and then hears what comes until the client closes.
+    /// Completes the handshake, and reads until the client closes.
     pub(super) fn tls(config: ServerConfig) -> Self {
         Self::tls_then(config, |stream| io::copy(stream, &mut io::sink()).map(drop))
     }
 
-    /// Does its handshake, and closes without a word.
+    /// Completes the handshake, and closes without an alert.
     pub(super) fn closing_after_tls(config: ServerConfig) -> Self {
         Self::tls_then(config, |_| Ok(()))
     }
 
-    /// Does its handshake, hears something, and says this.
-    pub(super) fn saying_over_tls(config: ServerConfig, words: &'static [u8]) -> Self {
+    /// Completes the handshake, reads a request, and sends these bytes.
+    pub(super) fn replying_over_tls(config: ServerConfig, bytes: &'static [u8]) -> Self {
         Self::tls_then(config, move |stream| {
-            let _heard = stream.read(&mut [0; 4096])?;
-            stream.write_all(words)
+            let _read = stream.read(&mut [0; 4096])?;
+            stream.write_all(bytes)
         })
     }
 
@@ -97,19 +97,19 @@ impl Peer {
         Self::start(move |mut stream| {
             let mut session =
                 ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
-            let shaken = (|| {
+            let done = (|| {
                 while session.is_handshaking() {
                     session.complete_io(&mut stream)?;
                 }
                 then(&mut rustls::Stream::new(&mut session, &mut stream))
             })();
-            // The alert, if there is one; then what the client says still, so that nothing is reset.
+            // The alert, if there is one. Unread data would reset the connection.
             while session.wants_write() {
                 session.write_tls(&mut stream)?;
             }
             stream.shutdown(std::net::Shutdown::Write)?;
             io::copy(&mut stream, &mut io::sink())?;
-            shaken
+            done
         })
     }
 
@@ -118,14 +118,14 @@ impl Peer {
     }
 }
 
-/// A port whose queue is full: the kernel drops what knocks.
-pub(super) struct Deaf {
+/// A listener with a full backlog: the kernel drops further SYNs.
+pub(super) struct FullBacklog {
     pub(super) addr: SocketAddr,
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
 }
 
-impl Deaf {
+impl FullBacklog {
     pub(super) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let listener = runtime.block_on(async {
@@ -134,8 +134,8 @@ impl Deaf {
             socket.listen(0).unwrap().into_std().unwrap()
         });
         let addr = listener.local_addr().unwrap();
-        let knock = || TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok();
-        let queue = std::iter::from_fn(knock).collect();
+        let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok();
+        let queue = std::iter::from_fn(connect).collect();
         Self { addr, _listener: listener, _queue: queue }
     }
 }

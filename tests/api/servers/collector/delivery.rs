@@ -10,15 +10,14 @@ use super::{Deployment, OtelCollector, TLS_VERSIONS, on_both, status_of};
 use crate::servers::{Certificates, repository};
 use crate::support::{PROTOCOLS, TRANSPORTS, export, last_failure, once};
 
-/// What is in one export of each signal. The SDK's reader of metrics exports once more when it is
-/// dropped.
+/// The contents of one export of each signal. The metric reader exports again when it is dropped.
 const ITEMS: [(Signal, &[&str]); 3] = [
     (Signal::Traces, &["a span"]),
     (Signal::Metrics, &["a_counter", "a_counter"]),
     (Signal::Logs, &["a log record"]),
 ];
 
-/// Exports one item of each signal, and looks for them in the Collector's files.
+/// Exports one item of each signal, and finds them in the Collector's files.
 fn delivers(case: &str, exporters: &Exporters, collector: &OtelCollector) {
     for (signal, expected) in ITEMS {
         let before = collector.received(signal).len();
@@ -30,7 +29,7 @@ fn delivers(case: &str, exporters: &Exporters, collector: &OtelCollector) {
     }
 }
 
-/// The client's certificate is of version 1 where `openssl` is older than 3.2.
+/// The client's certificate has version 1 if `openssl` is older than 3.2.
 #[test]
 fn a_collector_receives_every_signal() {
     let Some(certificates) = Certificates::if_go_builds() else { return };
@@ -77,7 +76,7 @@ fn the_doctor_reports_delivery_to_a_collector() {
 }
 
 #[test]
-fn a_collector_receives_what_is_compressed() {
+fn a_collector_receives_compressed_requests() {
     let Some(deployment) = Deployment::start(&[]) else { return };
     for protocol in PROTOCOLS {
         for compression in [Compression::Gzip, Compression::Zstd] {
@@ -130,7 +129,7 @@ fn a_collector_checks_the_bearer_token_of_a_file() {
             .unwrap();
         delivers(&format!("{protocol}, first"), &exporters, &collector);
 
-        // It is refused, and there is no other.
+        // It is refused, and there is no other token.
         fs::write(&token, "expired-token\n").unwrap();
         exporters.reload().unwrap();
         let error = export(&exporters, Signal::Traces).unwrap_err().to_string();
@@ -141,7 +140,7 @@ fn a_collector_checks_the_bearer_token_of_a_file() {
         let shown = format!("{error} {failure:?} {:?}", exporters.status());
         assert!(!shown.contains("-token"), "{shown}");
 
-        // It is refused, and there is a new one.
+        // It is refused, and there is a new token.
         fs::write(&token, "second-token\n").unwrap();
         for (signal, expected) in ITEMS {
             let before = collector.received(signal).len();

@@ -18,14 +18,14 @@ use super::{Deployment, End, on_grpc, on_http, status_of};
 use crate::servers::run;
 use crate::support::{SOON, TRANSPORTS, export, last_failure, once, span};
 
-/// Exports so many spans in one batch, whose names are numbers.
+/// Exports this many spans in one batch. Their names are numbers.
 fn export_spans(exporters: &Exporters, spans: usize) -> Result<(), String> {
     let exporter = exporters.span_exporter().unwrap();
     let batch = (0..spans).map(|n| SpanData { name: n.to_string().into(), ..span("") });
     block_on(exporter.export(batch.collect())).map_err(|error| error.to_string())
 }
 
-/// How often each name is there.
+/// The number of spans with each name.
 fn counted(names: Vec<String>) -> BTreeMap<String, usize> {
     let mut counted = BTreeMap::new();
     for name in names {
@@ -67,9 +67,9 @@ fn a_span_that_is_too_large_is_named() {
     assert_eq!(deployment.collector.received(Signal::Traces), ["small", "small"]);
 }
 
-/// It refuses until it is started again without a limiter.
+/// It refuses exports until it is restarted without a limiter.
 #[test]
-fn what_a_memory_limiter_refuses_is_tried_again() {
+fn exports_refused_by_a_memory_limiter_are_retried() {
     let limiter = ["memory_limiter::check_interval: 10ms", "memory_limiter::limit_mib: 1"];
     let mut overlays = limiter.map(|setting| format!("processors::{setting}")).to_vec();
     overlays.push("service::pipelines::traces::processors: [memory_limiter]".to_owned());
@@ -98,7 +98,7 @@ fn what_a_memory_limiter_refuses_is_tried_again() {
             .build()
             .unwrap();
         let exporting = thread::spawn(move || export(&exporters, Signal::Traces));
-        // With the second attempt, the first one has been refused.
+        // The second attempt shows that the first one was refused.
         (0..2).for_each(|_| attempts.recv_timeout(SOON).unwrap());
         deployment.collector.launch.overlays.clear();
         deployment.collector.restart(End::Stopped);
@@ -115,7 +115,7 @@ fn nothing_is_lost_when_a_collector_closes_connections() {
     ] {
         let Some(deployment) = Deployment::start(&[setting]) else { return };
         let relay = Relay::start(deployment.collector.port(protocol));
-        // A retry would hide an export that is lost.
+        // A retry would hide a lost export.
         let exporters = once(deployment.builder(protocol))
             .with_endpoint(format!("https://localhost:{}", relay.port))
             .build()
@@ -149,9 +149,10 @@ fn a_slow_collector_is_not_pinged_too_often() {
         .build()
         .unwrap();
     thread::scope(|scope| {
-        // More than a pipe holds: no export is answered until the pipe is read.
+        // More than the pipe's buffer: no export is answered until the pipe is read.
         let exports = [(); 3].map(|()| scope.spawn(|| export_spans(&exporters, 10_000)));
-        // After half of its deadline an export may ping.
+        // After half of its timeout of 10 s an export may send a PING. The Collector does not log PINGs, so
+        // there is no event to wait for.
         thread::sleep(Duration::from_secs(6));
         let mut pipe = OpenOptions::new().read(true).open(&pipe).unwrap();
         thread::spawn(move || io::copy(&mut pipe, &mut io::sink()));

@@ -1,4 +1,4 @@
-//! Exports under way while something happens to the Collector, and a count of what became of each span.
+//! Continuous exports while something happens to the Collector, and the result for each span.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,29 +17,29 @@ pub(super) const THREADS: usize = 3;
 /// The spans of one export.
 pub(super) const BATCH: usize = 20;
 
-/// What the exporters say of the spans that were exported.
+/// What the exporters report about the spans.
 pub(super) struct Claims {
     delivered: Vec<String>,
     /// With the failure of each.
     lost: Vec<(String, String)>,
 }
 
-/// Spans by what became of them.
+/// Spans by result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) exported: usize,
     /// In the Collector's files.
     pub(super) received: usize,
-    /// In them more than once.
+    /// In the Collector's files more than once.
     pub(super) duplicated: usize,
-    /// Reported as delivered, and not in them.
+    /// Reported as delivered, but not in the Collector's files.
     pub(super) lost: usize,
     /// Reported as lost.
     pub(super) reported: usize,
 }
 
 impl Count {
-    /// Each span has arrived, and once.
+    /// Each span has arrived exactly once.
     pub(super) fn assert_exact(&self) {
         let exported = self.exported;
         let exact = Self { exported, received: exported, duplicated: 0, lost: 0, reported: 0 };
@@ -47,7 +47,7 @@ impl Count {
     }
 }
 
-/// How many exports have ended so far.
+/// The number of exports that have ended.
 #[derive(Default)]
 pub(super) struct Progress {
     succeeded: AtomicUsize,
@@ -55,12 +55,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Waits until so many more exports have succeeded.
+    /// Waits until this many more exports have succeeded.
     pub(super) fn wait_for(&self, exports: usize) {
         wait_for(&self.succeeded, exports);
     }
 
-    /// Waits until so many more exports have failed.
+    /// Waits until this many more exports have failed.
     pub(super) fn wait_for_failures(&self, exports: usize) {
         wait_for(&self.failed, exports);
     }
@@ -136,7 +136,7 @@ fn export_until(
 }
 
 impl Claims {
-    /// Compares them with the Collector's files, and with what the exporters count.
+    /// Compares them with the Collector's files, and with the exporters' counters.
     pub(super) fn count(&self, exporters: &Exporters, collector: &OtelCollector) -> Count {
         let mut received: HashMap<String, usize> = HashMap::new();
         for name in collector.received(Signal::Traces) {

@@ -1,4 +1,4 @@
-//! The OpenTelemetry Collector, which demands a client certificate and writes what it receives to files.
+//! The OpenTelemetry Collector, which requires a client certificate and writes what it receives to files.
 
 mod content;
 mod delivery;
@@ -28,7 +28,7 @@ use super::haproxy::with_client;
 use super::{Server, go_builds, go_server, repository, run};
 use crate::support::builder;
 
-/// The versions of TLS as the Collector calls them, and an overlay that leaves no other.
+/// TLS versions in the Collector's spelling, and an overlay that permits only this one.
 const TLS_VERSIONS: [(&str, [&str; 2]); 2] = [
     ("1.2", ["tls::min_version: '1.2'", "tls::max_version: '1.2'"]),
     ("1.3", ["tls::min_version: '1.3'", "tls::max_version: '1.3'"]),
@@ -41,7 +41,7 @@ struct OtelCollector {
     launch: Launch,
 }
 
-/// How a Collector is started, as often as needed.
+/// How a Collector is started, repeatedly if needed.
 struct Launch {
     config: PathBuf,
     certificates: PathBuf,
@@ -56,7 +56,7 @@ struct Launch {
 /// How a Collector ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// At once, by SIGKILL.
+    /// Immediately, by SIGKILL.
     Killed,
     /// By SIGTERM, after the exports in flight.
     Stopped,
@@ -121,7 +121,7 @@ impl OtelCollector {
         self.exports().iter().flat_map(|export| names(export, signal)).collect()
     }
 
-    /// Waits until it logs these words.
+    /// Waits until it logs this text.
     fn wait_until(&self, words: &str) {
         self.server.as_ref().unwrap().wait_until(words);
     }
@@ -183,7 +183,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// `None` if the test is to be skipped.
+    /// `None` if the test is skipped.
     fn start(overlays: &[String]) -> Option<Self> {
         if !go_builds() {
             return None;
@@ -224,8 +224,8 @@ fn status_of(exporters: &Exporters, signal: Signal) -> ExportStatus {
     status.exports.into_iter().find(|export| export.signal == signal).unwrap()
 }
 
-/// A port that the system gives to no other process, also while no Collector listens on it. On Linux a
-/// socket may listen on a port to which another socket is bound that does not listen.
+/// A port that no other process gets while no Collector listens on it. On Linux a socket may listen on a port to
+/// which another socket is bound that does not listen.
 struct Port(TcpSocket);
 
 impl Port {
@@ -241,11 +241,11 @@ impl Port {
     }
 }
 
-/// What is in a file of the Collector.
+/// The contents of a file of the Collector.
 fn documents(written: &str) -> Vec<Value> {
     Deserializer::from_str(written)
         .into_iter()
-        // A Collector that is killed while it writes has not acknowledged what it wrote last.
+        // A Collector killed while writing has not acknowledged the last line.
         .take_while(|export| !export.as_ref().is_err_and(serde_json::Error::is_eof))
         .map(Result::unwrap)
         .collect()

@@ -11,7 +11,7 @@ use super::{Deployment, TLS_VERSIONS, on_both};
 use crate::servers::haproxy::expected;
 use crate::support::{TRANSPORTS, export, last_failure, once};
 
-/// What Go answers over TLS 1.2 and 1.3 to a client with this certificate, or with none.
+/// Go's alerts over TLS 1.2 and 1.3 to a client with this certificate, or with none.
 const VERDICTS: [(Option<Fixture>, [AlertDescription; 2]); 7] = {
     use AlertDescription as Alert;
     [
@@ -60,9 +60,9 @@ fn a_collector_refuses_a_client_with_an_alert() {
     }
 }
 
-/// The Collector's alert makes the exporters look at their files, whatever the reload interval.
+/// The Collector's alert makes the exporters check their files, regardless of the reload interval.
 #[test]
-fn files_that_were_changed_are_tried_at_once() {
+fn changed_files_are_used_at_once() {
     for (version, overlays) in TLS_VERSIONS {
         let Some(deployment) = Deployment::start(&on_both(&overlays)) else { return };
         for protocol in TRANSPORTS {

@@ -1,4 +1,4 @@
-//! A CA that is replaced on both sides, while exports are under way.
+//! A CA is replaced on both sides during continuous exports.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +55,7 @@ impl Files {
     }
 }
 
-/// As a whole, for whoever reads it.
+/// Replaces a file atomically.
 fn replace(path: &Path, content: &str) {
     let new = path.with_extension("new");
     fs::write(&new, content).unwrap();
@@ -65,7 +65,7 @@ fn replace(path: &Path, content: &str) {
 fn until(reached: impl Fn() -> bool) {
     let deadline = Instant::now() + SOON;
     while !reached() {
-        assert!(Instant::now() < deadline, "the Collector does not look at its files");
+        assert!(Instant::now() < deadline, "the Collector does not reload its files");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -77,7 +77,7 @@ fn collector(files: &Files) -> OtelCollector {
         "tls::reload_interval: 10ms",
         "tls::client_ca_file_reload: true",
     ]);
-    // The certificates are those of new connections: there is one all the time.
+    // New certificates are used by new connections, so connections are short.
     overlays.push(on_grpc("keepalive::server_parameters::max_connection_age: 50ms"));
     overlays.push(on_http("keep_alives_enabled: false"));
     OtelCollector::start(files.collector.path(), &overlays)
@@ -90,7 +90,7 @@ fn a_ca_is_replaced(protocol: Protocol) {
     let collector = collector(&files);
     let endpoint = format!("https://localhost:{}", collector.port(protocol));
     let builder = || once(builder()).with_endpoint(&endpoint).with_protocol(protocol);
-    // One export on a connection of its own.
+    // One export on a separate connection.
     let probe = |ca: &str, client| {
         let builder = builder().with_ca_certificate(Pem::bytes(ca)).with_failure_handler(|_| {});
         let exporters = with_client(builder, pki, Some(client)).build().unwrap();
@@ -107,16 +107,16 @@ fn a_ca_is_replaced(protocol: Protocol) {
         .unwrap();
     let claims = under_load(&exporters, |progress| {
         progress.wait_for(50);
-        // Both sides trust both.
+        // Both sides trust both CAs.
         files.trust(&files.service, &[first, second]);
         files.trust(&files.collector, &[first, second]);
         until(|| probe(first, Fixture::OtherCa).is_ok());
-        // Both sides have a certificate of the second.
+        // Both sides have a certificate of the second CA.
         files.serve(Fixture::OtherCa);
         until(|| probe(second, Fixture::OtherCa).is_ok());
         files.identify(Fixture::OtherCa);
         progress.wait_for(50);
-        // Nobody trusts the first.
+        // No side trusts the first CA.
         files.trust(&files.service, &[second]);
         files.trust(&files.collector, &[second]);
         until(|| {

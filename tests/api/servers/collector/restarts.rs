@@ -1,4 +1,4 @@
-//! Collectors that end and come back while exports are under way.
+//! Collectors that stop and restart during continuous exports.
 
 use std::thread;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use otlp_mtls::Protocol;
 use super::load::{BATCH, Count, THREADS, under_load};
 use super::{Deployment, End};
 
-/// Exports that succeed between two ends: enough for each thread to be at it again.
+/// Exports that succeed between two stops: enough for each thread to export again.
 const BETWEEN: usize = 20;
 
-/// Spans on their way at one time: each thread has one export.
+/// Spans in flight: each thread has one export.
 const ON_THE_WAY: usize = THREADS * BATCH;
 
-/// How exports travel.
+/// The protocols and HTTP versions.
 #[derive(Clone, Copy)]
 enum Route {
     Grpc,
     Http2,
-    /// In plaintext: over TLS a Collector always agrees on HTTP/2.
+    /// In plaintext, because over TLS a Collector always selects HTTP/2.
     Http1,
 }
 
@@ -53,8 +53,8 @@ fn restarts(route: Route, end: End, times: usize) -> Option<Count> {
     Some(claims.count(&exporters, collector))
 }
 
-/// Everything arrives. What was on its way may arrive twice, for it is sent again: nobody knows whether
-/// the Collector had received it.
+/// Everything arrives. Spans in flight may arrive twice, because they are sent again: it is unknown whether the
+/// Collector had received them.
 fn kills(route: Route) {
     let times = 10;
     let Some(count) = restarts(route, End::Killed, times) else { return };
@@ -63,14 +63,14 @@ fn kills(route: Route) {
     assert!(duplicated <= times * ON_THE_WAY, "{count:?}");
 }
 
-/// Everything arrives once.
+/// Everything arrives exactly once.
 fn stops(route: Route) {
     let Some(count) = restarts(route, End::Stopped, 20) else { return };
     count.assert_exact();
 }
 
-/// What an outage that outlasts the exports costs is reported. Only what was on its way when it began
-/// or ended may have arrived all the same, or twice.
+/// Losses in an outage longer than the exports' timeout are reported. Only spans in flight at its start or end may
+/// still have arrived, or arrived twice.
 fn outage(route: Route) {
     let Some(mut deployment) = route.deployment() else { return };
     let builder = deployment.builder(route.protocol()).with_timeout(Duration::from_secs(1));
@@ -91,7 +91,7 @@ fn outage(route: Route) {
     assert!(duplicated <= 2 * ON_THE_WAY, "{count:?}");
 }
 
-/// At once on all routes: most of the time is spent waiting for the next attempt.
+/// On all routes concurrently, because most of the time is spent waiting for the next attempt.
 fn on_each_route(test: fn(Route)) {
     thread::scope(|scope| {
         for route in [Route::Grpc, Route::Http2, Route::Http1] {
@@ -111,6 +111,6 @@ fn everything_arrives_once_when_a_collector_is_stopped() {
 }
 
 #[test]
-fn what_an_outage_costs_is_reported() {
+fn losses_in_an_outage_are_reported() {
     on_each_route(outage);
 }
