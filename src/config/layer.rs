@@ -109,7 +109,7 @@ impl Layer {
     /// not needed is not read. A value that cannot be parsed is [ignored with a warning][spec].
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
-    fn or_variables(self, read: &mut Reader<'_>) -> Result<Self, Error> {
+    fn or_variables(self, read: &mut VariableReader<'_>) -> Result<Self, Error> {
         Ok(Self {
             endpoint: or_read(self.endpoint, || read.endpoint())?,
             protocol: or_read(self.protocol, || read.one_of(Variable::Protocol))?,
@@ -144,13 +144,13 @@ fn or_read<T>(
 }
 
 /// Reads the variables of one signal or of all.
-struct Reader<'a> {
+struct VariableReader<'a> {
     env: &'a Env,
     scope: Option<Signal>,
     warnings: &'a mut Vec<Warning>,
 }
 
-impl Reader<'_> {
+impl VariableReader<'_> {
     fn text(&self, variable: Variable) -> Result<Option<Sourced<String>>, Error> {
         self.env.text(&variable.name(self.scope))
     }
@@ -238,7 +238,7 @@ impl Layers {
     pub(crate) fn fold(&self, signal: Signal, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
         let mut layer = self.code.of(signal);
         for scope in [Some(signal), None] {
-            layer = layer.or_variables(&mut Reader { env: &self.env, scope, warnings })?;
+            layer = layer.or_variables(&mut VariableReader { env: &self.env, scope, warnings })?;
         }
         Ok(layer.or(self.defaults.of(signal)))
     }

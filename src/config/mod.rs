@@ -42,7 +42,7 @@ pub(crate) use spiffe::SpiffeId;
 pub(crate) use switches::Propagator;
 pub(crate) use switches::{Output, Switches};
 #[cfg(any(feature = "logs", feature = "metrics", feature = "trace"))]
-pub(crate) use switches::{Processor, Target};
+pub(crate) use switches::{OutputTarget, Processor};
 pub(crate) use variables::Variable;
 pub(crate) use warning::Warning;
 

@@ -50,7 +50,7 @@ impl Sdk {
     /// exported.
     pub(crate) fn resolve(layers: &Layers, has_logs: bool, warnings: &mut Vec<Warning>) -> Self {
         let Layers { code, env, defaults, .. } = layers;
-        let mut read = Reader { env, warnings };
+        let mut read = SdkReader { env, warnings };
         let mut batch = |signal, names, delay| {
             read.batch(&code.of(signal).sdk.batch, &defaults.of(signal).sdk.batch, names, delay)
         };
@@ -101,12 +101,12 @@ impl Sdk {
 
 /// Reads the SDK's variables, by one rule: an invalid value causes a warning, and the default is
 /// used.
-struct Reader<'a> {
+struct SdkReader<'a> {
     env: &'a Env,
     warnings: &'a mut Vec<Warning>,
 }
 
-impl Reader<'_> {
+impl SdkReader<'_> {
     fn batch(
         &mut self,
         given: &Batch,

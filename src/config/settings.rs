@@ -160,8 +160,8 @@ impl Settings {
         Some(Self { endpoint, tls: proxy.tls.clone(), ..self.clone() })
     }
 
-    pub(crate) fn target(&self) -> Target<'_> {
-        Target {
+    pub(crate) fn connection_key(&self) -> ConnectionKey<'_> {
+        ConnectionKey {
             address: &self.endpoint.address,
             authority: &self.endpoint.authority,
             is_grpc: self.protocol.is_grpc(),
@@ -173,10 +173,10 @@ impl Settings {
     }
 }
 
-/// What a connection depends on: signals with equal targets share one. Path, headers, compression and timeout do not
+/// What a connection depends on: signals with equal keys share one. Path, headers, compression and timeout do not
 /// matter.
 #[derive(PartialEq)]
-pub(crate) struct Target<'a> {
+pub(crate) struct ConnectionKey<'a> {
     address: &'a Address,
     /// Compared case-insensitively.
     authority: &'a Authority,

@@ -20,12 +20,12 @@ use crate::signal::Signal;
 /// An output of a signal: its target, and how items are passed to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Output {
-    pub(crate) target: Target,
+    pub(crate) target: OutputTarget,
     pub(crate) processor: Processor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum OutputTarget {
     /// Its collector.
     Otlp,
     /// Standard output.
@@ -48,11 +48,11 @@ impl Output {
     /// The default pipeline for a target: [one by one][spec] to the console.
     ///
     /// [spec]: https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/stdout/
-    fn new(signal: Signal, target: Target) -> Self {
+    fn new(signal: Signal, target: OutputTarget) -> Self {
         let processor = match (signal, target) {
             (Signal::Metrics, _) => Processor::Periodic(None),
-            (_, Target::Console) => Processor::Simple,
-            (_, Target::Otlp) => Processor::Batch(Batch::default()),
+            (_, OutputTarget::Console) => Processor::Simple,
+            (_, OutputTarget::Otlp) => Processor::Batch(Batch::default()),
         };
         Self { target, processor }
     }
@@ -151,7 +151,7 @@ impl Switches {
 
     /// Whether a signal goes to a collector.
     pub(crate) fn is_exported(&self, signal: Signal) -> bool {
-        self.outputs(signal).iter().any(|output| output.target == Target::Otlp)
+        self.outputs(signal).iter().any(|output| output.target == OutputTarget::Otlp)
     }
 
     /// The signals that do not go to a collector, each with the setting that decides so.
@@ -171,7 +171,7 @@ impl Switches {
             match (enabled, disabled) {
                 (Some(enabled), _) if !*enabled => *outputs = off(&enabled.origin),
                 (Some(_), _) if outputs.is_empty() => {
-                    *outputs = Sourced::default(vec![Output::new(*signal, Target::Otlp)]);
+                    *outputs = Sourced::default(vec![Output::new(*signal, OutputTarget::Otlp)]);
                 }
                 (None, Some(disabled)) => *outputs = off(disabled),
                 _ => {}
@@ -203,7 +203,7 @@ impl Switches {
     /// Fails if an output needs the feature `console` and it is not compiled in.
     pub(crate) fn check_console(&self, is_compiled: bool) -> Result<(), Error> {
         let wanting = self.outputs.iter().find(|(signal, outputs)| {
-            let is_console = |output: &Output| output.target == Target::Console;
+            let is_console = |output: &Output| output.target == OutputTarget::Console;
             signal.is_compiled() && !is_compiled && outputs.value.iter().any(is_console)
         });
         match wanting {
@@ -220,8 +220,8 @@ fn targets(
     layers: &Layers,
     enabled: Option<&Sourced<bool>>,
     warnings: &mut Vec<Warning>,
-) -> Result<Sourced<Vec<Target>>, Error> {
-    let on = || Sourced::default(vec![Target::Otlp]);
+) -> Result<Sourced<Vec<OutputTarget>>, Error> {
+    let on = || Sourced::default(vec![OutputTarget::Otlp]);
     let off =
         |enabled: &Sourced<bool>| Sourced { value: Vec::new(), origin: enabled.origin.clone() };
     let code = layers.code.of(signal).enabled;
@@ -236,8 +236,8 @@ fn targets(
     let (variable, expected) = (exporter_variable(signal), "otlp, console or none");
     let targets = list(&layers.env, variable, default, expected, warnings, |name| {
         match name.to_ascii_lowercase().as_str() {
-            "otlp" => Some(Target::Otlp),
-            "console" => Some(Target::Console),
+            "otlp" => Some(OutputTarget::Otlp),
+            "console" => Some(OutputTarget::Console),
             _ => None,
         }
     })?;
@@ -325,7 +325,7 @@ mod tests {
         (switches, warnings.iter().map(ToString::to_string).collect())
     }
 
-    fn targets(switches: &Switches, signal: Signal) -> Vec<Target> {
+    fn targets(switches: &Switches, signal: Signal) -> Vec<OutputTarget> {
         switches.outputs(signal).iter().map(|output| output.target).collect()
     }
 
@@ -344,8 +344,8 @@ mod tests {
         /// Code for all signals and for traces, variables, defaults from code; expected targets of
         /// traces and logs, whether everything is off, and the setting that decided for traces.
         type Row<'a> =
-            (Signals, &'a [(&'a str, &'a str)], Signals, [&'a [Target]; 2], bool, &'a str);
-        let otlp: &[Target] = &[Target::Otlp];
+            (Signals, &'a [(&'a str, &'a str)], Signals, [&'a [OutputTarget]; 2], bool, &'a str);
+        let otlp: &[OutputTarget] = &[OutputTarget::Otlp];
         let rows: &[Row<'_>] = &[
             (unset, &[], unset, [otlp, otlp], false, "the default"),
             ((None, Some(false)), &[], unset, [&[], otlp], false, "with_enabled()"),
@@ -357,7 +357,7 @@ mod tests {
                 (None, Some(true)),
                 &[(TRACES, "console")],
                 unset,
-                [&[Target::Console], otlp],
+                [&[OutputTarget::Console], otlp],
                 false,
                 TRACES,
             ),
@@ -389,8 +389,8 @@ mod tests {
 
     #[test]
     fn exporters() {
-        use Target::{Console, Otlp};
-        let rows: &[(&str, &str, &[Target], &[&str])] = &[
+        use OutputTarget::{Console, Otlp};
+        let rows: &[(&str, &str, &[OutputTarget], &[&str])] = &[
             ("empty is unset", " ", &[Otlp], &[]),
             ("otlp", "otlp", &[Otlp], &[]),
             ("in any case", "OTLP", &[Otlp], &[]),

@@ -76,7 +76,7 @@ struct RefusedSize {
 }
 
 /// The outcome of a request.
-enum Sent {
+enum PartResult {
     /// Accepted, perhaps with a remark such as a partial success.
     Accepted(Option<Failure>),
     /// The request has to be split.
@@ -148,9 +148,9 @@ impl Lane {
         while let Some(part) = parts.pop() {
             let answered = in_flight.answered();
             match self.send_part(transport, batch, part.clone(), begun, answered).await {
-                Sent::Accepted(remark) => in_flight.accepted(share(batch, part), remark),
-                Sent::Failed(failure) => in_flight.dropped(share(batch, part), failure),
-                Sent::TooLarge => {
+                PartResult::Accepted(remark) => in_flight.accepted(share(batch, part), remark),
+                PartResult::Failed(failure) => in_flight.dropped(share(batch, part), failure),
+                PartResult::TooLarge => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
@@ -167,26 +167,28 @@ impl Lane {
         part: Range<usize>,
         begun: Instant,
         answered: Answered,
-    ) -> Sent {
+    ) -> PartResult {
         let is_single = part.len() == 1;
         let payload = self.encoding().encode(batch, part, self.last_size.load(Ordering::Relaxed));
         let bytes = payload.size();
         self.last_size.store(bytes, Ordering::Relaxed);
         let limit = self.settings.max_request_size;
         if bytes > limit && is_single {
-            return Sent::Failed(self.failure(FailureKind::OverRequestLimit { bytes, limit }));
+            return PartResult::Failed(
+                self.failure(FailureKind::OverRequestLimit { bytes, limit }),
+            );
         }
         if bytes > limit || self.is_refused(transport, bytes) && !is_single {
-            return Sent::TooLarge;
+            return PartResult::TooLarge;
         }
         match self.send(transport, payload, begun, answered).await {
-            Ok(remark) => Sent::Accepted(remark),
+            Ok(remark) => PartResult::Accepted(remark),
             Err(failure) if matches!(failure.kind(), FailureKind::TooLarge { .. }) => {
                 let connection = transport.connections();
                 *lock(&self.refused) = Some(RefusedSize { connection, bytes });
-                if is_single { Sent::Failed(failure) } else { Sent::TooLarge }
+                if is_single { PartResult::Failed(failure) } else { PartResult::TooLarge }
             }
-            Err(failure) => Sent::Failed(failure),
+            Err(failure) => PartResult::Failed(failure),
         }
     }
 

@@ -604,8 +604,9 @@ impl ExportersBuilder {
             if self.header_provider.is_some() && settings.headers.origin == Origin::Default {
                 settings.headers.origin = Origin::Builder("with_header_provider");
             }
-            let same =
-                pipelines.values().find(|pipeline| pipeline.settings.target() == settings.target());
+            let same = pipelines
+                .values()
+                .find(|pipeline| pipeline.settings.connection_key() == settings.connection_key());
             let shared = match same {
                 Some(pipeline) => Arc::clone(&pipeline.shared),
                 None => {

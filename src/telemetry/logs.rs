@@ -12,7 +12,7 @@ use opentelemetry_sdk::logs::{
 use super::counting::Counting;
 use super::providers::Provider;
 use super::{Setup, Telemetry};
-use crate::config::{BatchSettings, Processor, Target};
+use crate::config::{BatchSettings, OutputTarget, Processor};
 use crate::error::Error;
 use crate::signal::Signal;
 
@@ -25,7 +25,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
             Processor::Simple | Processor::Periodic(_) => None,
         };
         builder = match output.target {
-            Target::Otlp => {
+            OutputTarget::Otlp => {
                 let capacity = batch.map(|batch| batch.max_queue_size);
                 let queue = setup.queue(Signal::Logs, capacity)?;
                 let exporter = exporters.log_exporter_for(drain, Some(Arc::clone(&queue)))?;
@@ -39,7 +39,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
                     )),
                 }
             }
-            Target::Console => console(builder, batch),
+            OutputTarget::Console => console(builder, batch),
         };
     }
     Ok(Arc::new(builder.build()))

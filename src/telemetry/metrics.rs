@@ -13,7 +13,7 @@ use opentelemetry_sdk::metrics::{
 
 use super::providers::Provider;
 use super::{Setup, Telemetry};
-use crate::config::{HistogramAggregation, Output, Processor, Target};
+use crate::config::{HistogramAggregation, Output, OutputTarget, Processor};
 use crate::error::Error;
 use crate::signal::Signal;
 
@@ -31,11 +31,11 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
     for output in *outputs {
         let interval = interval(output, exporters.sdk().metric_interval);
         builder = match output.target {
-            Target::Otlp => {
+            OutputTarget::Otlp => {
                 let exporter = exporters.metric_exporter_for(drain)?;
                 builder.with_reader(reader(exporter, interval))
             }
-            Target::Console => console(builder, interval),
+            OutputTarget::Console => console(builder, interval),
         };
     }
     let builder = match exporters.histogram_aggregation() {
@@ -54,8 +54,8 @@ fn interval(output: &Output, general: Option<Duration>) -> Duration {
         Processor::Simple | Processor::Batch(_) => None,
     };
     own.or(general).unwrap_or(match output.target {
-        Target::Otlp => INTERVAL,
-        Target::Console => CONSOLE_INTERVAL,
+        OutputTarget::Otlp => INTERVAL,
+        OutputTarget::Console => CONSOLE_INTERVAL,
     })
 }
 
@@ -123,12 +123,12 @@ mod tests {
     #[test]
     fn the_console_has_another_default_interval() {
         for (target, own, general, expected) in [
-            (Target::Otlp, None, None, 60),
-            (Target::Console, None, None, 10),
-            (Target::Otlp, None, Some(7), 7),
-            (Target::Console, None, Some(7), 7),
-            (Target::Otlp, Some(3), Some(7), 3),
-            (Target::Console, Some(3), None, 3),
+            (OutputTarget::Otlp, None, None, 60),
+            (OutputTarget::Console, None, None, 10),
+            (OutputTarget::Otlp, None, Some(7), 7),
+            (OutputTarget::Console, None, Some(7), 7),
+            (OutputTarget::Otlp, Some(3), Some(7), 3),
+            (OutputTarget::Console, Some(3), None, 3),
         ] {
             let output =
                 Output { target, processor: Processor::Periodic(own.map(Duration::from_secs)) };

@@ -20,7 +20,7 @@ use super::b3::B3Propagator;
 use super::counting::Counting;
 use super::providers::Provider;
 use super::{Setup, Telemetry};
-use crate::config::{BatchSettings, Processor, Propagator, Target};
+use crate::config::{BatchSettings, OutputTarget, Processor, Propagator};
 use crate::error::Error;
 use crate::exporters::Exporters;
 use crate::signal::Signal;
@@ -38,7 +38,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
             Processor::Simple | Processor::Periodic(_) => None,
         };
         builder = match output.target {
-            Target::Otlp => {
+            OutputTarget::Otlp => {
                 let capacity = batch.map(|batch| batch.max_queue_size);
                 let queue = setup.queue(Signal::Traces, capacity)?;
                 let exporter = exporters.span_exporter_for(drain, Some(Arc::clone(&queue)))?;
@@ -52,7 +52,7 @@ pub(super) fn provider(setup: &Setup<'_>) -> Result<Arc<dyn Provider>, Error> {
                     )),
                 }
             }
-            Target::Console => console(builder, batch),
+            OutputTarget::Console => console(builder, batch),
         };
     }
     Ok(Arc::new(builder.build()))
@@ -87,7 +87,7 @@ fn console(builder: TracerProviderBuilder, _batch: Option<BatchSettings>) -> Tra
 /// nothing.
 pub(super) fn set_propagator(exporters: &Exporters) {
     if let Some(given) = exporters.sdk().propagator.clone() {
-        return global::set_text_map_propagator(Given(given));
+        return global::set_text_map_propagator(GivenPropagator(given));
     }
     let propagators = exporters.switches().propagators().iter();
     let propagators = propagators.map(|propagator| match propagator {
@@ -105,9 +105,9 @@ pub(super) fn set_propagator(exporters: &Exporters) {
 
 /// A propagator given to the builder.
 #[derive(Debug)]
-struct Given(Arc<dyn TextMapPropagator + Send + Sync>);
+struct GivenPropagator(Arc<dyn TextMapPropagator + Send + Sync>);
 
-impl TextMapPropagator for Given {
+impl TextMapPropagator for GivenPropagator {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
         self.0.inject_context(context, injector);
     }

@@ -30,7 +30,7 @@ pub(super) fn client_config(
         // would reject, except for a server's certificate that is itself trusted.
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(Arc::new(Identity(identity)));
+        .with_client_cert_resolver(Arc::new(IdentityResolver(identity)));
     config.alpn_protocols = alpn;
     Ok(unresumed(config))
 }
@@ -87,9 +87,9 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
 /// The hints that servers send are unreliable, so we always present our only identity and let the
 /// server decide.
 #[derive(Debug)]
-struct Identity(Option<Arc<CertifiedKey>>);
+struct IdentityResolver(Option<Arc<CertifiedKey>>);
 
-impl ResolvesClientCert for Identity {
+impl ResolvesClientCert for IdentityResolver {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.0.clone()
     }

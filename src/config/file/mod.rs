@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::level_filters::LevelFilter;
 
-use self::providers::Providers;
+use self::providers::FileProviders;
 use self::table::{Context, Table};
 use self::yaml::{Content, Node};
 use super::env::Env;
@@ -113,7 +113,7 @@ impl ConfigFile {
         let disabled = disabled.filter(|node| node.boolean(context) == Some(true));
         let log_level = table.optional("log_level").and_then(|node| log_level(&node, context));
 
-        let mut providers = Providers::default();
+        let mut providers = FileProviders::default();
         if let Some(node) = table.take("attribute_limits") {
             providers.attribute_limits(node, context);
         }
@@ -127,7 +127,7 @@ impl ConfigFile {
                 None => providers.off(signal, origin.clone()),
             }
         }
-        let Providers { mut rank, outputs, .. } = providers;
+        let FileProviders { mut rank, outputs, .. } = providers;
         let propagator = table.take("propagator");
         let names_propagators = propagator.is_some();
         let propagators = propagator.map(|node| propagators(node, context)).unwrap_or_default();

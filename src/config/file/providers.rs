@@ -9,7 +9,7 @@ use super::table::{Context, Table};
 use super::yaml::Node;
 use crate::config::layer::Rank;
 use crate::config::sdk_layer::{Batch, MAX_MILLISECONDS, MAX_QUEUE_SIZE};
-use crate::config::switches::{Output, Processor, Target};
+use crate::config::switches::{Output, OutputTarget, Processor};
 use crate::error::ConfigFileProblem as Problem;
 use crate::origin::{Origin, Sourced};
 use crate::signal::Signal;
@@ -25,14 +25,14 @@ const COUNTS: RangeInclusive<u32> = 0..=i32::MAX as u32;
 
 /// The providers read from the file so far.
 #[derive(Default)]
-pub(super) struct Providers {
+pub(super) struct FileProviders {
     pub(super) rank: Rank,
     pub(super) outputs: BTreeMap<Signal, Sourced<Vec<Output>>>,
     /// The general attribute limit, which applies unless there is one for spans.
     attribute_count_limit: Option<(Node, u32)>,
 }
 
-impl Providers {
+impl FileProviders {
     pub(super) fn attribute_limits(&mut self, node: Node, context: &mut Context<'_>) {
         if let Some(mut table) = node.table(context) {
             self.attribute_count_limit = table.optional("attribute_count_limit").and_then(|node| {
@@ -132,7 +132,7 @@ impl Providers {
         table: &mut Table,
         timeout: Option<Node>,
         context: &mut Context<'_>,
-    ) -> Option<Target> {
+    ) -> Option<OutputTarget> {
         let (name, node) = table.required("exporter", context)?.kind(context)?;
         match name.as_str() {
             "otlp_http" | "otlp_grpc" if self.rank.own.contains_key(&signal) => {
@@ -143,7 +143,7 @@ impl Providers {
                 let is_grpc = name == "otlp_grpc";
                 let layer = otlp::layer(signal, is_grpc, node, timeout, context);
                 self.rank.own.insert(signal, layer);
-                Some(Target::Otlp)
+                Some(OutputTarget::Otlp)
             }
             "console" => {
                 if !cfg!(feature = "console") {
@@ -160,7 +160,7 @@ impl Providers {
                     table.choice(aggregation, &[("explicit_bucket_histogram", ())], context);
                 }
                 table.finish(context);
-                Some(Target::Console)
+                Some(OutputTarget::Console)
             }
             name => {
                 context.unknown(name, &node, &["otlp_http", "otlp_grpc", "console"]);

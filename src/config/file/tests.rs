@@ -1,7 +1,7 @@
 use super::yaml::Content;
 use super::*;
 use crate::config::layer::{HeadersText, Layer};
-use crate::config::switches::Target;
+use crate::config::switches::OutputTarget;
 
 const PATH: &str = "/etc/otel.yaml";
 
@@ -302,7 +302,7 @@ tracer_provider:
     ))
     .unwrap();
     let [output] = file.switches.outputs(Signal::Traces) else { panic!("one output") };
-    assert_eq!(output.target, Target::Otlp);
+    assert_eq!(output.target, OutputTarget::Otlp);
     let expected = crate::config::Batch::default()
         .with_schedule_delay(std::time::Duration::from_millis(20))
         .with_max_queue_size(10)

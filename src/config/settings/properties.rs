@@ -458,15 +458,15 @@ proptest! {
     ) {
         let settings = three.clone().map(|address| address.settings(signals[0], None));
         let [a, b, c] = &settings;
-        prop_assert!(a.target() == a.target());
-        prop_assert_eq!(a.target() == b.target(), b.target() == a.target());
-        if a.target() == b.target() && b.target() == c.target() {
-            prop_assert!(a.target() == c.target());
+        prop_assert!(a.connection_key() == a.connection_key());
+        prop_assert_eq!(a.connection_key() == b.connection_key(), b.connection_key() == a.connection_key());
+        if a.connection_key() == b.connection_key() && b.connection_key() == c.connection_key() {
+            prop_assert!(a.connection_key() == c.connection_key());
         }
-        prop_assert_eq!(a.target() == b.target(), three[0] == three[1]);
+        prop_assert_eq!(a.connection_key() == b.connection_key(), three[0] == three[1]);
         // Another signal with other headers, compression and timeout.
         let elsewhere = three[1].settings(signals[1], Some(&other));
-        prop_assert_eq!(a.target() == elsewhere.target(), a.target() == b.target());
+        prop_assert_eq!(a.connection_key() == elsewhere.connection_key(), a.connection_key() == b.connection_key());
     }
 }
 

@@ -551,7 +551,7 @@ fn what_signals_share_a_connection() {
         ("but for its capitals", true, &|o| o.with_authority("C:1")),
     ];
     for (rule, share, change) in rows {
-        assert_eq!(one.target() == settings(change).target(), *share, "{rule}");
+        assert_eq!(one.connection_key() == settings(change).connection_key(), *share, "{rule}");
     }
 }
 
