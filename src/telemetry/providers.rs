@@ -127,8 +127,15 @@ impl Providers {
             let (provider, report) = (Arc::clone(provider), report.clone());
             let work = move || {
                 let _suppressed = Context::enter_telemetry_suppressed_scope();
+                let result = match work(&*provider, end) {
+                    // How the SDK's providers return the timeout of a processor.
+                    Err(OTelSdkError::InternalFailure(_)) if end.left().is_zero() => {
+                        Err(OTelSdkError::Timeout(end.timeout))
+                    }
+                    result => result,
+                };
                 // The receiver is gone once the timeout has expired.
-                let _ = report.send((provider.signal(), work(&*provider, end)));
+                let _ = report.send((provider.signal(), result));
             };
             // If a thread cannot be started, its signal counts as not finished in time.
             let _ = thread::Builder::new().name(format!("otlp-mtls-{by}")).spawn(work);

@@ -8,7 +8,7 @@ use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use opentelemetry_sdk::Resource;
-use otlp_mtls::testing::Reply;
+use otlp_mtls::testing::{Accept, Reply};
 use otlp_mtls::{Error, Protocol, RetryPolicy, ShutdownLoss, Signal, Telemetry};
 
 use crate::support::{
@@ -203,6 +203,24 @@ fn a_collector_that_never_answers_is_an_error_at_the_timeout() {
         assert_eq!(lost.len(), 3, "{lost:?}");
         assert!(lost_items(&lost).iter().all(|(_, items)| *items == 1), "{lost:?}");
         assert!(collector.requests().is_empty());
+    }
+}
+
+/// The SDK may report that first. Its providers wrap the error of a processor that has not finished.
+#[test]
+fn a_shutdown_without_time_reports_everything() {
+    let _alone = alone();
+    let collector = plaintext_collector();
+    collector.set_accept(Accept::Silence);
+    for _ in 0..20 {
+        let exporters = builder().with_endpoint(collector.endpoint()).build().unwrap();
+        let telemetry = exporters.install().unwrap();
+        emit(&telemetry);
+        let losses = lost(telemetry.shutdown(Duration::ZERO));
+        for signal in [Signal::Traces, Signal::Logs] {
+            let loss = losses.iter().find(|loss| loss.signal == signal);
+            assert_eq!(loss.map(|loss| loss.items), Some(1), "{losses:?}");
+        }
     }
 }
 
