@@ -16,6 +16,8 @@ STYLE = """
   text.ours { font-weight: 600 }
   line, path { stroke-width: 2 }
   path { fill: none !important }
+  path.thin { stroke-width: 1.2 }
+  .outage { fill: #768390; fill-opacity: .18 }
   .dashed { stroke-dasharray: 5 3 }
   .dotted { stroke-dasharray: 1.5 3 }
   .grid { stroke: #768390; stroke-opacity: .3; stroke-width: 1 }
