@@ -14,7 +14,7 @@ use super::error::{NetError, Sent};
 use super::link::{Ending, JITTER, Link, LinkFailure, Next, Renewal};
 use super::message::{Deadline, Over, Request, Response};
 use super::progress::Progress;
-use super::runtime::{Runtime, spawn};
+use super::runtime::{Runtime, blocking, spawn};
 use crate::failure::{Cure, Evidence, FailureKind};
 use crate::lock::lock;
 use crate::tls::{Generation, Store};
@@ -98,6 +98,9 @@ impl Client {
     ) -> Arc<Self> {
         let credentials = store.map(Watcher::new);
         let current = credentials.as_ref().map(|credentials| credentials.current());
+        if let Some(current) = &current {
+            gather_entropy(&runtime, current);
+        }
         let generation = current.as_ref().map_or(0, |current| current.number);
         let hub = Hub {
             link: Link::new(generation),
@@ -462,6 +465,16 @@ impl Client {
             }
         }
     }
+}
+
+/// Requests random bytes in the background. At the first request of a process AWS-LC gathers entropy,
+/// for tens of milliseconds. Without this, the first export would wait for it, and the I/O thread with
+/// all that it does.
+fn gather_entropy(runtime: &Runtime, credentials: &Generation) {
+    let provider = Arc::clone(credentials.config.crypto_provider());
+    // A handshake reports the error.
+    let gathering = blocking(move || provider.secure_random.fill(&mut [0]));
+    drop(runtime.handle.spawn(gathering));
 }
 
 /// Which parts of the credentials are new.

@@ -7,6 +7,7 @@ use otlp_mtls::testing::Collector;
 use otlp_mtls::{Error, Exporters, Protocol, Signal, Telemetry};
 use rustls::ClientConfig;
 use rustls::client::ResolvesClientCert;
+use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom, aws_lc_rs};
 use rustls::sign::CertifiedKey;
 use tokio::runtime::Builder;
 
@@ -204,4 +205,33 @@ fn the_last_exporter_and_handle_dropped_on_the_io_thread_neither_panic_nor_hang(
         Box::new(move || drop((exporter, exporters)))
     });
     assert_eq!(is_done.recv_timeout(SOON).unwrap(), "otlp-mtls-io");
+}
+
+/// Records on which thread random bytes are requested.
+#[derive(Debug)]
+struct RecordingRandom(mpsc::Sender<Option<String>>);
+
+impl SecureRandom for RecordingRandom {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        let _ = self.0.send(std::thread::current().name().map(ToOwned::to_owned));
+        aws_lc_rs::default_provider().secure_random.fill(bytes)
+    }
+}
+
+/// AWS-LC gathers entropy at the first request, for tens of milliseconds.
+#[test]
+fn random_bytes_are_requested_before_the_first_export_and_not_on_the_io_thread() {
+    let (pki, collector) = mtls_collector();
+    let (tell, requests) = mpsc::channel();
+    let secure_random = Box::leak(Box::new(RecordingRandom(tell)));
+    let provider = CryptoProvider { secure_random, ..aws_lc_rs::default_provider() };
+    let exporters = mtls_builder(&pki, &collector, Protocol::Grpc)
+        .with_crypto_provider(Arc::new(provider))
+        .build()
+        .unwrap();
+    assert!(requests.try_recv().is_err(), "nothing is exported yet");
+    let _exporter = exporters.span_exporter().unwrap();
+    let thread = requests.recv_timeout(SOON).unwrap();
+    assert_ne!(thread.as_deref(), Some("otlp-mtls-io"));
+    assert_eq!(collector.open_connections(), 0);
 }
