@@ -16,7 +16,7 @@ pub(super) const JITTER: f64 = 0.2;
 
 /// The longest window while the server is unreachable, so that its return is noticed within the
 /// default timeout of an export.
-const LONGEST_UNREACHABLE: Duration = Duration::from_secs(10);
+const LONGEST_UNREACHABLE: Duration = Duration::from_secs(5);
 
 /// The longest window after a permanent failure, which a change at the server may end.
 const LONGEST_PERMANENT: Duration = Duration::from_secs(30);
