@@ -385,7 +385,11 @@ impl Folded<'_> {
     }
 
     fn max_request_size(&self, protocol: Protocol) -> usize {
-        let size = self.layer.max_request_size.unwrap_or(DEFAULT_MAX_REQUEST_SIZE);
+        let size = match self.layer.max_request_size.unwrap_or(DEFAULT_MAX_REQUEST_SIZE) {
+            // No limit.
+            0 => usize::MAX,
+            size => size,
+        };
         match protocol {
             // gRPC message lengths have 32 bits.
             Protocol::Grpc => size.min(u32::MAX as usize),

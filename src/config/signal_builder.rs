@@ -98,8 +98,8 @@ impl SignalBuilder {
         self
     }
 
-    /// Sets the largest size of a request, in bytes, before compression. A larger batch is split
-    /// into several requests.
+    /// Sets the largest size of a request, in bytes, before compression; 0 is no limit. A larger
+    /// batch is split into several requests.
     pub fn with_max_request_size(mut self, bytes: usize) -> Self {
         self.0.max_request_size = Some(bytes);
         self

@@ -172,9 +172,9 @@ impl ExportersBuilder {
         self.with_all(|all| all.with_batch(batch))
     }
 
-    /// Sets the largest size of a request, in bytes, before compression; the default is 64 MiB. A
-    /// larger batch, or one that the collector refuses as too large, is split into several
-    /// requests. A single item that is too large is lost.
+    /// Sets the largest size of a request, in bytes, before compression; the default is 64 MiB, and
+    /// 0 is no limit. A larger batch, or one that the collector refuses as too large, is split into
+    /// several requests. A single item that is too large is lost.
     pub fn with_max_request_size(self, bytes: usize) -> Self {
         self.with_all(|all| all.with_max_request_size(bytes))
     }

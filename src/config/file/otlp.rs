@@ -49,9 +49,7 @@ pub(super) fn layer(
     let own = table.milliseconds("timeout", 0, context);
     layer.timeout = shorter(own, timeout, DEFAULT_TIMEOUT, context);
     let max_request_size = table.number("max_request_size", 0..=i32::MAX as usize, context);
-    // 0 means no limit.
-    layer.max_request_size =
-        max_request_size.map(|size| if *size == 0 { usize::MAX } else { *size });
+    layer.max_request_size = max_request_size.map(|size| size.value);
     let max_response_size = table.number("max_response_size", 1..=i32::MAX as usize, context);
     layer.max_response_size = max_response_size.map(|size| size.value);
     if signal == Signal::Metrics {

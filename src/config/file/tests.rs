@@ -228,7 +228,7 @@ fn an_exporter_with_all_it_may_have() {
     assert_eq!(layer.protocol.unwrap().value.to_string(), "http/json");
     assert_eq!(layer.compression.unwrap().value.unwrap().to_string(), "gzip");
     assert_eq!(layer.timeout.unwrap().value.as_millis(), 7);
-    assert_eq!((layer.max_request_size, layer.max_response_size), (Some(usize::MAX), Some(9)));
+    assert_eq!((layer.max_request_size, layer.max_response_size), (Some(0), Some(9)));
     let Some(HeadersText::Pairs(headers)) = layer.headers.map(|headers| headers.value) else {
         panic!("no headers")
     };

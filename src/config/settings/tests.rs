@@ -364,6 +364,9 @@ fn sizes() {
     let of = |own, all| sizes(&resolve_with(&[], own, all).0.unwrap());
     assert_eq!(of(SignalBuilder::default(), all.clone()), (1, 2));
     assert_eq!(of(own, all), (3, 4));
+    // As in a configuration file.
+    let unlimited = SignalBuilder::default().with_max_request_size(0);
+    assert_eq!(of(unlimited, SignalBuilder::default()), (usize::MAX, 4 << 20));
 }
 
 #[test]
