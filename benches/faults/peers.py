@@ -66,6 +66,7 @@ def build():
         subprocess.run([*cargo, "--features", peer, "--bin", f"faults-{peer}"], check=True)
     for source, output, packages in [
         (HERE.parent / "peers" / "go", GO, ["./grpc", "./http"]),
+        (HERE / "server", GO, ["."]),
         (REPOSITORY / "tests" / "servers" / "collector", SERVERS, ["./..."]),
     ]:
         output.mkdir(parents=True, exist_ok=True)
