@@ -122,10 +122,12 @@ impl Layer {
             headers: or_read(self.headers, || read.headers())?,
             compression: or_read(self.compression, || read.one_of(Variable::Compression))?,
             timeout: or_read(self.timeout, || read.one_of(Variable::Timeout))?,
-            reload_interval: or_read(self.reload_interval, || read.single(RELOAD_INTERVAL))?,
-            temporality: or_read(self.temporality, || read.single(TEMPORALITY_PREFERENCE))?,
+            reload_interval: or_read(self.reload_interval, || read.single(RELOAD_INTERVAL, None))?,
+            temporality: or_read(self.temporality, || {
+                read.single(TEMPORALITY_PREFERENCE, Some(Signal::Metrics))
+            })?,
             histogram_aggregation: or_read(self.histogram_aggregation, || {
-                read.single(DEFAULT_HISTOGRAM_AGGREGATION)
+                read.single(DEFAULT_HISTOGRAM_AGGREGATION, Some(Signal::Metrics))
             })?,
             ..self
         })
@@ -184,9 +186,13 @@ impl VariableReader<'_> {
         Ok(self.text(variable)?.and_then(|found| accept(found, self.warnings)))
     }
 
-    /// A variable that exists only once, for all signals.
-    fn single<T: Value>(&mut self, name: &str) -> Result<Option<Sourced<T>>, Error> {
-        if self.scope.is_some() {
+    /// A variable that exists only once, for all signals or for one.
+    fn single<T: Value>(
+        &mut self,
+        name: &str,
+        scope: Option<Signal>,
+    ) -> Result<Option<Sourced<T>>, Error> {
+        if self.scope != scope {
             return Ok(None);
         }
         Ok(self.env.text(name)?.and_then(|found| accept(found, self.warnings)))
@@ -234,6 +240,14 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
+    /// A warning about the reload interval of the environment, if it is set, where nothing is reloaded.
+    pub(crate) fn unused_reload_interval(&self) -> Option<Warning> {
+        self.env.is_set(RELOAD_INTERVAL).then(|| Warning::WithoutEffect {
+            variables: vec![RELOAD_INTERVAL],
+            reason: ": no endpoint uses TLS, and there is no bearer token file",
+        })
+    }
+
     /// The folded layer of one signal.
     pub(crate) fn fold(&self, signal: Signal, warnings: &mut Vec<Warning>) -> Result<Layer, Error> {
         let mut layer = self.code.of(signal);

@@ -23,6 +23,7 @@ use super::env::Env;
 use super::layer::Layers;
 use super::resource::{self, ResourceSettings};
 use super::sdk_layer::{Batch, BatchSettings, MAX_MILLISECONDS, MAX_QUEUE_SIZE};
+use super::switches::Switches;
 use super::variables::{self, BatchVariables};
 use super::warning::Warning;
 use crate::origin::Sourced;
@@ -46,9 +47,12 @@ pub(crate) struct Sdk {
 }
 
 impl Sdk {
-    /// Invalid values cause warnings, and so do variables that have no effect. `has_logs` is whether log records are
-    /// exported.
-    pub(crate) fn resolve(layers: &Layers, has_logs: bool, warnings: &mut Vec<Warning>) -> Self {
+    /// Invalid values cause warnings, and so do variables that have no effect with these outputs.
+    pub(crate) fn resolve(
+        layers: &Layers,
+        switches: &Switches,
+        warnings: &mut Vec<Warning>,
+    ) -> Self {
         let Layers { code, env, defaults, .. } = layers;
         let mut read = SdkReader { env, warnings };
         let mut batch = |signal, names, delay| {
@@ -90,10 +94,30 @@ impl Sdk {
             let reason = ": not supported by this crate or the Rust SDK";
             warnings.push(Warning::WithoutEffect { variables: ignored, reason });
         }
+        let has_logs = !switches.outputs(Signal::Logs).is_empty();
         if has_logs && env.is_set(variables::ATTRIBUTE_COUNT_LIMIT) {
             let reason = " on log records: not supported by the Rust SDK";
             let variables = vec![variables::ATTRIBUTE_COUNT_LIMIT];
             warnings.push(Warning::WithoutEffect { variables, reason });
+        }
+        for signal in switches.only_printed() {
+            let (batch, reason) = match signal {
+                Signal::Logs => (
+                    Some(variables::BATCH_LOGS),
+                    ": log records are only written to the console, one by one",
+                ),
+                Signal::Metrics => (None, ": metrics are only written to the console"),
+                Signal::Traces => (
+                    Some(variables::BATCH_SPANS),
+                    ": spans are only written to the console, one by one",
+                ),
+            };
+            let names = batch.map(BatchVariables::names).into_iter().flatten();
+            let names = names.chain([variables::export_timeout(signal)]);
+            let variables: Vec<_> = names.filter(|name| env.is_set(name)).collect();
+            if !variables.is_empty() {
+                warnings.push(Warning::WithoutEffect { variables, reason });
+            }
         }
         sdk
     }

@@ -284,7 +284,9 @@ impl Folded<'_> {
         if !endpoint.secure {
             let id = self.layer.server_spiffe_id.take().map(|id| id.origin);
             let pem = [ca, certificate, key].into_iter().flatten().map(|pem| pem.origin);
-            let ignored: Vec<_> = pem.chain(id).collect();
+            let mut ignored: Vec<_> = pem.chain(id).collect();
+            // Certificate and key have the same setter.
+            ignored.dedup();
             if !ignored.is_empty() {
                 self.warnings.push(Warning::TlsBesidePlaintext {
                     endpoint: endpoint.to_string(),

@@ -154,6 +154,12 @@ impl Switches {
         self.outputs(signal).iter().any(|output| output.target == OutputTarget::Otlp)
     }
 
+    /// The signals that only go to the console.
+    pub(super) fn only_printed(&self) -> impl Iterator<Item = Signal> {
+        let is_printed = |signal: &Signal| !self.outputs(*signal).is_empty();
+        Signal::ALL.into_iter().filter(is_printed).filter(|signal| !self.is_exported(*signal))
+    }
+
     /// The signals that do not go to a collector, each with the setting that decides so.
     pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (Signal, &Origin)> {
         let compiled = Signal::ALL.into_iter().filter(|signal| signal.is_compiled());

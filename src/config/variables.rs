@@ -116,6 +116,12 @@ pub(crate) const BATCH_LOGS: BatchVariables = BatchVariables {
     max_export_batch_size: "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
 };
 
+impl BatchVariables {
+    pub(crate) fn names(self) -> [&'static str; 3] {
+        [self.schedule_delay, self.max_queue_size, self.max_export_batch_size]
+    }
+}
+
 /// The level of the SDK's own log, and of this crate's if there is no subscriber.
 pub(crate) const LOG_LEVEL: &str = "OTEL_LOG_LEVEL";
 

@@ -642,9 +642,14 @@ impl ExportersBuilder {
             pipelines.insert(signal, Pipeline { settings, stats, pace, token, shared, process });
         }
         let mut sdk_warnings = Vec::new();
-        let has_logs = !switches.outputs(Signal::Logs).is_empty();
-        let sdk = Sdk::resolve(&layers, has_logs, &mut sdk_warnings);
-        let metrics = layers.fold(Signal::Metrics, &mut warnings)?;
+        let sdk = Sdk::resolve(&layers, &switches, &mut sdk_warnings);
+        let metrics = match switches.is_exported(Signal::Metrics) {
+            true => layers.fold(Signal::Metrics, &mut warnings)?,
+            false => layers.code.of(Signal::Metrics).or(layers.defaults.of(Signal::Metrics)),
+        };
+        if !pipelines.is_empty() && !pipelines.values().any(Pipeline::is_checked) {
+            warnings.extend(layers.unused_reload_interval());
+        }
 
         let mut said = Vec::new();
         for warning in warnings {

@@ -84,6 +84,12 @@ struct Pipeline {
 }
 
 impl Pipeline {
+    /// Whether anything of it is checked for changes, or for its expiry.
+    fn is_checked(&self) -> bool {
+        let Shared { store, proxy, .. } = &*self.shared;
+        store.is_some() || proxy.is_some() || self.token.is_some()
+    }
+
     /// The status of its exports.
     fn status(&self) -> ExportStatus {
         let counts = self.stats.counts();

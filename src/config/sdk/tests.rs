@@ -12,7 +12,8 @@ fn resolve(code: SdkLayer, vars: &[(&str, &str)], defaults: SdkLayer) -> (Sdk, V
     let rank = |sdk| Rank { all: Layer { sdk, ..Layer::default() }, ..Rank::default() };
     let layers = Layers { code: rank(code), env: env(vars), defaults: rank(defaults), file: None };
     let mut warnings = Vec::new();
-    let sdk = Sdk::resolve(&layers, true, &mut warnings);
+    let switches = Switches::resolve(&layers, &mut Vec::new()).unwrap();
+    let sdk = Sdk::resolve(&layers, &switches, &mut warnings);
     (sdk, warnings.iter().map(ToString::to_string).collect())
 }
 
@@ -75,6 +76,44 @@ fn batches() {
     }
     let (sdk, _) = from_env(&[("OTEL_BLRP_SCHEDULE_DELAY", "7")]);
     assert_eq!((sdk.batch_logs.schedule_delay, sdk.batch_spans.schedule_delay), (ms(7), ms(5_000)));
+}
+
+/// The console's processors write each item at once, and have no timeout.
+#[test]
+fn what_the_console_does_not_use_is_named() {
+    let all = [
+        ("OTEL_BSP_SCHEDULE_DELAY", "1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "1"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "1"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "4"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "4"),
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "1"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "1"),
+        // The console has one too.
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1"),
+    ];
+    let warnings_of = |targets: &'static str| {
+        let targets = ["TRACES", "METRICS", "LOGS"]
+            .map(|signal| (format!("OTEL_{signal}_EXPORTER"), targets));
+        let targets = targets.iter().map(|(name, value)| (name.as_str(), *value));
+        from_env(&all.into_iter().chain(targets).collect::<Vec<_>>()).1
+    };
+    assert_eq!(
+        warnings_of("console"),
+        [
+            "OTEL_BLRP_SCHEDULE_DELAY, OTEL_BLRP_MAX_QUEUE_SIZE, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE, \
+             OTEL_BLRP_EXPORT_TIMEOUT: no effect: log records are only written to the console, \
+             one by one",
+            "OTEL_METRIC_EXPORT_TIMEOUT: no effect: metrics are only written to the console",
+            "OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_EXPORT_BATCH_SIZE, \
+             OTEL_BSP_EXPORT_TIMEOUT: no effect: spans are only written to the console, one by one",
+        ]
+    );
+    for targets in ["otlp", "otlp,console", "none"] {
+        assert_eq!(warnings_of(targets), [""; 0], "{targets}");
+    }
 }
 
 #[test]
