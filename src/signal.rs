@@ -62,6 +62,12 @@ impl Signal {
             Self::Traces => "spans",
         }
     }
+
+    /// A number of items with their name.
+    pub(crate) fn counted(self, items: u64) -> String {
+        let name = if items == 1 { self.item() } else { self.items() };
+        format!("{items} {name}")
+    }
 }
 
 impl fmt::Display for Signal {

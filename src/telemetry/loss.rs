@@ -26,7 +26,7 @@ pub struct ShutdownLoss {
 
 impl fmt::Display for ShutdownLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} not acknowledged", self.items, self.signal.items())?;
+        write!(f, "{} not acknowledged", self.signal.counted(self.items))?;
         if self.queued > 0 {
             write!(f, ", {} of them never taken from the SDK's queue", self.queued)?;
         }

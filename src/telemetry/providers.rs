@@ -214,10 +214,10 @@ fn loss(
             Signal::Logs => "OTEL_BLRP_MAX_QUEUE_SIZE",
             _ => "OTEL_BSP_MAX_QUEUE_SIZE",
         };
-        let items = signal.items();
+        let items = signal.counted(queued);
         stderr::write_unless_heard(
             Level::WARN,
-            format_args!("{queued} {items} were dropped: the SDK's queue was full ({setting})"),
+            format_args!("{items} dropped: the SDK's queue was full ({setting})"),
         );
         queued = 0;
     }

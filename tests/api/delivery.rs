@@ -180,7 +180,7 @@ fn a_collector_that_refuses_is_an_error_with_what_was_lost() {
         emit(&telemetry);
         let error = telemetry.shutdown(Duration::from_secs(2)).unwrap_err();
         let words = error.to_string();
-        for expected in ["1 spans", " metric points", "1 log records", "connection refused"] {
+        for expected in ["1 span not", " metric point", "1 log record not", "connection refused"] {
             assert!(words.contains(expected), "{protocol}: {words}");
         }
         assert_eq!(lost(Err(error)).len(), 3);

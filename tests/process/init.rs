@@ -156,8 +156,8 @@ fn items_dropped_by_the_queue_are_reported() {
     });
     let Some([_, stderr]) = printed else { return };
     for words in [
-        " spans were dropped: the SDK's queue was full (OTEL_BSP_MAX_QUEUE_SIZE)",
-        " log records were dropped: the SDK's queue was full (OTEL_BLRP_MAX_QUEUE_SIZE)",
+        " spans dropped: the SDK's queue was full (OTEL_BSP_MAX_QUEUE_SIZE)",
+        " log records dropped: the SDK's queue was full (OTEL_BLRP_MAX_QUEUE_SIZE)",
     ] {
         assert!(stderr.contains(words), "{stderr}");
     }
@@ -191,7 +191,7 @@ fn losses_and_warnings_are_on_standard_error_without_a_subscriber() {
         for words in [
             "otlp-mtls: OTEL_EXPORTER_OTLP_COMPRESSION: `snappy` is ignored",
             "otlp-mtls: OTEL_RESOURCE_ATTRIBUTES: its value (not shown) is ignored",
-            "1 spans not acknowledged",
+            "1 span not acknowledged",
         ] {
             assert_eq!(stderr.matches(words).count(), expected, "{subscribes}: {stderr}");
         }
