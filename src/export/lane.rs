@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use http::header::{HeaderValue, USER_AGENT};
@@ -28,6 +28,11 @@ use crate::tls::TokenFile;
 /// The [format of the
 /// specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+
+/// How many exports in a row may fail at once, and how long a batch that fails then takes at least. The SDK logs each
+/// failure: without this, a busy service would log dozens of them a second for as long as its certificate is refused.
+const FAST_FAILURES: u32 = 8;
+const SLOW_FAILURE: Duration = Duration::from_secs(1);
 
 /// A deadline for all exports of a signal, once it is set.
 #[derive(Debug)]
@@ -64,6 +69,8 @@ pub(crate) struct Lane {
     /// The size of the last request, in bytes, as the initial capacity for the next one.
     last_size: AtomicUsize,
     refused: Mutex<Option<RefusedSize>>,
+    /// How many exports have failed since the last success.
+    failures: AtomicU32,
 }
 
 /// The size, in bytes, of a request that the collector refused as too large.
@@ -110,6 +117,7 @@ impl Lane {
             process: Process::current(),
             last_size: AtomicUsize::new(0),
             refused: Mutex::default(),
+            failures: AtomicU32::new(0),
         }
     }
 
@@ -136,7 +144,20 @@ impl Lane {
             return Ok(());
         }
         let context = Context::current().with_telemetry_suppressed();
-        self.export_by(&transport, batch).with_context(context).await
+        let begun = Instant::now();
+        let result = self.export_by(&transport, batch).with_context(context).await;
+        if result.is_ok() {
+            self.failures.store(0, Ordering::Relaxed);
+        } else if self.failures.fetch_add(1, Ordering::Relaxed) >= FAST_FAILURES && batch.len() > 1
+        {
+            // A single item may be from a simple processor, which exports on the service's own threads.
+            transport.rest(begun + SLOW_FAILURE, self.stop()).await;
+        }
+        result
+    }
+
+    fn stop(&self) -> Stop {
+        Stop { drain: self.drain.0.subscribe(), closed: self.closed.subscribe() }
     }
 
     async fn export_by(&self, transport: &Arc<Transport>, batch: &impl Items) -> OTelSdkResult {
@@ -226,7 +247,7 @@ impl Lane {
             begun: begun.into(),
             timeout: *self.settings.timeout,
             answered,
-            stop: Stop { drain: self.drain.0.subscribe(), closed: self.closed.subscribe() },
+            stop: self.stop(),
             pace: Arc::clone(&self.pace),
         };
         match transport.send(call).await {

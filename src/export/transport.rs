@@ -148,6 +148,18 @@ impl Transport {
         export.await.unwrap_or_else(|lost| Err(unsent(FailureKind::lost(&lost))))
     }
 
+    /// Waits until then, or until a shutdown begins.
+    pub(crate) async fn rest(&self, until: std::time::Instant, mut stop: Stop) {
+        let rest = async move {
+            tokio::select! {
+                _ = stop.drain.wait_for(Option::is_some) => {}
+                _ = stop.closed.wait_for(|is_closed| *is_closed) => {}
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+        };
+        let _ = self.client.runtime().run(rest).await;
+    }
+
     /// False in a child process that was forked since.
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.client.runtime().is_of_this_process()

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use opentelemetry_sdk::trace::SpanExporter as _;
 use otlp_mtls::status::ExportStatus;
 use otlp_mtls::testing::{Fixture, Pki, Reply};
 use otlp_mtls::{
@@ -16,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 
-use crate::exporter::Exporter;
+use crate::exporter::{Exporter, span};
 use crate::proxy::Proxy;
 use crate::scripted::{PING, Scripted, Step, frame, grpc_accept, reset};
 use crate::support::{
@@ -43,6 +44,28 @@ fn fail(exporter: &Exporter) {
     let end = Instant::now() + LOAD;
     while Instant::now() < end {
         block_on(exporter.export()).unwrap_err();
+    }
+}
+
+/// The SDK logs each failure. Only a lower limit is asserted: it holds on any machine.
+#[test]
+fn batches_that_fail_again_and_again_fail_once_a_second() {
+    let (pki, collector) = mtls_collector();
+    let builder = mtls_builder(&pki, &collector, Protocol::Grpc);
+    let builder = builder.with_ca_certificate(Pem::bytes(pki.other_ca_pem()));
+    let exporters = builder.with_failure_handler(|_| {}).build().unwrap();
+    let exporter = exporters.span_exporter().unwrap();
+    let export = || {
+        let begun = Instant::now();
+        block_on(exporter.export(vec![span("one"), span("another")])).unwrap_err();
+        begun.elapsed()
+    };
+    for _ in 0..8 {
+        export();
+    }
+    for _ in 0..2 {
+        let elapsed = export();
+        assert!(elapsed >= Duration::from_secs(1), "{elapsed:?}");
     }
 }
 
