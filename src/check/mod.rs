@@ -157,6 +157,7 @@ impl Live {
             offline::findings(&probe.settings, probe.store.as_deref(), anchor.as_ref());
         let token = probe.token.as_ref();
         findings.extend(token.iter().flat_map(|token| offline::token(&probe.settings, token)));
+        findings.extend(probe.proxy.iter().flat_map(|store| offline::proxy(store)));
         findings.extend(self.dns.as_ref().map(|dns| match dns {
             Ok(addresses) => Finding::good(Topic::Dns, addresses.clone()),
             // The dial's own lookup succeeded.
@@ -215,6 +216,12 @@ impl Live {
                 ) => Finding::failed(Topic::Proxy, format!("no connection through {proxy}")),
                 _ => Finding::good(Topic::Proxy, format!("connected through {proxy}")),
             });
+            let store = probe.proxy.as_ref();
+            let leaf = store.and_then(|store| Some((store, store.status().server?)));
+            to.extend(leaf.map(|(store, leaf)| match store.is_expiring(&leaf) {
+                true => Finding::doubtful(Topic::ProxyCertificate, leaf.to_string()),
+                false => Finding::good(Topic::ProxyCertificate, leaf.to_string()),
+            }));
         }
         if self.seen.handshake.is_none() {
             return;

@@ -60,7 +60,7 @@ pub(super) fn findings(
     }
     match &store.current().validated {
         Some(validated) => {
-            trust(validated, used, store, &mut findings);
+            trust(Topic::TrustAnchors, validated, used, store, &mut findings);
             identity(validated, store, &mut findings);
         }
         None => {
@@ -69,6 +69,17 @@ pub(super) fn findings(
         }
     }
     findings.extend(store.status().refusal.map(|refusal| not_used(&refusal)));
+    findings
+}
+
+/// Describes how an `https://` proxy is verified.
+pub(super) fn proxy(store: &Store) -> Vec<Finding> {
+    let (mut findings, status) = (Vec::new(), store.status());
+    if let Some(validated) = &store.current().validated {
+        let topic = Topic::ProxyTrustAnchors;
+        trust(topic, validated, status.anchor.as_ref(), store, &mut findings);
+    }
+    findings.extend(status.refusal.map(|refusal| not_used(&refusal)));
     findings
 }
 
@@ -88,6 +99,7 @@ fn by(origin: &Origin) -> String {
 /// Describes the trust anchors. `used` is the anchor of the server's chain: once it is known, problems of the
 /// others do not matter. Many anchors are summarised.
 fn trust(
+    topic: Topic,
     validated: &Validated,
     used: Option<&CertificateFacts>,
     store: &Store,
@@ -95,7 +107,7 @@ fn trust(
 ) {
     if !validated.names_a_ca() {
         let words = "the platform's: no CA is configured".to_owned();
-        to.push(Finding::good(Topic::TrustAnchors, words));
+        to.push(Finding::good(topic, words));
     }
     let place = located(&validated.origins().ca);
     let anchors = validated.trust_anchors.len();
@@ -113,8 +125,8 @@ fn trust(
             ),
         };
         to.push(match unusable.len() == anchors {
-            true => Finding::doubtful(Topic::TrustAnchors, words),
-            false => Finding::good(Topic::TrustAnchors, words),
+            true => Finding::doubtful(topic, words),
+            false => Finding::good(topic, words),
         });
     }
     for (facts, judged) in validated.judged_anchors() {
@@ -122,8 +134,7 @@ fn trust(
         if anchors > FEW && !is_used {
             continue;
         }
-        let Finding { topic, outcome, words } =
-            certificate(Topic::TrustAnchors, facts, &place, store);
+        let Finding { topic, outcome, words } = certificate(topic, facts, &place, store);
         to.push(match judged {
             // Judged like the server's own certificate.
             _ if is_used => Finding { topic, outcome, words },
@@ -134,7 +145,7 @@ fn trust(
             Err(problem) => Finding::doubtful(topic, format!("{words}: it {problem}")),
         });
     }
-    to.extend(beside(Topic::TrustAnchors, &place, &validated.beside().ca));
+    to.extend(beside(topic, &place, &validated.beside().ca));
 }
 
 fn identity(validated: &Validated, store: &Store, to: &mut Vec<Finding>) {

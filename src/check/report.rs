@@ -123,8 +123,12 @@ pub enum Topic {
     Rotation,
     /// The host's addresses.
     Dns,
+    /// The CAs that are trusted for the proxy, if its URL is `https://`.
+    ProxyTrustAnchors,
     /// The proxy.
     Proxy,
+    /// The certificate that the proxy presented.
+    ProxyCertificate,
     /// The TCP connection.
     Tcp,
     /// The Unix domain socket.
@@ -152,7 +156,9 @@ impl Topic {
             Self::Token => "bearer token",
             Self::Rotation => "rotation",
             Self::Dns => "DNS",
+            Self::ProxyTrustAnchors => "proxy CAs",
             Self::Proxy => "proxy",
+            Self::ProxyCertificate => "proxy certificate",
             Self::Tcp => "TCP",
             Self::Socket => "socket",
             Self::Tls => "TLS",

@@ -146,6 +146,8 @@ pub(crate) struct Probe {
     pub(crate) settings: Arc<Settings>,
     /// `None` over plaintext.
     pub(crate) store: Option<Arc<Store>>,
+    /// `None` without TLS to a proxy.
+    pub(crate) proxy: Option<Arc<Store>>,
     pub(crate) token: Option<Arc<Watcher<TokenFile>>>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) lane: Arc<Lane>,
@@ -279,10 +281,7 @@ impl Exporters {
     ///
     /// The first error in new credentials. The previous ones remain in use.
     pub fn reload(&self) -> Result<(), Error> {
-        let stores = self.stores().into_iter().map(|(_, store)| store);
-        let pipelines = self.0.pipelines.values();
-        let proxies = pipelines.filter_map(|pipeline| pipeline.shared.proxy.clone());
-        let stores = stores.chain(proxies).map(|store| store.look(true));
+        let stores = self.stores().into_iter().map(|(_, store)| store.look(true));
         let tokens = self.tokens().into_iter().map(|(_, token)| token.look());
         let looks: Vec<_> = stores.chain(tokens).collect();
         self.end_windows();
@@ -298,19 +297,23 @@ impl Exporters {
         }
     }
 
-    /// The credential stores, each with the signals that share it.
+    /// The credential stores, each with the signals that share it: those of collectors, then those of proxies.
     fn stores(&self) -> Vec<(Vec<Signal>, Arc<Store>)> {
-        self.by_signals(|pipeline| pipeline.shared.store.as_ref())
+        let mut stores = self.by_signals(|pipeline| pipeline.shared.store.as_ref());
+        stores.extend(self.by_signals(|pipeline| pipeline.shared.proxy.as_ref()));
+        stores
     }
 
     /// The measured state of each set of credentials.
     #[cfg(feature = "metrics")]
     pub(crate) fn store_counts(&self) -> Vec<StoreCounts> {
-        let counts = self.stores().into_iter().map(|(signals, store)| StoreCounts {
+        let counts = self.stores().into_iter().map(|(signals, store)| {
             // The first signal's endpoint: signals that share a store also share the collector.
-            endpoint: self.0.pipelines[&signals[0]].settings.endpoint.clone(),
-            status: store.status(),
-            handshakes: store.handshakes(),
+            let settings = &self.0.pipelines[&signals[0]].settings;
+            let (status, handshakes) = (store.status(), store.handshakes());
+            let of_proxy = status.proxy.as_ref().and_then(|_| settings.of_proxy());
+            let settings = of_proxy.as_ref().unwrap_or(settings);
+            StoreCounts { endpoint: settings.endpoint.clone(), status, handshakes }
         });
         counts.collect()
     }
@@ -495,8 +498,8 @@ impl Exporters {
                 Arc::default(),
                 pipeline.token.clone(),
             );
-            let token = pipeline.token.clone();
-            Probe { settings, store, token, transport, lane: Arc::new(lane) }
+            let (token, proxy) = (pipeline.token.clone(), pipeline.shared.proxy.clone());
+            Probe { settings, store, proxy, token, transport, lane: Arc::new(lane) }
         });
         probes.collect()
     }

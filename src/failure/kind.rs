@@ -278,6 +278,8 @@ pub(crate) enum Cure {
     TrustAnchors,
     /// The server rejected ours.
     Identity,
+    /// We rejected the proxy's certificate.
+    ProxyTrustAnchors,
     Nothing,
 }
 

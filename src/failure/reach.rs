@@ -163,7 +163,11 @@ pub(super) fn proxy_tls<'a>(proxy: &'a str, reason: &'a FailureKind) -> Descript
     Description {
         name: "proxy_tls",
         group: Group::Connect,
-        cure: Cure::Nothing,
+        // No client certificate is presented to proxies.
+        cure: match described.cure {
+            Cure::TrustAnchors => Cure::ProxyTrustAnchors,
+            _ => Cure::Nothing,
+        },
         cause: Box::new(move |context| {
             format!("no TLS with the proxy {proxy}: {}", cause(context))
         }),

@@ -15,6 +15,7 @@ use super::link::{Ending, JITTER, Link, LinkFailure, Next, Renewal};
 use super::message::{Deadline, Over, Request, Response};
 use super::progress::Progress;
 use super::runtime::{Runtime, blocking, spawn};
+use super::tunnel::Via;
 use crate::failure::{Cure, Evidence, FailureKind};
 use crate::lock::lock;
 use crate::tls::{Generation, Store};
@@ -200,9 +201,7 @@ impl Client {
         note_retry: &(dyn Fn(&NetError) + Sync),
         trail: &Mutex<Trail>,
     ) -> Result<Response, NetError> {
-        if let Some(credentials) = &self.credentials {
-            credentials.look_if_due().await;
-        }
+        self.look_if_due().await;
         loop {
             let mut turn = Some(turn.0.lock().await);
             let connection = self.acquire(deadline).await?;
@@ -375,23 +374,56 @@ impl Client {
         self.window_ended.notify_waiters();
     }
 
+    /// Checks the credentials for the server and for a proxy, where that is due.
+    pub(super) async fn look_if_due(&self) {
+        let proxy = self.target.proxy.as_ref().and_then(Via::credentials);
+        for credentials in self.credentials.iter().chain(proxy) {
+            credentials.look_if_due().await;
+        }
+    }
+
+    /// The credentials whose renewal may remedy a failure.
+    fn credentials_for(&self, cure: Cure) -> Option<&Watcher<Store>> {
+        match cure {
+            Cure::TrustAnchors | Cure::Identity => self.credentials.as_ref(),
+            Cure::ProxyTrustAnchors => self.target.proxy.as_ref()?.credentials(),
+            Cure::Nothing => None,
+        }
+    }
+
     /// Checks the credentials because of a failure. True if there are new ones that may remedy it.
     async fn is_cured(&self, error: &NetError) -> bool {
-        let Some(credentials) = &self.credentials else {
+        let Some(credentials) = self.credentials_for(error.kind.cure()) else {
             return false;
         };
-        let cure = error.kind.cure();
-        if cure == Cure::Nothing {
-            return false;
-        }
         credentials.look_after_a_failure().await;
-        self.follow(&mut lock(&self.hub));
-        let current = credentials.current();
-        error
-            .evidence
-            .credentials
-            .as_ref()
-            .is_some_and(|used| renewal(&current, used).is_cure(cure))
+        let mut hub = lock(&self.hub);
+        self.follow(&mut hub);
+        let is_cured = self.is_remedied(error);
+        if is_cured && error.kind.cure() == Cure::ProxyTrustAnchors {
+            // The link knows nothing of these credentials.
+            hub.link.end_window();
+        }
+        is_cured
+    }
+
+    /// Whether there are newer credentials than those of a failure, which may remedy it.
+    fn is_remedied(&self, error: &NetError) -> bool {
+        let (cure, evidence) = (error.kind.cure(), &error.evidence);
+        let Some(current) = self.credentials_for(cure).map(|credentials| credentials.current())
+        else {
+            return false;
+        };
+        match cure {
+            Cure::ProxyTrustAnchors => {
+                let used = evidence.proxy_credentials.as_ref();
+                used.is_some_and(|used| current.has_other_trust_anchors(used))
+            }
+            _ => {
+                let used = evidence.credentials.as_ref();
+                used.is_some_and(|used| renewal(&current, used).is_cure(cure))
+            }
+        }
     }
 
     /// Dials in a task of its own, because the request that begins a dial may end before it.
@@ -422,15 +454,13 @@ impl Client {
 
     /// Reports to the credentials how a dial with them ended.
     pub(super) async fn note_dial(&self, failure: Option<&FailureKind>, evidence: &Evidence) {
-        let Some(credentials) = &self.credentials else {
-            return;
-        };
-        if let Some(handshake) = &evidence.handshake {
+        if let (Some(credentials), Some(handshake)) = (&self.credentials, &evidence.handshake) {
             let is_done = evidence.session.is_some();
             credentials.note_handshake(handshake, is_done, failure.map(FailureKind::name));
         }
         // Either side may have rejected the other because our credentials are stale.
-        if failure.is_some_and(|kind| kind.cure() != Cure::Nothing) {
+        let cure = failure.map_or(Cure::Nothing, FailureKind::cure);
+        if let Some(credentials) = self.credentials_for(cure) {
             credentials.look_after_a_failure().await;
         }
     }
@@ -458,6 +488,9 @@ impl Client {
                 let failure = failure(&error);
                 let error = Arc::clone(&failure.error);
                 hub.link.dialled(now(), jitter(), Err(failure));
+                if error.kind.cure() == Cure::ProxyTrustAnchors && self.is_remedied(&error) {
+                    hub.link.end_window();
+                }
                 match hub.link.paced(now()) {
                     Some(_) => DialEnd::Failed(error),
                     None => DialEnd::AskAgain,

@@ -57,7 +57,7 @@ impl Renewal {
         match cure {
             Cure::TrustAnchors => self.trust_anchors,
             Cure::Identity => self.identity,
-            Cure::Nothing => false,
+            Cure::ProxyTrustAnchors | Cure::Nothing => false,
         }
     }
 }

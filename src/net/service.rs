@@ -39,9 +39,7 @@ impl Client {
 
     /// Dials with the current credentials. The connection is not shared.
     async fn dial_apart(&self) -> Result<ConnectorStream, NetError> {
-        if let Some(credentials) = &self.credentials {
-            credentials.look_if_due().await;
-        }
+        self.look_if_due().await;
         let current = self.credentials.as_ref().map(|credentials| credentials.current());
         let progress = Arc::new(Progress::new(current.clone()));
         let (target, after) = (&self.target, self.target.connect_timeout);

@@ -32,6 +32,10 @@ impl Via {
         Self { proxy, credentials: store.map(|store| Arc::new(Watcher::new(store))) }
     }
 
+    pub(super) fn credentials(&self) -> Option<&Watcher<Store>> {
+        self.credentials.as_deref()
+    }
+
     /// Speaks TLS with the proxy, if its URL is `https://`.
     pub(super) async fn secure(
         &self,
@@ -41,7 +45,6 @@ impl Via {
         let (Some(tls), Some(credentials)) = (&self.proxy.tls, &self.credentials) else {
             return Ok(stream);
         };
-        credentials.look_if_due().await;
         let current = credentials.current();
         progress.note(|seen| seen.proxy_credentials = Some(current.clone()));
         let notes = Notes::default();
@@ -54,12 +57,19 @@ impl Via {
         };
         let stream = Greeted::new(stream, Bytes::new(), seen.greeting.clone());
         let shaken = TlsConnector::from(config).connect(tls.server_name.clone(), stream).await;
-        let stream = shaken.map_err(|error| {
-            seen.handshake = Some(notes.read());
-            let reason = Box::new(seen.classify(&error, false, false));
-            FailureKind::ProxyTls { proxy: self.proxy.to_string(), reason }
-        })?;
-        Ok(Box::new(stream))
+        let handshake = notes.read();
+        match shaken {
+            Ok(stream) => {
+                credentials.note_handshake(&handshake, true, None);
+                Ok(Box::new(stream))
+            }
+            Err(error) => {
+                seen.handshake = Some(handshake.clone());
+                let reason = Box::new(seen.classify(&error, false, false));
+                credentials.note_handshake(&handshake, false, Some(reason.name()));
+                Err(FailureKind::ProxyTls { proxy: self.proxy.to_string(), reason })
+            }
+        }
     }
 }
 

@@ -64,6 +64,7 @@ impl Expiry {
         }
     }
 
+    /// `place` is where to renew it, with a preposition.
     pub(super) fn look(&self, whose: &str, facts: &CertificateFacts, place: &str) {
         self.warn_if_early(whose, facts, place);
         let CertificateFacts { subject, fingerprint, not_after, .. } = facts;
@@ -83,9 +84,8 @@ impl Expiry {
             _ if days == 0 => "expires in less than a day".to_owned(),
             _ => format!("expires in {days} days"),
         };
-        let words = format!(
-            "the {whose} certificate ({subject}) {when}, at {not_after}: renew it in {place}"
-        );
+        let words =
+            format!("the {whose} certificate ({subject}) {when}, at {not_after}: renew it {place}");
         tracing::warn!(
             name: "otlp_mtls.certificate.expiry",
             whose,
@@ -109,7 +109,7 @@ impl Expiry {
         let not_before = utc(not_before);
         let words = format!(
             "the {whose} certificate ({subject}) is not valid before {not_before}: correct this \
-             machine's clock, or replace the certificate in {place}"
+             machine's clock, or replace the certificate {place}"
         );
         tracing::warn!(
             name: "otlp_mtls.certificate.not_yet_valid",

@@ -14,6 +14,10 @@ use crate::signal::Signal;
 pub struct CredentialStatus {
     /// The signals that use them.
     pub signals: Vec<Signal>,
+    /// The proxy that is verified with them, as host and port; `None` for the collector. Only proxies with an
+    /// `https://` URL have credentials: see
+    /// [`with_proxy_ca_certificate`](crate::ExportersBuilder::with_proxy_ca_certificate).
+    pub proxy: Option<String>,
     /// The number of replacements since the exporters were built.
     pub generation: u64,
     /// When they were loaded.
@@ -25,7 +29,7 @@ pub struct CredentialStatus {
     /// The configured certificate authorities. Empty for the platform's, and with
     /// [`with_rustls_config`](crate::ExportersBuilder::with_rustls_config).
     pub trust_anchors: Vec<CertificateFacts>,
-    /// The server's certificate, as it was last presented.
+    /// The certificate of the server, or of the proxy, as it was last presented.
     pub server: Option<CertificateFacts>,
     /// The one of `trust_anchors` to which the server's chain led.
     pub anchor: Option<CertificateFacts>,

@@ -25,7 +25,7 @@ use super::verifier::ServerVerifier;
 use crate::config::{
     Origin, Proxy, Settings, Sourced, SpiffeId, TlsSettings, TlsVersion, Variable,
 };
-use crate::error::{Error, SpiffeIdProblem, located};
+use crate::error::{CredentialLocation, Error, SpiffeIdProblem, located};
 use crate::lock::lock;
 use crate::stderr;
 use crate::text::utc;
@@ -41,6 +41,8 @@ pub(crate) struct Store {
     renewal: Option<Renewal>,
     /// The interval of checks for new and expiring credentials.
     interval: Duration,
+    /// The proxy that they are for, as host and port; `None` for a collector.
+    proxy: Option<String>,
     state: Mutex<State>,
     expiry: Expiry,
 }
@@ -172,6 +174,8 @@ struct Server<'a> {
     origin: &'a Origin,
     /// The setting for its CA.
     ca: String,
+    /// Its host and port, if it is a proxy.
+    proxy: Option<String>,
 }
 
 impl Store {
@@ -189,6 +193,7 @@ impl Store {
             name: settings.endpoint.to_string(),
             origin: &settings.endpoint.origin,
             ca: settings.named(Variable::Certificate),
+            proxy: None,
         };
         Self::new(&server, tls, given, alpn)
     }
@@ -206,6 +211,7 @@ impl Store {
             name: format!("the proxy {proxy}"),
             origin: &proxy.origin,
             ca: "with_proxy_ca_certificate()".to_owned(),
+            proxy: Some(proxy.to_string()),
         };
         Self::new(&server, tls, &given, vec![HTTP_1_1.to_vec()]).map(Some)
     }
@@ -222,7 +228,8 @@ impl Store {
             config.alpn_protocols = alpn;
             let current = Generation::new(0, config, None);
             let state = Mutex::new(State::new(current));
-            return Ok(Self { renewal: None, interval: tls.reload_interval, state, expiry });
+            let (proxy, interval) = (server.proxy.clone(), tls.reload_interval);
+            return Ok(Self { renewal: None, interval, proxy, state, expiry });
         }
 
         let provider = super::crypto_provider(given.provider.as_ref())?;
@@ -258,7 +265,8 @@ impl Store {
         let current = recipe.generation(0, validated)?;
         let renewal = Some(Renewal { source, recipe, turn: Mutex::default() });
         let state = Mutex::new(State::new(current));
-        let store = Self { renewal, interval: tls.reload_interval, state, expiry };
+        let (proxy, interval) = (server.proxy.clone(), tls.reload_interval);
+        let store = Self { renewal, interval, proxy, state, expiry };
         store.warn_of_expiry();
         Ok(store)
     }
@@ -327,6 +335,7 @@ impl Store {
             tracing::info!(
                 name: "otlp_mtls.credentials.rotated",
                 generation = renewed.number,
+                proxy = self.proxy.as_deref(),
                 subject = leaf.map(|leaf| leaf.subject.as_str()),
                 fingerprint = leaf.map(|leaf| leaf.fingerprint.as_str()),
                 not_after = leaf.and_then(|leaf| leaf.not_after).map(utc),
@@ -400,13 +409,16 @@ impl Store {
         if let Some(validated) = &current.validated {
             let origins = validated.origins();
             if let Some(leaf) = validated.chain.first() {
-                self.expiry.look("client", leaf, &located(&origins.certificate));
+                self.expiry.look("client", leaf, &inside(&origins.certificate));
             }
             let anchors = &validated.trust_anchors;
-            self.expiry.look_at_anchors(anchors, anchor.as_ref(), &located(&origins.ca));
+            self.expiry.look_at_anchors(anchors, anchor.as_ref(), &inside(&origins.ca));
         }
         if let Some(server) = &server {
-            self.expiry.look("server", server, "the server");
+            match &self.proxy {
+                None => self.expiry.look("server", server, "at the server"),
+                Some(_) => self.expiry.look("proxy", server, "at the proxy"),
+            }
         }
     }
 
@@ -416,6 +428,7 @@ impl Store {
         let validated = state.current.validated.as_ref();
         CredentialStatus {
             signals: Vec::new(),
+            proxy: self.proxy.clone(),
             generation: state.current.number,
             loaded: state.loaded,
             chain: validated.map(|validated| validated.chain.clone()).unwrap_or_default(),
@@ -490,6 +503,11 @@ fn load(source: &dyn CredentialSource) -> Result<Credentials, Error> {
         Ok(error) => *error,
         Err(source) => Error::CredentialSource { source },
     })
+}
+
+/// The place to renew a certificate of ours.
+fn inside(place: &(Origin, CredentialLocation)) -> String {
+    format!("in {}", located(place))
 }
 
 /// A source that panics here is loaded.

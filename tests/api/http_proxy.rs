@@ -6,11 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use otlp_mtls::check::{Outcome, Topic};
 use otlp_mtls::testing::{Fixture, Identity, Pki};
-use otlp_mtls::{Error, ExportersBuilder, FailureKind, Pem, Protocol, RetryPolicy, Signal};
+use otlp_mtls::{
+    Error, ExportersBuilder, FailureKind, Pem, Protocol, Providers, RetryPolicy, Signal,
+};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use tokio::io::{
@@ -20,9 +23,12 @@ use tokio::io::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::status::points;
 use crate::support::{
     SOON, TRANSPORTS, export, last_failure, mtls_collector, plaintext_collector, with_vars,
 };
+
+use crate::warnings::warnings_of;
 
 /// A proxy that connects every client to one server, for any requested authority.
 struct HttpProxy {
@@ -199,6 +205,91 @@ fn the_ca_of_one_rotates() {
     exporters.reload().unwrap();
     export(&exporters, Signal::Traces).unwrap();
     assert_eq!(collector.spans().len(), 1);
+}
+
+/// As with the collector's CA, a failure has the file read at once, and a new CA ends the pause.
+#[test]
+fn a_new_ca_ends_the_failure_of_an_old_one() {
+    let collector = plaintext_collector();
+    let pki = Pki::new();
+    let proxy = HttpProxy::secure(Some(collector.addr()), &pki.server(Fixture::Good));
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("proxy-ca.crt");
+    fs::write(&ca, pki.other_ca_pem()).unwrap();
+    let exporters = behind(proxy_url(&proxy, "https"))
+        .with_proxy_ca_certificate(Pem::file(&ca))
+        .with_reload_interval(Duration::from_secs(3600))
+        .build()
+        .unwrap();
+    export(&exporters, Signal::Traces).unwrap_err();
+    fs::write(&ca, pki.ca_pem()).unwrap();
+    let begun = Instant::now();
+    while let Err(error) = export(&exporters, Signal::Traces) {
+        assert!(begun.elapsed() < SOON, "{error}");
+        // Failures force a check about once a second.
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(collector.spans().len(), 1);
+    let status = exporters.status().credentials;
+    let [of_proxy] = status.as_slice() else { panic!("{status:?}") };
+    assert_eq!(of_proxy.generation, 1);
+}
+
+#[test]
+fn what_verifies_one_has_a_status_metrics_and_a_warning() {
+    let (pki, collector) = mtls_collector();
+    let proxy_pki = Pki::new();
+    let proxy = HttpProxy::secure(Some(collector.addr()), &proxy_pki.server(Fixture::Good));
+    let client = pki.client_named("a client");
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let warnings = warnings_of(|| {
+        let exporters = with_vars(vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4317".to_owned()),
+            ("HTTPS_PROXY", proxy_url(&proxy, "https")),
+        ])
+        .with_ca_certificate(Pem::bytes(pki.ca_pem()))
+        .with_client_identity(Pem::bytes(client.certificate_pem()), Pem::bytes(client.key_pem()))
+        .with_server_name("localhost")
+        .with_proxy_ca_certificate(Pem::bytes(proxy_pki.ca_pem()))
+        .with_expiry_warning(year)
+        .build()
+        .unwrap();
+        let exporter = exporters.metric_exporter().unwrap();
+        let meters = SdkMeterProvider::builder().with_periodic_exporter(exporter).build();
+        exporters.register_metrics(&meters);
+        export(&exporters, Signal::Traces).unwrap();
+        meters.force_flush().unwrap();
+        exporters.reload().unwrap();
+
+        let status = exporters.status().credentials;
+        let [of_collector, of_proxy] = status.as_slice() else { panic!("{status:?}") };
+        assert_eq!(of_collector.proxy, None);
+        let address = format!("localhost:{}", proxy.addr.port());
+        assert_eq!(of_proxy.proxy.as_deref(), Some(address.as_str()));
+        assert_eq!(of_proxy.signals, Signal::ALL);
+        assert!(of_proxy.chain.is_empty());
+        assert_eq!(of_proxy.server.as_ref().unwrap().subject, "CN=localhost");
+        assert_eq!(of_proxy.anchor.as_ref(), of_proxy.trust_anchors.first());
+        assert!(of_proxy.anchor.is_some());
+
+        let points = points(&collector, "otlp_mtls.certificate.not_after");
+        let subjects: Vec<_> =
+            points.iter().map(|(attributes, _)| attributes[1].1.as_str()).collect();
+        let ca = "CN=otlp-mtls test ca";
+        assert_eq!(subjects, [ca, ca, "CN=a client", "CN=localhost", "CN=localhost"], "{points:?}");
+        let report = exporters.check_blocking();
+        assert!(report.is_delivered(), "{report}");
+        let topics: Vec<_> =
+            report.signals[0].findings.iter().map(|finding| finding.topic).collect();
+        assert!(topics.contains(&Topic::ProxyTrustAnchors), "{report}");
+        assert!(topics.contains(&Topic::ProxyCertificate), "{report}");
+        exporters.shutdown(Providers::new().with_meter_provider(&meters), SOON).unwrap();
+    });
+    let begins = "the proxy certificate (CN=localhost) expires in 29 days, at 20";
+    let of_proxy = warnings.iter().find(|warning| warning.starts_with(begins));
+    assert!(of_proxy.expect(begins).ends_with("renew it at the proxy"), "{warnings:#?}");
+    let of_ca = |warning: &&String| warning.ends_with("with_proxy_ca_certificate()");
+    assert_eq!(warnings.iter().filter(of_ca).count(), 1, "{warnings:#?}");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn certificates_that_expire_are_warned_of_once_a_day() {
     assert!(client.ends_with("Z: renew it in with_client_identity()"), "{client}");
     assert!(ca.starts_with("the CA certificate (CN=otlp-mtls test ca) expires in 29 days"), "{ca}");
     assert!(server.starts_with("the server certificate (CN=localhost) expires in 29 days"));
-    assert!(server.ends_with("renew it in the server"), "{server}");
+    assert!(server.ends_with("renew it at the server"), "{server}");
 
     // With `with_rustls_config`, only the server's certificate is known.
     let identity = pki.client(Fixture::Good);
