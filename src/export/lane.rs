@@ -82,6 +82,13 @@ struct RefusedSize {
     bytes: usize,
 }
 
+/// The sizes, in bytes, of an item that was refused alone.
+#[derive(Clone, Copy)]
+struct RefusedItem {
+    uncompressed: usize,
+    sent: usize,
+}
+
 /// The outcome of a request.
 enum PartResult {
     /// Accepted, perhaps with a remark such as a partial success.
@@ -166,9 +173,12 @@ impl Lane {
         // A stack of the parts still to be sent: the next one is last.
         let whole = 0..batch.len();
         let mut parts = vec![whole];
+        let mut refused = None;
         while let Some(part) = parts.pop() {
             let answered = in_flight.answered();
-            match self.send_part(transport, batch, part.clone(), begun, answered).await {
+            let sent =
+                self.send_part(transport, batch, part.clone(), begun, answered, &mut refused);
+            match sent.await {
                 PartResult::Accepted(remark) => in_flight.accepted(share(batch, part), remark),
                 PartResult::Failed(failure) => in_flight.dropped(share(batch, part), failure),
                 PartResult::TooLarge => {
@@ -181,6 +191,9 @@ impl Lane {
     }
 
     /// Sends a part of a batch in one request.
+    ///
+    /// `refused_item` is the last item of the batch that was refused alone. An item that is no smaller
+    /// is not sent: otherwise a collector that refuses any size would be asked about each item.
     async fn send_part(
         &self,
         transport: &Arc<Transport>,
@@ -188,6 +201,7 @@ impl Lane {
         part: Range<usize>,
         begun: Instant,
         answered: Answered,
+        refused_item: &mut Option<RefusedItem>,
     ) -> PartResult {
         let is_single = part.len() == 1;
         let payload = self.encoding().encode(batch, part, self.last_size.load(Ordering::Relaxed));
@@ -202,15 +216,39 @@ impl Lane {
         if bytes > limit || self.is_refused(transport, bytes) && !is_single {
             return PartResult::TooLarge;
         }
+        let sent = payload.sent_size();
+        // A collector limits one of the two sizes.
+        let is_known = |item: &RefusedItem| bytes >= item.uncompressed && sent >= item.sent;
+        if is_single && refused_item.as_ref().is_some_and(is_known) {
+            let uncompressed = payload.uncompressed_size();
+            let kind = FailureKind::TooLarge { bytes: sent, uncompressed };
+            return PartResult::Failed(self.failure(kind));
+        }
         match self.send(transport, payload, begun, answered).await {
-            Ok(remark) => PartResult::Accepted(remark),
+            Ok(remark) => {
+                // It was refused for another reason than its size.
+                lock(&self.refused).take_if(|refused| bytes >= refused.bytes);
+                PartResult::Accepted(remark)
+            }
             Err(failure) if matches!(failure.kind(), FailureKind::TooLarge { .. }) => {
-                let connection = transport.connections();
-                *lock(&self.refused) = Some(RefusedSize { connection, bytes });
-                if is_single { PartResult::Failed(failure) } else { PartResult::TooLarge }
+                self.note_refused(transport, bytes);
+                if !is_single {
+                    return PartResult::TooLarge;
+                }
+                *refused_item = Some(RefusedItem { uncompressed: bytes, sent });
+                PartResult::Failed(failure)
             }
             Err(failure) => PartResult::Failed(failure),
         }
+    }
+
+    /// Remembers the smallest size that the collector has refused on the current connection.
+    fn note_refused(&self, transport: &Transport, bytes: usize) {
+        let connection = transport.connections();
+        let mut refused = lock(&self.refused);
+        let known = refused.filter(|known| known.connection == connection);
+        let bytes = known.map_or(bytes, |known| known.bytes.min(bytes));
+        *refused = Some(RefusedSize { connection, bytes });
     }
 
     /// Whether the collector has refused this size or a smaller one on the current connection.

@@ -140,6 +140,48 @@ fn the_limit_is_remembered_until_the_connection_ends() {
     }
 }
 
+/// An item that is too large alone says nothing about smaller requests.
+#[test]
+fn the_limit_is_remembered_after_a_larger_item_was_refused() {
+    for protocol in TRANSPORTS {
+        let (collector, refused) = limited(100_000, too_large(protocol));
+        let exporters = plaintext_builder(&collector, protocol).build().unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        block_on(exporter.export(spans(3_000))).unwrap();
+        let large = SpanData { name: "x".repeat(1_000_000).into(), ..span("") };
+        block_on(exporter.export(vec![large])).unwrap_err();
+        let before = refused.load(Ordering::Relaxed);
+        block_on(exporter.export(spans(3_000))).unwrap();
+        assert_eq!(refused.load(Ordering::Relaxed), before, "{protocol}");
+        assert_eq!(collector.spans().len(), 6_000, "{protocol}");
+    }
+}
+
+/// Such as one behind a proxy that is set up wrong.
+#[test]
+fn a_collector_that_refuses_any_size_is_not_asked_about_each_item() {
+    for protocol in TRANSPORTS {
+        let (collector, refused) = limited(0, too_large(protocol));
+        let exporters = once(plaintext_builder(&collector, protocol)).build().unwrap();
+        let exporter = exporters.span_exporter().unwrap();
+        for _ in 0..2 {
+            block_on(exporter.export(spans(512))).unwrap_err();
+            let requests = refused.swap(0, Ordering::Relaxed);
+            assert!((1..=32).contains(&requests), "{protocol}: {requests}");
+        }
+        assert_eq!(status(&exporters, Signal::Traces).dropped, 1_024, "{protocol}");
+        // What it accepts now shows that it was not the size.
+        collector.set_reply(|_| Reply::Accept);
+        for most in [32, 1] {
+            let before = collector.requests().len();
+            block_on(exporter.export(spans(512))).unwrap();
+            let requests = collector.requests().len() - before;
+            assert!((1..=most).contains(&requests), "{protocol}: {requests}");
+        }
+        assert_eq!(collector.spans().len(), 1_024, "{protocol}");
+    }
+}
+
 #[test]
 fn only_the_item_that_is_too_large_alone_is_lost() {
     for protocol in TRANSPORTS {
