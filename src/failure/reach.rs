@@ -203,12 +203,11 @@ fn correct_the_proxy(context: &Context<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// Errors that loopback does not produce.
     #[test]
     #[cfg(target_os = "linux")]
     fn kinds_of_tcp_errors() {
+        use super::{FailureKind, io};
         for (code, expected) in [
             (111, "connection_refused"), // ECONNREFUSED
             (101, "unreachable"),        // ENETUNREACH

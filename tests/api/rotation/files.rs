@@ -1,13 +1,16 @@
 //! The ways in which files change.
 
 use std::fs;
+#[cfg(unix)]
 use std::path::Path;
 use std::thread;
 
 use otlp_mtls::Signal;
 use otlp_mtls::testing::{Fixture, Reply};
 
-use super::{CA, CERTIFICATE, KEY, Running, Service, WAYS, long_ago, set_modified};
+use super::{CA, CERTIFICATE, KEY, Service, WAYS, long_ago};
+#[cfg(unix)]
+use super::{Running, set_modified};
 use crate::support::SOON;
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use otlp_mtls::failure::Side;
 use otlp_mtls::testing::{Collector, Fixture, Identity, Pki, Reply};
-use otlp_mtls::{Credentials, ExportersBuilder, Protocol, RetryPolicy, Signal};
+use otlp_mtls::{ExportersBuilder, Protocol, RetryPolicy, Signal};
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
@@ -423,7 +423,7 @@ fn a_credential_source_without_a_ca() {
     let server = context.pki.server(Fixture::Good);
     let collector = Collector::builder().with_tls(server).start().unwrap();
     let builder = context.exporters(collector.endpoint(), context.pki.ca_pem(), None);
-    let source = cases::Source(Credentials::new());
+    let source = cases::Source(otlp_mtls::Credentials::new());
     let exporters = builder.with_credential_source(source).build().unwrap();
     export(&exporters, Signal::Traces).unwrap_err();
     let failure = last_failure(&exporters, Signal::Traces);
