@@ -1,16 +1,17 @@
 //! The OTLP exporters: `otlp_http` and `otlp_grpc`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use http::HeaderValue;
 use opentelemetry_sdk::metrics::Temporality;
 
-use super::providers::shorter;
 use super::table::{Context, Table};
 use super::yaml::Node;
 use crate::config::headers;
 use crate::config::layer::{EndpointText, HeadersText, Layer};
 use crate::config::pem::Pem;
+use crate::config::sdk_layer::MAX_MILLISECONDS;
 use crate::config::settings::DEFAULT_TIMEOUT;
 use crate::config::values::{HistogramAggregation, Value};
 use crate::error::{ConfigFileProblem as Problem, Error};
@@ -158,4 +159,23 @@ fn compression(
         context.refuse(&node, Problem::Value { expected });
     }
     value.map(|value| Sourced { value, origin: text.origin })
+}
+
+/// The timeout of one export: the shorter of the exporter's and the processor's. Zero means no
+/// limit.
+fn shorter(
+    own: Option<Sourced<Duration>>,
+    timeout: Option<Node>,
+    default: Duration,
+    context: &mut Context<'_>,
+) -> Option<Sourced<Duration>> {
+    let limit = timeout.and_then(|node| {
+        let milliseconds = node.number(0..=MAX_MILLISECONDS, context)?;
+        Some(context.sourced(&node, Duration::from_millis(milliseconds)))
+    });
+    let effective = own.as_ref().map_or(default, |own| own.value);
+    let is_shorter = |limit: &Sourced<Duration>| {
+        !limit.is_zero() && (effective.is_zero() || **limit < effective)
+    };
+    limit.filter(is_shorter).or(own)
 }

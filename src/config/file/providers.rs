@@ -8,7 +8,7 @@ use super::otlp;
 use super::table::{Context, Table};
 use super::yaml::Node;
 use crate::config::layer::Rank;
-use crate::config::sdk_layer::{Batch, MAX_MILLISECONDS, MAX_QUEUE_SIZE};
+use crate::config::sdk_layer::{Batch, MAX_QUEUE_SIZE};
 use crate::config::switches::{Output, OutputTarget, Processor};
 use crate::error::ConfigFileProblem as Problem;
 use crate::origin::{Origin, Sourced};
@@ -230,23 +230,4 @@ fn batch(table: &mut Table, context: &mut Context<'_>) -> (Batch, Option<Node>) 
         batch = batch.with_max_export_batch_size(size.value);
     }
     (batch, table.optional("export_timeout"))
-}
-
-/// The timeout of one export: the shorter of the exporter's and the processor's. Zero means no
-/// limit.
-pub(super) fn shorter(
-    own: Option<Sourced<Duration>>,
-    timeout: Option<Node>,
-    default: Duration,
-    context: &mut Context<'_>,
-) -> Option<Sourced<Duration>> {
-    let limit = timeout.and_then(|node| {
-        let milliseconds = node.number(0..=MAX_MILLISECONDS, context)?;
-        Some(context.sourced(&node, Duration::from_millis(milliseconds)))
-    });
-    let effective = own.as_ref().map_or(default, |own| own.value);
-    let is_shorter = |limit: &Sourced<Duration>| {
-        !limit.is_zero() && (effective.is_zero() || **limit < effective)
-    };
-    limit.filter(is_shorter).or(own)
 }

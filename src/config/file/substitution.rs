@@ -1,9 +1,11 @@
 //! [Substitution](https://opentelemetry.io/docs/specs/otel/configuration/data-model/#environment-variable-substitution)
 //! of variables in one scalar.
 
-use super::yaml::TOO_LARGE;
 use crate::config::env::Env;
 use crate::error::ConfigFileProblem as Problem;
+
+/// The construct that an error names if a file exceeds a limit.
+pub(super) const TOO_LARGE: &str = "so large a file is";
 
 /// The maximum length of a scalar, in bytes.
 const LONGEST: usize = 4 << 20;

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::substitution::substitute;
+use super::substitution::{TOO_LARGE, substitute};
 use crate::config::env::Env;
 use crate::error::{ConfigFileError, ConfigFileProblem as Problem};
 
@@ -16,9 +16,6 @@ const MAX_DEPTH: usize = 64;
 /// The largest number of nodes, and of bytes of their keys and texts: aliases can expand a small file exponentially.
 const MAX_NODES: usize = 10_000;
 const MAX_BYTES: usize = 4 << 20;
-
-/// The construct that an error names if a file exceeds a limit.
-pub(super) const TOO_LARGE: &str = "so large a file is";
 
 /// A value and its position.
 #[derive(Clone, Debug)]
