@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::context::{Context, PORTS};
 use super::describe::{Description, Group, Say, TRANSIENT};
 use super::kind::{Cure, FailureKind, Side};
+use crate::config::Proxy;
 
 impl FailureKind {
     /// The failure for a TCP connection that could not be made.
@@ -127,10 +128,14 @@ pub(super) fn proxy_refused(proxy: &str, status: Option<u16>) -> Description<'_>
     })
     .refused_by(Side::Server)
     .remedy(move |context| match (status, context.proxy()) {
-        (Some(407), variable) => format!(
-            "put a percent-encoded user and password into the proxy's URL: \
-             {variable}=http://user:password@host"
-        ),
+        (Some(407), variable) => {
+            let proxy = context.settings.proxy.as_ref();
+            let scheme = if proxy.is_some_and(Proxy::is_secure) { "https" } else { "http" };
+            format!(
+                "put a percent-encoded user and password into the proxy's URL: \
+                 {variable}={scheme}://user:password@host"
+            )
+        }
         (_, variable) => format!(
             "let the proxy in {variable} allow CONNECT to that port, or add the host `{}` to \
              NO_PROXY",
@@ -203,6 +208,33 @@ fn correct_the_proxy(context: &Context<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    /// A password for a proxy over TLS must not be sent in plaintext.
+    #[test]
+    #[cfg(all(feature = "http", feature = "proxy"))]
+    fn the_url_of_a_proxy_keeps_its_scheme() {
+        use super::FailureKind;
+        use crate::config::{Env, Rank, Settings, load};
+        use crate::failure::Failure;
+        use crate::signal::Signal;
+
+        for scheme in ["http", "https"] {
+            let env = Env::new(move |name| match name {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://collector".into()),
+                "HTTP_PROXY" => Some(format!("{scheme}://proxy").into()),
+                _ => None,
+            });
+            let mut warnings = Vec::new();
+            let (code, defaults) = (Rank::default(), Rank::default());
+            let (layers, _) = load(code, env, defaults, &mut warnings).unwrap();
+            let settings =
+                Settings::resolve(Signal::Traces, &layers, false, &mut warnings).unwrap();
+            let kind = FailureKind::ProxyRefused { proxy: "proxy".to_owned(), status: Some(407) };
+            let words = Failure::new(kind, &settings, None).to_string();
+            let url = format!("HTTP_PROXY={scheme}://user:password@host");
+            assert!(words.contains(&url), "{words}");
+        }
+    }
+
     /// Errors that loopback does not produce.
     #[test]
     #[cfg(target_os = "linux")]
