@@ -3,9 +3,9 @@
 //!
 //! Endpoint, protocol, headers, timeout, compression and temporality are those of the
 //! [`Exporters`]. Everything else is upstream's: retries, logs, and the outcome of a batch. Their
-//! exports are not in [`Exporters::status`], and call neither the failure handler nor the header
-//! provider. They cannot be built together with
-//! [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
+//! exports are not in [`Exporters::status`], and do not call the failure handler. They cannot be built
+//! together with [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file) or
+//! [`with_header_provider`](crate::ExportersBuilder::with_header_provider).
 //!
 //! They work under any async runtime or without one. Over gRPC a connection is kept after a
 //! rotation until the collector or a failure ends it; over HTTP they use the connection of this
@@ -85,6 +85,10 @@ fn protocol(exporters: &Exporters, signal: Signal) -> Result<Protocol, Error> {
     let settings = exporters.route(signal)?.settings;
     if let Some(token) = &settings.token {
         let source = format!("they cannot read the bearer token of {}", token.file.origin);
+        return Err(Error::Upstream { signal, source: source.into() });
+    }
+    if exporters.has_header_provider() {
+        let source = "they cannot call with_header_provider()";
         return Err(Error::Upstream { signal, source: source.into() });
     }
     Ok(*settings.protocol)

@@ -387,7 +387,9 @@ impl ExportersBuilder {
     }
 
     /// Sets a function that returns additional headers for each attempt, for instance tokens that
-    /// expire. They replace headers of the same name.
+    /// expire. They replace headers of the same name, except for the token of
+    /// [`with_bearer_token_file`](Self::with_bearer_token_file): with that, an export fails if the
+    /// function returns an `authorization` header.
     ///
     /// If the collector refuses them, by HTTP 401 or gRPC's UNAUTHENTICATED, it is called again at
     /// once. If it then returns other headers, the request is repeated with these, once per export,

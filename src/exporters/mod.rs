@@ -389,6 +389,12 @@ impl Exporters {
         &self.0.sdk_warnings
     }
 
+    /// Whether a function provides headers for each attempt.
+    #[cfg(feature = "opentelemetry-otlp")]
+    pub(crate) fn has_header_provider(&self) -> bool {
+        self.0.header_provider.is_some()
+    }
+
     /// Whether a configuration file is used instead of variables.
     pub(crate) fn has_config_file(&self) -> bool {
         self.0.has_config_file

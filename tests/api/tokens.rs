@@ -458,5 +458,9 @@ fn upstream_s_exporters_cannot_have_one() {
         let exporters = tokens.builder(&collector, protocol).build().unwrap();
         let error = otlp_mtls::upstream::span_exporter(&exporters).unwrap_err();
         assert!(format!("{error:?}").contains("with_bearer_token_file()"), "{error:?}");
+        let exporters = plaintext_builder(&collector, protocol);
+        let exporters = exporters.with_header_provider(|_| Ok(HeaderMap::new())).build().unwrap();
+        let error = otlp_mtls::upstream::span_exporter(&exporters).unwrap_err();
+        assert!(format!("{error:?}").contains("with_header_provider()"), "{error:?}");
     }
 }
