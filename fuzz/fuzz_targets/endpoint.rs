@@ -152,7 +152,7 @@ fn after_scheme<'a>(endpoint: &'a str, scheme: &str) -> Option<&'a str> {
 fn named(error: &Error) -> &Origin {
     match error {
         Error::Endpoint { origin, .. }
-        | Error::Quoted { origin }
+        | Error::Quoted { origin, .. }
         | Error::ServerName { origin, .. } => origin,
         other => panic!("not about the endpoint: {other:?}"),
     }

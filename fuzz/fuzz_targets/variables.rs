@@ -103,7 +103,7 @@ impl Vars {
     /// Every error is about a variable that is set, and names it.
     fn explain(&self, error: &Error) {
         let named = match error {
-            Error::NotUnicode { variable } => {
+            Error::NotUnicode { variable, .. } => {
                 assert!(self.0[variable].to_str().is_none());
                 variable
             }
@@ -117,7 +117,7 @@ impl Vars {
             | Error::ProtocolNotCompiled { origin, .. }
             | Error::CompressionNotCompiled { origin, .. }
             | Error::Header { origin, .. }
-            | Error::Quoted { origin }
+            | Error::Quoted { origin, .. }
             | Error::Credential { origin, .. }
             | Error::Proxy { origin, .. } => variable(origin),
             Error::KeyMismatch(mismatch) => {

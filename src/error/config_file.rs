@@ -35,12 +35,14 @@ impl fmt::Display for ConfigFileError {
 pub enum ConfigFileProblem {
     /// The file is not YAML.
     #[error("invalid YAML: {reason}")]
+    #[non_exhaustive]
     Syntax {
         /// Why.
         reason: String,
     },
     /// A YAML construct that configuration files must not use.
     #[error("{construct} not supported")]
+    #[non_exhaustive]
     Construct {
         /// The construct, with its verb.
         construct: &'static str,
@@ -55,12 +57,14 @@ pub enum ConfigFileProblem {
     Substitution,
     /// A referenced variable is not valid Unicode.
     #[error("the value of {variable} is not valid Unicode")]
+    #[non_exhaustive]
     NotUnicode {
         /// The variable.
         variable: String,
     },
     /// The schema has no such key.
     #[error("unknown key, expected {expected}")]
+    #[non_exhaustive]
     Unknown {
         /// The possible keys.
         expected: String,
@@ -75,18 +79,21 @@ pub enum ConfigFileProblem {
     NotSupportedForLogs,
     /// The key needs a feature that is not compiled in.
     #[error("needs the feature `{feature}` of otlp-mtls, which this build does not have")]
+    #[non_exhaustive]
     NotCompiled {
         /// The feature to enable.
         feature: &'static str,
     },
     /// A key is missing.
     #[error("the key `{key}` is missing")]
+    #[non_exhaustive]
     Missing {
         /// The key.
         key: &'static str,
     },
     /// The value is not one of the possible ones.
     #[error("expected {expected}")]
+    #[non_exhaustive]
     Value {
         /// The possible values.
         expected: Cow<'static, str>,
@@ -96,6 +103,7 @@ pub enum ConfigFileProblem {
     RelativePath,
     /// A client certificate was given without its key, or a key without its certificate.
     #[error("a client certificate needs its private key, and the reverse: set `{missing}` too")]
+    #[non_exhaustive]
     IncompleteIdentity {
         /// The missing key.
         missing: &'static str,

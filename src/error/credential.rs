@@ -95,6 +95,7 @@ impl fmt::Display for CredentialLocation {
 pub enum CredentialProblem {
     /// The file does not exist.
     #[error("there is no such file{}", .mistake.map(|mistake| format!(": {mistake}")).unwrap_or_default())]
+    #[non_exhaustive]
     Missing {
         /// The likely mistake in the path.
         mistake: Option<PathMistake>,
@@ -103,6 +104,7 @@ pub enum CredentialProblem {
     },
     /// The file is not readable.
     #[error("the file cannot be read{}", .access.as_ref().map(ToString::to_string).unwrap_or_default())]
+    #[non_exhaustive]
     Unreadable {
         /// Which user has no access to what, if that is known.
         access: Option<Access>,
@@ -123,6 +125,7 @@ pub enum CredentialProblem {
         "character {position} of it is not visible ASCII: the file must contain only the token, \
          without `Bearer`"
     )]
+    #[non_exhaustive]
     InvalidToken {
         /// The byte's position in the token, counted from 1.
         position: usize,
@@ -138,6 +141,7 @@ pub enum CredentialProblem {
     NotAFile,
     /// It is larger than any file of certificates or keys.
     #[error("it is larger than {limit} bytes")]
+    #[non_exhaustive]
     TooLarge {
         /// The largest size that is read.
         limit: u64,
@@ -147,6 +151,7 @@ pub enum CredentialProblem {
     Empty,
     /// It is in another format than PEM.
     #[error("it is {format}, but PEM is needed: convert it with `{command}`")]
+    #[non_exhaustive]
     OtherFormat {
         /// The format.
         format: Format,
@@ -158,6 +163,7 @@ pub enum CredentialProblem {
     NotPem,
     /// It has PEM sections, but none of the required kind.
     #[error("it holds no {wanted}, but: {}", .found.join(", "))]
+    #[non_exhaustive]
     WrongSection {
         /// The required kind.
         wanted: &'static str,
@@ -166,6 +172,7 @@ pub enum CredentialProblem {
     },
     /// A section has no END line.
     #[error("it is cut off: the section `{label}` in line {line} has no END line")]
+    #[non_exhaustive]
     Truncated {
         /// The section's label.
         label: String,
@@ -174,6 +181,7 @@ pub enum CredentialProblem {
     },
     /// A part of it cannot be parsed. No part of a file is skipped.
     #[error("line {line}: {problem}")]
+    #[non_exhaustive]
     InvalidPem {
         /// The line, counted from 1.
         line: usize,
@@ -185,6 +193,7 @@ pub enum CredentialProblem {
         "the private key is encrypted, which is not supported: decrypt it with `{command}` and \
          protect the new file by its mode"
     )]
+    #[non_exhaustive]
     EncryptedKey {
         /// The shell command that decrypts it.
         command: String,
@@ -197,6 +206,7 @@ pub enum CredentialProblem {
     NoTrustAnchors,
     /// A certificate cannot be parsed.
     #[error("certificate {position} in it cannot be parsed")]
+    #[non_exhaustive]
     InvalidCertificate {
         /// Its position, counted from 1.
         position: usize,
@@ -206,6 +216,7 @@ pub enum CredentialProblem {
     },
     /// It has expired, so it does not replace a certificate that has not.
     #[error("the certificate ({subject}) expired at {not_after}")]
+    #[non_exhaustive]
     Expired {
         /// The certificate's subject.
         subject: String,
@@ -217,6 +228,7 @@ pub enum CredentialProblem {
         "the certificate ({subject}) is not valid before {not_before}, by this machine's \
          clock"
     )]
+    #[non_exhaustive]
     NotYetValid {
         /// The certificate's subject.
         subject: String,
@@ -228,6 +240,7 @@ pub enum CredentialProblem {
         "the private key cannot be used by the crypto provider (it supports RSA from 2048 bits, \
          P-256, P-384 and Ed25519)"
     )]
+    #[non_exhaustive]
     UnsupportedKey {
         /// Why.
         source: rustls::Error,
@@ -309,12 +322,14 @@ pub enum Format {
 pub enum PemProblem {
     /// The two characters `\n` stand for line ends.
     #[error("line ends are written as the two characters `\\n`: convert it with `{command}`")]
+    #[non_exhaustive]
     EscapedLineEnds {
         /// The shell command that converts it.
         command: String,
     },
     /// There are no line ends around BEGIN or END.
     #[error("the line ends are lost: restore them with `{command}`")]
+    #[non_exhaustive]
     NoLineEnds {
         /// The shell command that converts it.
         command: String,
@@ -323,6 +338,7 @@ pub enum PemProblem {
     #[error(
         "there are NUL bytes, as in UTF-16: convert what was written in UTF-16 with `{command}`"
     )]
+    #[non_exhaustive]
     Nul {
         /// The shell command that converts it.
         command: String,
@@ -349,6 +365,7 @@ pub enum PemProblem {
     },
     /// A section is in a format that is not supported.
     #[error("the section `{label}` cannot be used: convert it with `{command}`")]
+    #[non_exhaustive]
     OtherFormat {
         /// The section's label.
         label: String,
@@ -360,6 +377,7 @@ pub enum PemProblem {
         "the section `{label}` has OpenSSL-specific restrictions, which are not supported: remove \
          them with `{command}`"
     )]
+    #[non_exhaustive]
     Trusted {
         /// The section's label.
         label: String,
@@ -372,6 +390,7 @@ pub enum PemProblem {
          `{command}`; an Ed25519 key cannot be converted, make one with \
          `openssl genpkey -algorithm ed25519`"
     )]
+    #[non_exhaustive]
     OpenSsh {
         /// The section's label.
         label: String,
@@ -380,6 +399,7 @@ pub enum PemProblem {
     },
     /// A section that is neither a certificate nor a key.
     #[error("the section `{label}` is neither a certificate nor a private key: remove it")]
+    #[non_exhaustive]
     Unusable {
         /// The section's label.
         label: String,

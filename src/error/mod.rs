@@ -29,6 +29,7 @@ pub use variable::{EndpointProblem, HeaderProblem, SpiffeIdProblem};
 #[non_exhaustive]
 pub enum Error {
     /// A variable's value is not valid Unicode.
+    #[non_exhaustive]
     NotUnicode {
         /// The variable.
         variable: String,
@@ -38,6 +39,7 @@ pub enum Error {
     ConfigFileNotCompiled,
 
     /// The configuration file cannot be read.
+    #[non_exhaustive]
     ReadConfigFile {
         /// The file.
         place: CredentialLocation,
@@ -46,12 +48,14 @@ pub enum Error {
     },
 
     /// The configuration file's name does not end in `.yaml` or `.yml`, as it must.
+    #[non_exhaustive]
     ConfigFileExtension {
         /// The file.
         place: CredentialLocation,
     },
 
     /// The configuration file has errors.
+    #[non_exhaustive]
     ConfigFile {
         /// The file.
         path: PathBuf,
@@ -63,6 +67,7 @@ pub enum Error {
     ExperimentalConfigFile,
 
     /// An endpoint cannot be used.
+    #[non_exhaustive]
     Endpoint {
         /// Where the endpoint came from.
         origin: Origin,
@@ -73,6 +78,7 @@ pub enum Error {
     },
 
     /// The authority is not a host with an optional port.
+    #[non_exhaustive]
     Authority {
         /// Where it came from.
         origin: Origin,
@@ -81,6 +87,7 @@ pub enum Error {
     },
 
     /// The protocol needs a feature that is not compiled in.
+    #[non_exhaustive]
     ProtocolNotCompiled {
         /// Where the protocol came from.
         origin: Origin,
@@ -91,6 +98,7 @@ pub enum Error {
     },
 
     /// The compression needs a feature that is not compiled in.
+    #[non_exhaustive]
     CompressionNotCompiled {
         /// Where the compression came from.
         origin: Origin,
@@ -99,18 +107,21 @@ pub enum Error {
     },
 
     /// A signal goes to standard output, but the feature for that is not compiled in.
+    #[non_exhaustive]
     ConsoleNotCompiled {
         /// Where that was set.
         origin: Origin,
     },
 
     /// A value is in quotes, which are taken literally.
+    #[non_exhaustive]
     Quoted {
         /// Where the value came from.
         origin: Origin,
     },
 
     /// A header cannot be sent.
+    #[non_exhaustive]
     Header {
         /// Where the headers came from.
         origin: Origin,
@@ -123,6 +134,7 @@ pub enum Error {
 
     /// There is an `authorization` header in addition to
     /// [`with_bearer_token_file`](crate::ExportersBuilder::with_bearer_token_file).
+    #[non_exhaustive]
     TwoAuthorizations {
         /// Where the header came from.
         header: Origin,
@@ -131,6 +143,7 @@ pub enum Error {
     },
 
     /// A client certificate was given without its key, or a key without its certificate.
+    #[non_exhaustive]
     IncompleteIdentity {
         /// What was given.
         given: Origin,
@@ -141,6 +154,7 @@ pub enum Error {
     },
 
     /// Certificates or a private key cannot be used.
+    #[non_exhaustive]
     Credential {
         /// Where the file or the bytes came from.
         origin: Origin,
@@ -154,12 +168,14 @@ pub enum Error {
     KeyMismatch(Box<KeyMismatch>),
 
     /// A [`CredentialSource`](crate::CredentialSource) failed.
+    #[non_exhaustive]
     CredentialSource {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// A proxy cannot be used: only `http://` and `https://` proxies are supported.
+    #[non_exhaustive]
     Proxy {
         /// Where it came from. The URL is not shown, because it may contain a password.
         origin: Origin,
@@ -167,6 +183,7 @@ pub enum Error {
 
     /// The platform's certificate authorities cannot be read: `SSL_CERT_FILE` or `SSL_CERT_DIR`
     /// names nothing usable.
+    #[non_exhaustive]
     PlatformRoots {
         /// Which of the two variables is set.
         variable: &'static str,
@@ -179,6 +196,7 @@ pub enum Error {
     },
 
     /// No certificate authorities are configured, and the platform has none.
+    #[non_exhaustive]
     NoPlatformRoots {
         /// The endpoint.
         endpoint: String,
@@ -192,6 +210,7 @@ pub enum Error {
     NoCryptoProvider,
 
     /// rustls rejected the configuration.
+    #[non_exhaustive]
     Rustls {
         /// The endpoint.
         endpoint: String,
@@ -200,6 +219,7 @@ pub enum Error {
     },
 
     /// The server's name cannot be verified.
+    #[non_exhaustive]
     ServerName {
         /// Where the name came from.
         origin: Origin,
@@ -208,6 +228,7 @@ pub enum Error {
     },
 
     /// This SPIFFE ID cannot be required of the server.
+    #[non_exhaustive]
     SpiffeId {
         /// What requires it.
         origin: Origin,
@@ -218,6 +239,7 @@ pub enum Error {
     },
 
     /// The signal is not exported by OTLP, so it has no exporter.
+    #[non_exhaustive]
     NotExported {
         /// The signal.
         signal: Signal,
@@ -226,12 +248,14 @@ pub enum Error {
     },
 
     /// The I/O thread could not be started.
+    #[non_exhaustive]
     StartThread {
         /// Why.
         source: io::Error,
     },
 
     /// The crate `opentelemetry-otlp` could not build an exporter from a signal's settings.
+    #[non_exhaustive]
     Upstream {
         /// The signal.
         signal: Signal,
@@ -254,6 +278,7 @@ pub enum Error {
 
     /// A shutdown or flush did not deliver everything: [`Error::losses`] has the details per
     /// signal.
+    #[non_exhaustive]
     Undelivered {
         /// The losses, one line per signal.
         loss: Box<dyn std::error::Error + Send + Sync>,

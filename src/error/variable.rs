@@ -12,6 +12,7 @@ pub enum EndpointProblem {
         "cannot be used: its scheme `{scheme}` is not supported, only https and http are, and over gRPC \
          unix: and dns:///"
     )]
+    #[non_exhaustive]
     UnsupportedScheme {
         /// The scheme.
         scheme: String,
@@ -24,6 +25,7 @@ pub enum EndpointProblem {
     RelativeSocket,
     /// No Unix domain socket can have this path, or the platform does not support them.
     #[error("cannot be used as a Unix domain socket")]
+    #[non_exhaustive]
     Socket {
         /// Why.
         source: std::io::Error,
@@ -57,6 +59,7 @@ pub enum EndpointProblem {
         "cannot be used over gRPC because of the path `{path}`: remove the path, \
          or use the protocol http/protobuf"
     )]
+    #[non_exhaustive]
     PathOverGrpc {
         /// The path.
         path: String,
@@ -69,6 +72,7 @@ pub enum EndpointProblem {
     QueryOverGrpc,
     /// It is not a valid URL.
     #[error("is not a valid URL")]
+    #[non_exhaustive]
     Invalid {
         /// Why.
         source: http::uri::InvalidUri,
