@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     /// `None` over plaintext.
     pub(crate) tls: Option<TlsSettings>,
     pub(crate) connect_timeout: Duration,
+    /// `None` for no limit.
+    pub(crate) max_connection_age: Option<Duration>,
     /// Whether to speak HTTP/2 to a gRPC server without ALPN.
     pub(crate) assume_http2: bool,
     pub(crate) headers: Sourced<HeaderMap>,
@@ -130,6 +132,7 @@ impl Settings {
                 .connect_timeout
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT)
                 .min(MAX_CONNECT_TIMEOUT),
+            max_connection_age: folded.layer.max_connection_age.filter(|age| !age.is_zero()),
             assume_http2: folded.layer.assume_http2.unwrap_or(false),
             token: folded.token(&endpoint, &headers)?,
             headers,

@@ -46,6 +46,7 @@ pub(crate) type Answered = Arc<Mutex<Option<StatusName>>>;
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) connect_timeout: Duration,
+    pub(crate) max_connection_age: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) assume_http2: bool,
     pub(crate) header_provider: Option<Arc<HeaderProvider>>,
@@ -116,6 +117,7 @@ impl Transport {
                 false => Family::Any,
             },
             connect_timeout: policy.connect_timeout,
+            max_age: policy.max_connection_age,
             user_timeout: (shortest.unwrap_or(DEFAULT_TIMEOUT) / 2).max(LEAST_USER_TIMEOUT),
         };
         Self {

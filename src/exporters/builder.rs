@@ -380,6 +380,21 @@ impl ExportersBuilder {
         self
     }
 
+    /// Sets the age after which a connection carries no new export; zero, the default, means no
+    /// limit.
+    ///
+    /// It is for collectors behind a balancer that distributes connections and not requests, as a
+    /// Service of Kubernetes does: without a limit, a collector that is added gets no load until
+    /// connections end. Each connection has an age of its own, at random up to 10 % shorter or
+    /// longer. The export that finds it exceeded dials; exports in flight finish on the old
+    /// connection. Every connection carries at least one export.
+    ///
+    /// For OTLP/gRPC, the Collector can do the same by its own setting: see `docs/scale.md`.
+    pub fn with_max_connection_age(mut self, age: Duration) -> Self {
+        self.code.all.max_connection_age = Some(age);
+        self
+    }
+
     /// Sets how often and how soon a failed export is retried.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.code.all.retry = Some(retry);

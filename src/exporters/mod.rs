@@ -423,6 +423,7 @@ impl Exporters {
     fn policy(&self, settings: &Settings) -> Policy {
         Policy {
             connect_timeout: settings.connect_timeout,
+            max_connection_age: settings.max_connection_age,
             retry: settings.retry.clone(),
             assume_http2: settings.assume_http2,
             header_provider: self.0.header_provider.clone(),

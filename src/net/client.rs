@@ -270,7 +270,7 @@ impl Client {
         connection.retire();
         let counts = {
             let mut hub = lock(&self.hub);
-            hub.link.ended(now(), jitter(), connection, ending, failure(&error))
+            hub.link.ended(now(), jitter(JITTER), connection, ending, failure(&error))
         };
         let is_worth_another = !counts || self.is_cured(&error).await;
         // After a second announced end in a row there is a backoff window, for which the request
@@ -344,7 +344,7 @@ impl Client {
                     How::Unsent(ending) => ending,
                     _ => Ending::Broken,
                 };
-                match hub.link.ended(now(), jitter(), &connection, ending, failure(&error)) {
+                match hub.link.ended(now(), jitter(JITTER), &connection, ending, failure(&error)) {
                     true => Step::Bury(error),
                     false => Step::AskAgain,
                 }
@@ -480,14 +480,14 @@ impl Client {
         match opened {
             Ok(connection) => {
                 self.connections.fetch_add(1, Ordering::Relaxed);
-                hub.link.dialled(now(), jitter(), Ok(Arc::new(connection)));
+                hub.link.dialled(now(), jitter(JITTER), Ok(Arc::new(connection)));
                 DialEnd::AskAgain
             }
             Err(kind) => {
                 let error = NetError::unsent(kind, evidence);
                 let failure = failure(&error);
                 let error = Arc::clone(&failure.error);
-                hub.link.dialled(now(), jitter(), Err(failure));
+                hub.link.dialled(now(), jitter(JITTER), Err(failure));
                 if error.kind.cure() == Cure::ProxyTrustAnchors && self.is_remedied(&error) {
                     hub.link.end_window();
                 }
@@ -532,9 +532,23 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// A factor within [`JITTER`] of 1.
-fn jitter() -> f64 {
+/// A factor within `part` of 1.
+pub(super) fn jitter(part: f64) -> f64 {
     // Each `RandomState` has different keys.
     let random = RandomState::new().hash_one(()) >> 11;
-    1.0 - JITTER + 2.0 * JITTER * (random as f64 / (1u64 << 53) as f64)
+    1.0 - part + 2.0 * part * (random as f64 / (1u64 << 53) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_spreads_over_its_part() {
+        let factors: Vec<_> = (0..1000).map(|_| jitter(0.1)).collect();
+        assert!(factors.iter().all(|factor| (0.9..=1.1).contains(factor)), "{factors:?}");
+        for is_reached in [|factor: &f64| *factor < 0.95, |factor: &f64| *factor > 1.05] {
+            assert!(factors.iter().any(is_reached), "{factors:?}");
+        }
+    }
 }

@@ -14,9 +14,10 @@ use http::uri::{Authority, Parts, Scheme};
 use http::{Request as HttpRequest, Uri};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::loss::{silent, unsent};
+use super::client::jitter;
 use super::dial::{Dialled, Target};
 use super::error::{NetError, Sent};
 use super::http1::{self, Http1};
@@ -47,6 +48,10 @@ const UNLIMITED: Duration = Duration::from_secs(10);
 /// requests with more time.
 const SHORTEST_PING: Duration = Duration::from_secs(1);
 
+/// The random part of a connection's maximum age, so that clients that dialled together do not do
+/// so again and again. It is that of grpc-go's servers.
+const AGE_JITTER: f64 = 0.1;
+
 /// A connection that is ready for requests.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -63,6 +68,8 @@ pub(super) struct Connection {
     /// The kernel's timeout for a dead path.
     user_timeout: Duration,
     has_answered: AtomicBool,
+    /// When it reaches its maximum age, if there is one.
+    aged: Option<Instant>,
     /// The number of unanswered requests in a row.
     unanswered: AtomicUsize,
     driver: AbortHandle,
@@ -131,6 +138,10 @@ impl Connection {
             silent: OnceLock::new(),
             user_timeout: target.user_timeout,
             has_answered: AtomicBool::new(false),
+            aged: target.max_age.and_then(|age| {
+                let age = Duration::try_from_secs_f64(age.as_secs_f64() * jitter(AGE_JITTER));
+                Instant::now().checked_add(age.unwrap_or(Duration::MAX))
+            }),
             unanswered: AtomicUsize::new(0),
             driver: driver.abort_handle(),
             _open: open,
@@ -164,6 +175,13 @@ impl Connection {
 
     fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is over its maximum age. Not before it has carried a request: otherwise a very
+    /// short age would cause dial after dial, and a connection on which the server never answers
+    /// would not count as a failure.
+    fn is_aged(&self) -> bool {
+        self.has_answered() && self.aged.is_some_and(|aged| aged <= Instant::now())
     }
 
     /// Prevents further requests on it.
@@ -207,7 +225,7 @@ impl Connection {
         let mut exchange = pin!(self.send(request, deadline));
         let left = deadline
             .ends()
-            .map_or(UNLIMITED, |ends| ends.saturating_duration_since(tokio::time::Instant::now()));
+            .map_or(UNLIMITED, |ends| ends.saturating_duration_since(Instant::now()));
         let pause = left / 2;
         let within = (pause / 2).max(SHORTEST_PING);
         loop {
@@ -338,7 +356,8 @@ impl Connected for Arc<Connection> {
             Sender::Http2(http2) => http2.end().is_none(),
             Sender::Http1(http1) => http1.is_open(),
         };
-        is_open && !self.driver.is_finished() && !self.is_retired.load(Ordering::Relaxed)
+        let is_retired = self.is_retired.load(Ordering::Relaxed) || self.is_aged();
+        is_open && !self.driver.is_finished() && !is_retired
     }
 
     fn is_multiplexed(&self) -> bool {

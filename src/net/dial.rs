@@ -42,6 +42,8 @@ pub(crate) struct Target {
     pub(crate) family: Family,
     /// The limit for name resolution, TCP and TLS together.
     pub(crate) connect_timeout: Duration,
+    /// The age after which a connection carries no new request; `None` for no limit.
+    pub(crate) max_age: Option<Duration>,
     /// How long the kernel waits for sent data to be acknowledged, and for the peer to read
     /// (`TCP_USER_TIMEOUT`).
     pub(crate) user_timeout: Duration,

@@ -2,12 +2,13 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
-use otlp_mtls::testing::{Collector, Fixture};
+use otlp_mtls::testing::{Collector, Fixture, Pki, Reply};
 use otlp_mtls::{Exporters, Pem, Protocol, Signal};
 
 use crate::support::{
-    Exporter, SOON, TRANSPORTS, mtls_builder, mtls_collector, plaintext_builder,
+    Exporter, SOON, TRANSPORTS, mtls_builder, mtls_collector, once, plaintext_builder,
     plaintext_collector,
 };
 
@@ -134,4 +135,80 @@ fn two_exporters_at_once_have_a_connection_each() {
         futures_executor::block_on(exporter.export()).unwrap();
     }
     assert_eq!((collector.connections(), collector.open_connections()), (2, 2));
+}
+
+/// Over HTTP/2 and HTTP/1.1: `alpn`.
+fn aging(protocol: Protocol, alpn: &[u8], age: Duration) -> (Collector, Exporters) {
+    let pki = Pki::new();
+    let collector = Collector::builder()
+        .with_tls(pki.server(Fixture::Good))
+        .with_client_ca(pki.ca_pem())
+        .with_alpn(vec![alpn.to_vec()])
+        .start()
+        .unwrap();
+    let builder = once(mtls_builder(&pki, &collector, protocol)).with_timeout(SOON);
+    let exporters = builder.with_max_connection_age(age).build().unwrap();
+    (collector, exporters)
+}
+
+const WAYS: [(Protocol, &[u8]); 3] = [
+    (Protocol::Grpc, b"h2"),
+    (Protocol::HttpProtobuf, b"h2"),
+    (Protocol::HttpProtobuf, b"http/1.1"),
+];
+
+/// An age that each connection has reached once it has carried an export.
+const YOUNG: Duration = Duration::from_nanos(1);
+
+#[test]
+fn a_connection_over_its_maximum_age_carries_no_further_export() {
+    for (protocol, alpn) in WAYS {
+        for (age, expected) in [
+            (YOUNG, 5),
+            // No limit.
+            (Duration::ZERO, 1),
+            (Duration::from_secs(3600), 1),
+            (Duration::MAX, 1),
+        ] {
+            let (collector, exporters) = aging(protocol, alpn, age);
+            let exporter = Exporter::new(&exporters, Signal::Traces);
+            for _ in 0..5 {
+                futures_executor::block_on(exporter.export()).unwrap();
+            }
+            assert_eq!(collector.spans().len(), 5, "{protocol}, {age:?}");
+            assert_eq!(collector.connections(), expected, "{protocol}, {age:?}");
+        }
+    }
+}
+
+#[test]
+fn exports_in_flight_finish_on_a_connection_over_its_maximum_age() {
+    for (protocol, alpn) in WAYS {
+        let (collector, exporters) = aging(protocol, alpn, YOUNG);
+        let logs = Exporter::new(&exporters, Signal::Logs);
+        collector.set_reply(|request| match request.signal {
+            Signal::Traces => Reply::Hold,
+            _ => Reply::Accept,
+        });
+        thread::scope(|scope| {
+            let held = scope.spawn(|| {
+                let traces = Exporter::new(&exporters, Signal::Traces);
+                futures_executor::block_on(traces.export()).unwrap();
+            });
+            assert!(collector.wait_until(SOON, |seen| seen.received().len() == 1));
+            // The answer to the first one over HTTP/2 is on the same connection.
+            for _ in 0..2 {
+                futures_executor::block_on(logs.export()).unwrap();
+            }
+            let connections = if alpn == b"h2" { 2 } else { 3 };
+            assert_eq!(collector.connections(), connections, "{protocol}");
+            assert!(!held.is_finished(), "{protocol}");
+            collector.release();
+        });
+        assert_eq!(collector.received().len(), 3, "{protocol}: nothing is sent again");
+        let traces = collector.requests().into_iter().find(|seen| seen.signal == Signal::Traces);
+        assert_eq!(traces.unwrap().connection, 0, "{protocol}");
+        // The old connection is closed when its last export is finished.
+        assert!(collector.wait_until(SOON, |seen| seen.open_connections() <= 1), "{protocol}");
+    }
 }

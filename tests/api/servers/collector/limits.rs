@@ -129,6 +129,26 @@ fn nothing_is_lost_when_a_collector_closes_connections() {
     }
 }
 
+#[test]
+fn nothing_is_lost_when_our_connections_reach_their_maximum_age() {
+    for protocol in TRANSPORTS {
+        let Some(deployment) = Deployment::start(&[]) else { return };
+        let relay = Relay::start(deployment.collector.port(protocol));
+        // A retry would hide an export that is lost.
+        let exporters = once(deployment.builder(protocol))
+            .with_endpoint(format!("https://localhost:{}", relay.port))
+            .with_max_connection_age(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let claims = under_load(&exporters, |progress| {
+            while relay.connections() < 10 {
+                progress.wait_for(10);
+            }
+        });
+        claims.count(&exporters, &deployment.collector).assert_exact();
+    }
+}
+
 /// Such a Collector closes the connection with `too_many_pings`.
 #[test]
 fn a_slow_collector_is_not_pinged_too_often() {
