@@ -24,10 +24,10 @@ def warn(message):
 
 
 class Sink:
-    def __init__(self, directory):
+    def __init__(self, directory, *port):
         self.directory = directory
         self.process = subprocess.Popen(
-            [str(RELEASE / "sink"), directory],
+            [str(RELEASE / "sink"), str(directory), *map(str, port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,13 +2,16 @@
 //! exporter's process shows the exporter's CPU time and memory alone. (`otlp_mtls::testing::Collector` records
 //! what it receives, and would fill the memory.)
 //!
-//! It writes a client's certificates into the given directory and prints two ports, for mutual TLS and for
-//! plaintext. Then it answers each line on stdin with the counts since the previous one. It ends when stdin is
-//! closed.
+//! It takes its certificates from the given directory, or writes new ones into it, with those of a client, if there
+//! are none. It prints two ports, for mutual TLS and for plaintext. Then it answers each line on stdin with the counts
+//! since the previous one. It ends when stdin is closed.
+//!
+//! A second argument is the port for mutual TLS. Several sinks may share it: the kernel distributes the connections, as
+//! a balancer does.
 
 use std::convert::Infallible;
-use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,14 +26,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use otlp_mtls::rustls::crypto::aws_lc_rs;
-use otlp_mtls::rustls::pki_types::CertificateDer;
 use otlp_mtls::rustls::pki_types::pem::PemObject;
+use otlp_mtls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use otlp_mtls::rustls::server::WebPkiClientVerifier;
 use otlp_mtls::rustls::{RootCertStore, ServerConfig};
 use otlp_mtls::testing::{Fixture, Pki};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 /// The part that the requests of all three signals have in common.
@@ -94,18 +97,19 @@ fn count(change: impl FnOnce(&mut Counts)) {
 }
 
 fn main() {
-    let pki = Pki::new();
     let directory = std::env::args().nth(1).expect("a directory for certificates");
     let directory = Path::new(&directory);
-    fs::write(directory.join("ca.crt"), pki.ca_pem()).expect("a directory to write to");
-    pki.client(Fixture::Good).write_to(directory, "client").expect("a directory to write to");
+    let port = std::env::args().nth(2).map_or(0, |port| port.parse().expect("a port"));
+    if !directory.join("server.crt").exists() {
+        write_certificates(directory).expect("a directory to write to");
+    }
 
     std::thread::spawn(report);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     runtime.expect("a runtime").block_on(async {
-        let mtls = listener().await;
-        let plaintext = listener().await;
-        let acceptor = TlsAcceptor::from(tls(&pki));
+        let mtls = listener(port);
+        let plaintext = listener(0);
+        let acceptor = TlsAcceptor::from(tls(directory));
         tokio::spawn(async move {
             loop {
                 let (tcp, _) = mtls.accept().await.expect("a connection");
@@ -142,26 +146,42 @@ fn report() {
     std::process::exit(0);
 }
 
-async fn listener() -> TcpListener {
-    let listener = TcpListener::bind(("localhost", 0)).await.expect("a free port");
-    println!("{}", listener.local_addr().expect("a bound socket").port());
-    listener
+fn write_certificates(directory: &Path) -> io::Result<()> {
+    let pki = Pki::new();
+    pki.write_ca_to(directory)?;
+    pki.client(Fixture::Good).write_to(directory, "client")?;
+    pki.server(Fixture::Good).write_to(directory, "server")?;
+    Ok(())
 }
 
-fn tls(pki: &Pki) -> Arc<ServerConfig> {
+fn listener(port: u16) -> TcpListener {
+    let mut addresses = ("localhost", port).to_socket_addrs().expect("the loopback interface");
+    let address = addresses.next().expect("an address");
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.expect("a socket");
+    socket.set_reuseport(true).expect("a socket that is not bound");
+    socket.bind(address).expect("a free port");
+    println!("{}", socket.local_addr().expect("a bound socket").port());
+    // More than connect at once.
+    socket.listen(4096).expect("a bound socket")
+}
+
+fn tls(directory: &Path) -> Arc<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let certificates = |name| {
+        let certificates = CertificateDer::pem_file_iter(directory.join(name));
+        certificates.expect("a file").map(|one| one.expect("a certificate"))
+    };
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(
-        CertificateDer::pem_slice_iter(pki.ca_pem().as_bytes()).map(|ca| ca.expect("a CA")),
-    );
+    roots.add_parsable_certificates(certificates("ca.crt"));
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let server = pki.server(Fixture::Good);
+    let key = PrivateKeyDer::from_pem_file(directory.join("server.key")).expect("a key");
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has the default versions")
         .with_client_cert_verifier(verifier.build().expect("a client CA"))
-        .with_single_cert(server.certificate_ders().to_vec(), server.key_der())
+        .with_single_cert(certificates("server.crt").collect(), key)
         .expect("the key of the certificate");
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Arc::new(config)
