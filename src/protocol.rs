@@ -15,6 +15,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    pub(crate) const ALL: [Self; 3] = [Self::Grpc, Self::HttpProtobuf, Self::HttpJson];
+
     pub(crate) fn is_grpc(self) -> bool {
         self == Self::Grpc
     }

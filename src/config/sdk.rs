@@ -94,6 +94,16 @@ impl Sdk {
             let reason = ": not supported by this crate or the Rust SDK";
             warnings.push(Warning::WithoutEffect { variables: ignored, reason });
         }
+        let is_on = |name: &&str| {
+            env.raw(name)
+                .is_some_and(|value| !value.is_empty() && !value.eq_ignore_ascii_case("none"))
+        };
+        let absent = Signal::ALL.into_iter().filter(|signal| !signal.is_compiled());
+        let absent: Vec<_> = absent.map(variables::exporter_variable).filter(is_on).collect();
+        if !absent.is_empty() {
+            let reason = ": this build of otlp-mtls does not have the signal's feature";
+            warnings.push(Warning::WithoutEffect { variables: absent, reason });
+        }
         let has_logs = !switches.outputs(Signal::Logs).is_empty();
         if has_logs && env.is_set(variables::ATTRIBUTE_COUNT_LIMIT) {
             let reason = " on log records: not supported by the Rust SDK";

@@ -64,9 +64,7 @@ impl Value for Protocol {
     const EXPECTED: &'static str = "grpc, http/protobuf or http/json";
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Grpc, Self::HttpProtobuf, Self::HttpJson]
-            .into_iter()
-            .find(|protocol| text.eq_ignore_ascii_case(protocol.as_str()))
+        Self::ALL.into_iter().find(|protocol| text.eq_ignore_ascii_case(protocol.as_str()))
     }
 }
 

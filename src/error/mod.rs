@@ -317,11 +317,23 @@ impl fmt::Display for Error {
                 f,
                 "{origin}: `{authority}` cannot be an authority: give a host, or host:port"
             ),
-            Self::ProtocolNotCompiled { origin, protocol, feature } => write!(
-                f,
-                "{origin}: the protocol `{protocol}` needs the feature `{feature}` of otlp-mtls, \
-                 which this build does not have"
-            ),
+            Self::ProtocolNotCompiled { origin, protocol, feature } => {
+                write!(
+                    f,
+                    "{origin}: the protocol `{protocol}` needs the feature `{feature}` of \
+                     otlp-mtls, which this build does not have"
+                )?;
+                let compiled = Protocol::ALL.iter().filter(|protocol| protocol.feature().1);
+                let compiled: Vec<_> = compiled.map(|protocol| protocol.as_str()).collect();
+                match compiled.as_slice() {
+                    [] => Ok(()),
+                    compiled => write!(
+                        f,
+                        ": enable it, or set OTEL_EXPORTER_OTLP_PROTOCOL or with_protocol() to {}",
+                        compiled.join(" or ")
+                    ),
+                }
+            }
             Self::CompressionNotCompiled { origin, compression } => write!(
                 f,
                 "{origin}: the compression `{compression}` needs the feature `{compression}` of \

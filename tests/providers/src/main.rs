@@ -20,6 +20,21 @@ fn main() {
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     reach_a_collector();
 
+    let error = Exporters::builder().with_env(|_| None).build().expect_err("HTTP is the default");
+    let remedy = "set OTEL_EXPORTER_OTLP_PROTOCOL or with_protocol() to grpc";
+    assert!(error.to_string().ends_with(remedy), "{error}");
+
+    let logs = |name: &str| match name {
+        "OTEL_LOGS_EXPORTER" => Some("otlp".into()),
+        "OTEL_METRICS_EXPORTER" => Some("none".into()),
+        _ => None,
+    };
+    let exporters = Exporters::builder().with_env(logs).with_protocol(Protocol::Grpc).build();
+    let report = exporters.expect("an endpoint").check_blocking();
+    let expected =
+        "OTEL_LOGS_EXPORTER: no effect: this build of otlp-mtls does not have the signal's feature";
+    assert_eq!(report.warnings, [expected]);
+
     let file = |name: &str| (name == "OTEL_CONFIG_FILE").then(|| "/etc/otel.yaml".into());
     let error = Exporters::builder().with_env(file).build().expect_err("the file is not read");
     assert!(matches!(error, Error::ConfigFileNotCompiled), "{error}");
