@@ -60,7 +60,11 @@ def reset(stage):
     stage.run_for(8)
 
 
-@scenario(SCENARIOS, "bytes swallowed")
+@scenario(
+    SCENARIOS,
+    "bytes swallowed",
+    why="the path stays dead, which is noticed by the packets that nobody acknowledges.",
+)
 def swallowed(stage):
     """A middlebox keeps connections open and passes on nothing more, without an end; new connections are served."""
     stage.collector.start()
@@ -72,7 +76,11 @@ def swallowed(stage):
     stage.run_for(20)
 
 
-@scenario(SCENARIOS, "flows forgotten")
+@scenario(
+    SCENARIOS,
+    "flows forgotten",
+    why="the path stays dead, which is noticed by the packets that nobody acknowledges.",
+)
 def flows_forgotten(stage):
     """A firewall forgets its connections, and drops their packets, without an end; new connections are served."""
     stage.collector.start()

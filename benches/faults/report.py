@@ -7,8 +7,10 @@ import subprocess
 from peers import SCHEDULE_DELAY, SPANS_PER_SECOND
 
 OURS = "ours"
-# In seconds: the longest window between two dials, and the interval between two exports
-LONGEST_RECOVERY = 10 + SCHEDULE_DELAY / 1000
+# In seconds: the longest window between two dials of an unreachable server, and the interval between two exports
+LONGEST_RECOVERY = 5 + SCHEDULE_DELAY / 1000
+# Of an export without a backlog. The part of it that a fault hits depends on when it happens.
+BATCH = SPANS_PER_SECOND * SCHEDULE_DELAY // 1000
 
 INTRODUCTION = """\
 What becomes of spans when something fails: this crate beside hand-wired opentelemetry-otlp and Go's exporters, as real processes.
@@ -36,6 +38,8 @@ def markdown(results):
         INTRODUCTION.format(machine=machine()),
         "## Goals",
         goals(results),
+        "Where one does not hold:",
+        "\n".join(f"- **{scenario.name}:** {scenario.why}" for scenario in results if scenario.why),
         "## Lost spans",
         "In parentheses: how many of them the service was told of by number.",
         overview(results),
@@ -86,7 +90,7 @@ def goals(results):
         ],
     )
     goal(
-        "No span is lost that a peer saves.",
+        f"No span is lost that a peer saves; if both lose some, up to {BATCH} more are by chance, as many as an export has.",
         [
             f"{name(scenario, peer)}, {lost(outcome)}; {other.name}, {lost(theirs)}"
             for scenario, peer, outcome, outcomes in ours
@@ -95,7 +99,7 @@ def goals(results):
         ],
     )
     goal(
-        "Delivery resumes with the first export after the fault, or when the window between two dials ends, of at most 10 s.",
+        "Delivery resumes with the first export after the fault, or when the window between two dials ends, of at most 5 s.",
         [
             f"{name(scenario, peer)}, {seconds(outcome.recovery)} s"
             for scenario, peer, outcome, _ in ours
@@ -106,7 +110,9 @@ def goals(results):
 
 
 def fewer(theirs, ours):
-    return theirs.lost is not None and (ours.lost is None or theirs.lost < ours.lost)
+    if theirs.lost is None or ours.lost is None:
+        return theirs.lost is not None
+    return ours.lost > theirs.lost + (BATCH if theirs.lost else 0)
 
 
 def overview(results):

@@ -82,7 +82,15 @@ def unavailable_with_delay(stage):
     answered(stage, "unavailable", 2)
 
 
-@scenario(SCENARIOS, "UNAVAILABLE, 503, with a long delay", savable=False)
+@scenario(
+    SCENARIOS,
+    "UNAVAILABLE, 503, with a long delay",
+    savable=False,
+    why=(
+        "exports fail at once as long as the rest of the delay is longer than their timeout. Go retries for a "
+        "minute."
+    ),
+)
 def unavailable_with_long_delay(stage):
     """For 3 s, exports are answered with UNAVAILABLE or 503, which ask for a delay of 12 s: longer than an export's timeout."""
     answered(stage, "unavailable", 12)
@@ -112,7 +120,12 @@ def refused_stream(stage):
     answered(stage, "refuse", ports=Server.by_frames)
 
 
-@scenario(SCENARIOS, "no answer", savable=False)
+@scenario(
+    SCENARIOS,
+    "no answer",
+    savable=False,
+    why="an export without an answer ends by its timeout, after 10 s.",
+)
 def no_answer(stage):
     """The exports of 3 s are never answered, and others are, on the same connections: each takes its whole timeout."""
     answered(stage, "silent")
@@ -186,7 +199,14 @@ def ca_with_overlap(stage):
     stage.run_for(12)
 
 
-@scenario(SCENARIOS, "CA replaced, without overlap")
+@scenario(
+    SCENARIOS,
+    "CA replaced, without overlap",
+    why=(
+        "a certificate that is rejected is no reason for a retry, as it usually stays so. Exports succeed again "
+        "as soon as the CA file is replaced, and the peers never read it again."
+    ),
+)
 def ca_without_overlap(stage):
     """The Collector gets a certificate of another CA, and is restarted; the services' CA file is replaced 3 s later."""
     rollover = Rollover(stage)

@@ -52,15 +52,17 @@ class Scenario:
     protocols: tuple[str, ...]
     # Whether a retry within the default timeout of an export, 10 s, can save everything
     savable: bool
+    # Why a goal does not hold for it
+    why: str
 
     @property
     def what(self):
         return " ".join(self.run.__doc__.split())
 
 
-def scenario(scenarios, name, protocols=("grpc", "http"), savable=True):
+def scenario(scenarios, name, protocols=("grpc", "http"), savable=True, why=""):
     def register(function):
-        scenarios.append(Scenario(name, function, protocols, savable))
+        scenarios.append(Scenario(name, function, protocols, savable, why))
         return function
 
     return register
