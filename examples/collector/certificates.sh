@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes a throw-away CA, a collector's certificate and a client's, all valid for a year.
+# Creates a temporary CA, a collector's certificate and a client's, all valid for a year.
 #
-#   ./certificates.sh [DIRECTORY]        (default: ./certs; what is there is overwritten)
+#   ./certificates.sh [DIRECTORY]        (default: ./certs; existing files are overwritten)
 #   KEY_BITS=2048 ./certificates.sh      (default: 4096)
 #
 # The steps are the ones nearly every guide prints, on purpose. In particular the client's certificate is signed
-# without an extension file: before OpenSSL 3.2 that makes it X.509 version 1, which this crate presents all the same.
+# without an extension file: before OpenSSL 3.2 that makes it X.509 version 1, which this crate supports.
 set -euo pipefail
 
 directory=${1:-./certs}
@@ -15,7 +15,7 @@ mkdir -p "$directory"
 # Keys are for their owner only. A collector that runs as another user, as a container may, has to be given the
 # right to read server.key: compose.yaml here runs it as the owner of the files.
 umask 077
-# Made aside and moved when complete: a failure half way leaves no mixture of old and new.
+# Created in a temporary directory and moved when complete, so that a failure leaves no mixture of old and new files.
 scratch=$(mktemp -d "$directory/.new.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
@@ -37,7 +37,7 @@ issue() { # issue NAME SUBJECT [OPTION...]: a key, and a certificate for it sign
 quietly openssl genrsa -out "$scratch/ca.key" "$bits"
 quietly openssl req -new -x509 -days 365 -key "$scratch/ca.key" -out "$scratch/ca.crt" -subj "/CN=OTel CA/O=MyCompany"
 
-# A client checks the host of its endpoint against these names; the CN counts for nothing.
+# A client checks the host of its endpoint against these names; the CN is ignored.
 names='DNS:otel-collector.observability.svc,DNS:localhost,IP:127.0.0.1,IP:::1'
 echo "subjectAltName=$names" >"$scratch/server.ext"
 issue server "/CN=otel-collector.observability.svc" -extfile "$scratch/server.ext"

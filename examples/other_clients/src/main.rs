@@ -1,8 +1,8 @@
-//! reqwest and tonic on the certificates of the exporters, through a rotation.
+//! reqwest and tonic with the certificates of the exporters, during a rotation.
 //!
-//! `cargo run --manifest-path examples/other_clients/Cargo.toml` starts a service that demands mutual TLS and calls it again and again: by
+//! `cargo run --manifest-path examples/other_clients/Cargo.toml` starts a service that requires mutual TLS and calls it repeatedly: by
 //! reqwest, each time on a new connection, and by tonic, with a new channel for every fifth call. Meanwhile the clients'
-//! certificate and key are replaced. Nothing is exported: the handshakes themselves have the files looked at.
+//! certificate and key are replaced. Nothing is exported: the handshakes themselves check the files.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,10 +27,10 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
-/// Longer than anything here takes.
+/// A generous limit.
 const SOON: Duration = Duration::from_secs(60);
 
-/// So many calls of each client are to be served under each certificate.
+/// The number of calls of each client with each certificate.
 const CALLS: usize = 20;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -90,7 +90,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// How many calls were served, by the client's name and whether they came by gRPC.
+/// The number of calls served, by the client's name and whether they used gRPC.
 fn served(service: &Collector) -> BTreeMap<(String, bool), usize> {
     let mut served = BTreeMap::new();
     for request in service.requests() {
@@ -109,7 +109,7 @@ fn reqwest_client(config: &Arc<ClientConfig>) -> Result<reqwest::Client, BoxErro
     Ok(client.build()?)
 }
 
-/// tonic takes a connector in place of a configuration. With one of its TLS features in the build it does not connect to
+/// tonic takes a connector instead of a configuration. With one of its TLS features in the build it does not connect to
 /// `https://` by any, so that one is only the origin.
 fn tonic_channel(config: &Arc<ClientConfig>, endpoint: &str) -> Result<Channel, BoxError> {
     let mut config = ClientConfig::clone(config);

@@ -1,6 +1,6 @@
-//! Spans to a collector that is known by its SPIFFE ID, with an SVID of the Workload API that rotates.
+//! Exports spans to a collector with a SPIFFE ID, with a rotating SVID from the Workload API.
 //!
-//! `spiffe-example ID SECONDS` exports without a pause for so long, to the endpoint of `OTEL_EXPORTER_OTLP_ENDPOINT`. The
+//! `spiffe-example ID SECONDS` exports continuously for that time, to the endpoint in `OTEL_EXPORTER_OTLP_ENDPOINT`. The
 //! Workload API is that of `SPIFFE_ENDPOINT_SOCKET`.
 
 use std::error::Error;
@@ -15,8 +15,8 @@ use spiffe::{BundleSource, X509Source};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The SVID of this workload, and the bundle of its trust domain. The crate `spiffe` keeps both up to date, so that to
-/// load them is to look.
+/// The SVID of this workload, and the bundle of its trust domain. The crate `spiffe` keeps both up to date, so
+/// loading only reads them.
 #[derive(Debug)]
 struct Workload(X509Source);
 
@@ -69,7 +69,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             let provider = provider.clone();
             move || provider.force_flush()
         });
-        // The first failure of each kind is on standard error, and all are counted below.
+        // The first failure of each kind is written to standard error, and all are counted below.
         let _ = exported.await?;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -1,4 +1,4 @@
-//! A call to another service that goes on with the trace of the request that it is made for.
+//! A call to another service, as part of the trace of the current request.
 
 use std::error::Error;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// Less than draining may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than an answer has bytes.
+/// The largest response, in bytes.
 const LIMIT: usize = 64 * 1024;
 
 pub struct Downstream {

@@ -1,4 +1,4 @@
-//! A web service whose traces, metrics and logs leave by mutual TLS, and which loses none of them when it is stopped.
+//! A web service that exports traces, metrics and logs over mutual TLS, and loses none of them when it is stopped.
 
 mod client;
 mod server;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    // First of all: without them a signal ends the process at once.
+    // Installed first: without them a signal ends the process at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -60,7 +60,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .route("/stock", get(stock))
         .with_state(Arc::new(downstream))
         .layer(from_fn_with_state(Metrics::new(), server::observe))
-        // After the layer, and so without it: probes are no traffic.
+        // Added after the layer, so that it does not measure probes.
         .route("/", get(async || "up\n"));
 
     let (drain, draining) = oneshot::channel();
@@ -70,7 +70,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             _ = interrupt.recv() => {}
         }
         info!("draining");
-        // Its receiver lives as long as the server.
+        // Its receiver exists as long as the server.
         let _ = drain.send(());
     };
     let out_of_time = async {

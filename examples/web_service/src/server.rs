@@ -1,4 +1,4 @@
-//! A span and two metrics for each request served, as the semantic conventions have them:
+//! A span and two metrics for each request served, by the semantic conventions:
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, and `http-metrics`.
 
 use std::time::Instant;
@@ -14,7 +14,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Seconds; the SDK's own buckets are made for milliseconds.
+/// In seconds. The SDK's default buckets are for milliseconds.
 const BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -25,7 +25,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// After the global meter provider is set: an instrument of before stays without effect.
+    /// To be called after the global meter provider is set: instruments created before have no effect.
     pub fn new() -> Self {
         let meter = global::meter(env!("CARGO_PKG_NAME"));
         let active = meter.i64_up_down_counter("http.server.active_requests");
@@ -37,10 +37,10 @@ impl Metrics {
     }
 }
 
-/// The middleware. The request ends with its response's headers, which for short bodies is the same.
+/// The middleware. It measures until the response's headers, which for short bodies is the end.
 pub async fn observe(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let method = known(request.method());
-    // The pattern and never the path, of which there are as many as clients care to invent.
+    // The route's pattern, not the path: clients can send any number of different paths.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let verb = if method == OTHER { "HTTP" } else { method };
     let span = info_span!(
@@ -57,7 +57,7 @@ pub async fn observe(State(metrics): State<Metrics>, request: Request, next: Nex
     );
     let parent =
         global::get_text_map_propagator(|known| known.extract(&HeaderExtractor(request.headers())));
-    // Fails where there are no spans: traces, or this span by RUST_LOG, are switched off.
+    // Fails if there is no span: traces, or this span by RUST_LOG, are off.
     let _ = span.set_parent(parent);
 
     let mut in_flight = InFlight::new(metrics, span.clone(), method, route);
@@ -66,7 +66,7 @@ pub async fn observe(State(metrics): State<Metrics>, request: Request, next: Nex
     response
 }
 
-/// A request until it ends, which may also be that its client goes away or that it is cut off: hence `Drop`.
+/// A request in progress. It uses `Drop`, because a request may also end when its client disconnects or at the shutdown.
 struct InFlight {
     metrics: Metrics,
     span: Span,
@@ -95,7 +95,7 @@ impl Drop for InFlight {
             self.span.record("http.response.status_code", status);
             self.attributes.push(KeyValue::new("http.response.status_code", status));
         }
-        // What is wrong with the request (4xx) is no error of the server's.
+        // An invalid request (4xx) is not an error of the server.
         let error = match self.status {
             None => Some("cancelled".to_owned()),
             Some(status) => status.is_server_error().then(|| status.as_str().to_owned()),
@@ -110,7 +110,7 @@ impl Drop for InFlight {
 
 const OTHER: &str = "_OTHER";
 
-/// A client may invent methods, each of which would be a time series.
+/// A client may send any method, and each would be a time series.
 fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] =
         ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];

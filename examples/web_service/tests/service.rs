@@ -1,5 +1,5 @@
-//! The built service, as a process of its own with the variables that its operator sets, against a
-//! collector that demands mutual TLS.
+//! The service, as a separate process with the variables that its operator sets, and a collector that requires
+//! mutual TLS.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -21,10 +21,10 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use otlp_mtls::testing::{Collector, Fixture, Pki};
 use tempfile::TempDir;
 
-/// Longer than anything here takes; a test that waits it out has failed.
+/// A generous limit: a test that waits this long has failed.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Nobody listens there.
+/// A port without a listener.
 const NOBODY: &str = "127.0.0.1:1";
 
 #[test]
@@ -37,7 +37,7 @@ fn nothing_is_lost_over_http() {
     nothing_is_lost("http/protobuf");
 }
 
-/// Two requests with a trace of their own each; the second is in flight when the service is told to end.
+/// Two requests with separate traces. The second one is in flight when the service is stopped.
 fn nothing_is_lost(protocol: &str) {
     const TRACES: [&str; 2] =
         ["0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736"];
@@ -47,7 +47,7 @@ fn nothing_is_lost(protocol: &str) {
     let (pki, collector) = collector();
     let relay = Relay::start();
     let downstream = format!("http://{}/stock?sku=7", relay.address);
-    // Whatever our own I/O has to say is asked for. hyper is left out: the service itself uses it as well.
+    // All events about our own I/O are enabled, except hyper's, which the service itself uses, too.
     let filter = "info,h2=trace,otlp_mtls=trace,rustls=trace,tonic=trace,tower=trace";
     let variables = [
         ("DOWNSTREAM_URL", &*downstream),
@@ -74,7 +74,7 @@ fn nothing_is_lost(protocol: &str) {
     assert_eq!(status.code(), Some(0), "{errors}");
     assert_eq!(errors, "");
 
-    // One connection, as ourselves, for all three signals.
+    // One connection, with our client certificate, for all three signals.
     assert_eq!((collector.connections(), collector.handshakes()), (1, 1));
     assert_eq!(collector.client_certificates()[0].subject(), "CN=web-service");
     assert_eq!(collector.resource_attribute("service.name").as_deref(), Some("web-service"));
@@ -82,7 +82,7 @@ fn nothing_is_lost(protocol: &str) {
     assert_eq!(requests.iter().map(|request| request.signal).collect::<BTreeSet<_>>().len(), 3);
     assert!(requests.iter().all(|request| request.grpc == (protocol == "grpc")));
 
-    // Each request as its three spans, and nothing else: neither the probe nor our own I/O.
+    // Three spans for each request, and no others: neither of the probe nor of our own I/O.
     let spans = collector.spans();
     assert_eq!(spans.len(), 6, "{spans:#?}");
     let logs = collector.log_records();
@@ -121,7 +121,7 @@ fn nothing_is_lost(protocol: &str) {
     let outside: Vec<_> = logs.iter().filter(|log| log.trace_id.is_empty()).map(body).collect();
     assert_eq!(outside, [&listening, "draining"]);
     assert_eq!(logs.len(), 2 * 3 + 2, "{logs:#?}");
-    // What our own I/O said would have been a log record, were it not suppressed.
+    // Without suppression, events about our own I/O would be log records.
     assert!(output.contains(" h2::") && output.contains(" rustls::"), "{output}");
 
     assert_eq!(durations(&collector, "/checkout"), [(200, 2)]);
@@ -152,7 +152,7 @@ fn a_downstream_that_fails_is_an_error_of_both_spans() {
     assert_eq!(code(call), StatusCode::Error);
     assert_eq!(text(&call.attributes, "error.type"), "_OTHER");
 
-    // A path that is no route names no span, and is no error of the server's.
+    // A path without a route is not in the span's name, and not an error of the server.
     let of_path = |span: &&Span| find(&span.attributes, "url.path").is_some();
     let lost = spans.iter().copied().filter(of_path).find(|span| span.name == "GET").unwrap();
     assert_eq!(code(lost), StatusCode::Unset);
@@ -192,7 +192,7 @@ fn a_request_that_its_client_gives_up_has_ended() {
 #[test]
 fn a_collector_that_is_gone_harms_no_request_and_is_told_at_the_end() {
     let pki = Pki::new();
-    // None of the spans is given up before the end.
+    // No span is dropped before the end.
     let variables = [("OTEL_EXPORTER_OTLP_TIMEOUT", "500"), ("OTEL_BSP_SCHEDULE_DELAY", "60000")];
     let mut service = Service::start(&pki, &format!("https://{NOBODY}"), &variables);
     let answer = service.get("/checkout", "");
@@ -203,7 +203,7 @@ fn a_collector_that_is_gone_harms_no_request_and_is_told_at_the_end() {
     assert!(errors.starts_with("Error: ") && errors.contains("3 spans"), "{errors}");
 }
 
-/// A collector that demands mutual TLS.
+/// A collector that requires mutual TLS.
 fn collector() -> (Pki, Collector) {
     let pki = Pki::new();
     let collector = Collector::builder().with_tls(pki.server(Fixture::Good));
@@ -211,11 +211,11 @@ fn collector() -> (Pki, Collector) {
     (pki, collector)
 }
 
-/// The service under test; killed where the test does not end it.
+/// The service under test. It is killed if the test does not end it.
 struct Service {
     child: Child,
     address: SocketAddr,
-    /// Its standard output, as it comes.
+    /// Its standard output, line by line.
     lines: Receiver<String>,
     seen: String,
     _certificates: TempDir,
@@ -253,7 +253,7 @@ impl Service {
         service
     }
 
-    /// The next line of its output that has `text`.
+    /// The next line of its output that contains `text`.
     fn wait_for(&mut self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(SOON).unwrap_or_else(|_| {
@@ -284,9 +284,9 @@ impl Service {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// How it ended, and all of its standard output and error.
+    /// Its exit status, and all of its standard output and error.
     fn end(&mut self) -> (ExitStatus, String, String) {
-        // Its output ends when it does.
+        // Its output ends with the process.
         loop {
             match self.lines.recv_timeout(SOON) {
                 Ok(line) => self.seen += &(line + "\n"),
@@ -302,7 +302,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -314,8 +314,8 @@ fn read(mut stream: TcpStream) -> String {
     text
 }
 
-/// The network between the service and its downstream, which is the service again. While `gate` is
-/// locked, answers are under way.
+/// The network between the service and its downstream, which is the service itself. While `gate` is
+/// locked, responses are delayed.
 struct Relay {
     address: SocketAddr,
     target: Arc<OnceLock<SocketAddr>>,
@@ -352,7 +352,7 @@ impl Relay {
     }
 }
 
-/// How many requests of a route there were, by their status; 0 is none.
+/// The number of requests of a route, by status; 0 means without a status.
 fn durations(collector: &Collector, route: &str) -> Vec<(i64, u64)> {
     let metrics = collector.metrics();
     let newest = metrics.iter().rfind(|metric| metric.name == "http.server.request.duration");
@@ -377,7 +377,7 @@ fn durations(collector: &Collector, route: &str) -> Vec<(i64, u64)> {
         .collect()
 }
 
-/// How many requests are being served.
+/// The number of requests in progress.
 fn active(collector: &Collector) -> i64 {
     use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt;
 
@@ -400,7 +400,7 @@ fn code(span: &Span) -> StatusCode {
     span.status.as_ref().map_or(StatusCode::Unset, |status| status.code())
 }
 
-/// Whether the record says which trace and span it belongs to, and it is this one.
+/// Whether the record has this trace and span ID.
 fn same(log: &LogRecord, span: &Span) -> bool {
     (&log.trace_id, &log.span_id) == (&span.trace_id, &span.span_id)
 }

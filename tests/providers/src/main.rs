@@ -1,5 +1,5 @@
 //! Builds exporters for a TLS endpoint with the providers that are compiled in, and none installed, and reaches a
-//! collector of `testing` with them. A configuration file that is named is refused: other builds of ours read it.
+//! collector of `testing` with them. `OTEL_CONFIG_FILE` is an error, because the feature is off.
 
 use otlp_mtls::rustls::crypto::CryptoProvider;
 use otlp_mtls::{Error, Exporters, ExportersBuilder, Protocol, Signal};

@@ -1,11 +1,11 @@
-//! A service whose `opentelemetry` is of another minor version than ours: what it records by that goes nowhere, and
-//! nothing says so. By the re-exported one it arrives at the exporters.
+//! A service with another minor version of `opentelemetry` than ours: what it records with that version is silently
+//! lost. With the re-exported version it reaches the exporters.
 
 use std::time::Duration;
 
 use otlp_mtls::{Exporters, Signal};
 
-/// Whether a span of the global tracer is recorded, by the one version and by the other.
+/// Whether a span of the global tracer is recorded, in each version.
 macro_rules! records {
     ($opentelemetry:path) => {{
         use api::trace::{Span, Tracer};
@@ -15,7 +15,7 @@ macro_rules! records {
 }
 
 fn main() {
-    // Nobody listens there.
+    // A port without a listener.
     let exporters = Exporters::builder().with_env(|_| None).with_endpoint("http://127.0.0.1:1");
     let exporters = exporters.with_timeout(Duration::from_millis(1)).build().expect("an endpoint");
     let spans = || {

@@ -1,12 +1,12 @@
-//! A service on rustls with ring, which never had to install a provider. Beside this crate's default features it
-//! has two, and its own `ClientConfig::builder()` panics, unless one is installed; beside `base` and `ring` it has one.
+//! A service on rustls with ring that does not install a provider. With this crate's default features there are two,
+//! and its own `ClientConfig::builder()` panics unless one is installed; with `base` and `ring` there is one.
 
 use std::panic::catch_unwind;
 
 use otlp_mtls::{Exporters, Signal};
 use rustls::{ClientConfig, RootCertStore, crypto};
 
-/// What the service has of its own.
+/// The service's own TLS client.
 fn own_client() -> Option<ClientConfig> {
     let build = || {
         ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()

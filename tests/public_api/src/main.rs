@@ -6,7 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::{env, fs};
 
-/// Auto traits that nobody was promised.
+/// Auto traits that are not part of the guarantees.
 const UNPROMISED: [&str; 5] = [
     "core::marker::Freeze",
     "core::marker::UnsafeUnpin",
