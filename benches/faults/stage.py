@@ -14,6 +14,8 @@ measuring are done behind it:
             stage.collector.start()
         stage.run_for(8)
 
+`savable=False` says that no retry can save everything, and `why`, why another goal does not hold.
+
 All peers run at the same time against the same servers. Each dials a name and an address of its own: `peer.host` is
 `peer.address`, by /etc/hosts in the suite's own mount namespace, and servers listen on 0.0.0.0. So one server serves
 all, and can still tell them apart. Other tools for a scenario:
