@@ -440,7 +440,7 @@ fn again(error: &NetError) -> Again {
     match &error.kind {
         // It is a remembered failure: nothing was attempted.
         _ if error.next_attempt.is_some() => Again::No,
-        kind if kind.is_permanent() => Again::No,
+        _ if error.is_permanent() => Again::No,
         FailureKind::Http2 { code: ENHANCE_YOUR_CALM, .. } => Again::After(CALM),
         _ => Again::Backoff,
     }

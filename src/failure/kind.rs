@@ -477,6 +477,11 @@ impl FailureKind {
         self.describe().group == Group::Accepted
     }
 
+    /// Whether one side does not speak TLS, or the handshake or a certificate failed.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.describe().group == Group::Tls
+    }
+
     /// The credentials whose change makes an immediate new dial worthwhile.
     pub(crate) fn cure(&self) -> Cure {
         self.describe().cure

@@ -96,7 +96,7 @@ impl Failure {
     /// Whether TLS failed: one side does not speak it, or the handshake failed, or either side
     /// rejected a certificate.
     pub fn is_tls(&self) -> bool {
-        self.kind().describe().group == Group::Tls
+        self.kind().is_tls()
     }
 
     /// The first line: signal, endpoint and cause.

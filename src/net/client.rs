@@ -522,7 +522,7 @@ fn renewal(current: &Generation, known: &Generation) -> Renewal {
 fn failure(error: &NetError) -> LinkFailure<Arc<NetError>> {
     LinkFailure {
         // A panic need not happen again.
-        is_permanent: error.kind.is_permanent() && !matches!(error.kind, FailureKind::Panicked),
+        is_permanent: error.is_permanent() && !matches!(error.kind, FailureKind::Panicked),
         cure: error.kind.cure(),
         error: Arc::new(error.clone()),
     }

@@ -24,6 +24,13 @@ pub(crate) enum Sent {
 }
 
 impl NetError {
+    /// Whether another attempt within the export is useless. After a TLS failure it is not if the
+    /// server has answered before: its certificate or its CA may be about to be replaced, or ours.
+    pub(crate) fn is_permanent(&self) -> bool {
+        let may_pass = self.evidence.has_answered && self.kind.is_tls();
+        self.kind.is_permanent() && !may_pass
+    }
+
     pub(super) fn unsent(kind: FailureKind, evidence: Arc<Evidence>) -> Self {
         Self { kind, evidence, sent: Sent::Unsent, next_attempt: None }
     }

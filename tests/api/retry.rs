@@ -313,6 +313,26 @@ fn permanent_tls_failures_are_not_retried() {
     }
 }
 
+/// Its certificate may be about to be replaced.
+#[test]
+fn a_server_that_has_answered_before_may_fail_in_tls_for_a_while() {
+    for protocol in TRANSPORTS {
+        let (pki, collector) = mtls_collector();
+        let exporters = mtls_builder(&pki, &collector, protocol).build().unwrap();
+        let exporter = Exporter::new(&exporters, Signal::Traces);
+        futures_executor::block_on(exporter.export()).unwrap();
+        collector.set_tls(pki.server(Fixture::Expired), Some(pki.ca_pem())).unwrap();
+        collector.close_connections();
+        std::thread::scope(|scope| {
+            let exported = scope.spawn(|| futures_executor::block_on(exporter.export()));
+            assert!(collector.wait_until(SOON, |seen| seen.failed_handshakes() > 0), "{protocol}");
+            collector.set_tls(pki.server(Fixture::Good), Some(pki.ca_pem())).unwrap();
+            exported.join().unwrap().unwrap();
+        });
+        assert_eq!(collector.spans().len(), 2, "{protocol}");
+    }
+}
+
 #[test]
 fn a_client_certificate_that_the_server_refuses_is_not_tried_again() {
     for version in [&TLS12, &TLS13] {
