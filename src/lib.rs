@@ -176,6 +176,7 @@
 //! - [spiffe]: servers with an ID instead of a host name
 //! - [config-file]: the declarative configuration
 //! - [conformance]: the specification, clause by clause
+//! - [scale]: fleets of services, and what a collector's restart costs
 //! - [benchmarks]: compared with opentelemetry-otlp and other languages
 //! - [stability]: the guarantees
 //! - [design]: the structure of the code and its reasons
@@ -188,6 +189,7 @@
 //! [spiffe]: https://docs.rs/crate/otlp-mtls/latest/source/docs/spiffe.md
 //! [config-file]: https://docs.rs/crate/otlp-mtls/latest/source/docs/config-file.md
 //! [conformance]: https://docs.rs/crate/otlp-mtls/latest/source/docs/conformance.md
+//! [scale]: https://docs.rs/crate/otlp-mtls/latest/source/docs/scale.md
 //! [benchmarks]: https://docs.rs/crate/otlp-mtls/latest/source/docs/benchmarks.md
 //! [stability]: https://docs.rs/crate/otlp-mtls/latest/source/docs/stability.md
 //! [design]: https://docs.rs/crate/otlp-mtls/latest/source/docs/design.md
@@ -288,5 +290,6 @@ pub mod answer {
 #[doc = include_str!("../docs/metrics.md")]
 #[doc = include_str!("../docs/migrating.md")]
 #[doc = include_str!("../docs/rotation.md")]
+#[doc = include_str!("../docs/scale.md")]
 #[doc = include_str!("../docs/spiffe.md")]
 struct Pages;
