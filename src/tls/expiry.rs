@@ -17,6 +17,10 @@ const IN_ADVANCE: Duration = Duration::from_secs(14 * DAY);
 
 const DAY: u64 = 24 * 3600;
 
+/// The most warnings that are remembered. When there are more, all are forgotten, and a certificate still in use is
+/// warned about again: certificates that live for minutes would otherwise fill the memory.
+const MOST: usize = 64;
+
 /// Warns about each certificate once per remaining day.
 #[derive(Debug)]
 pub(super) struct Expiry {
@@ -74,8 +78,7 @@ impl Expiry {
         let left = left(not_after);
         let days = left.as_secs() / DAY;
         let now = (!left.is_zero()).then_some(days);
-        let told = lock(&self.told).insert(format!("{whose} {fingerprint}"), now);
-        if told == Some(now) {
+        if self.remember(format!("{whose} {fingerprint}"), now) == Some(now) {
             return;
         }
         let not_after = utc(not_after);
@@ -97,13 +100,22 @@ impl Expiry {
         stderr::write_unless_heard(Level::WARN, words);
     }
 
+    /// Returns what was remembered before.
+    fn remember(&self, certificate: String, days: Option<u64>) -> Option<Option<u64>> {
+        let mut told = lock(&self.told);
+        if told.len() >= MOST && !told.contains_key(&certificate) {
+            told.clear();
+        }
+        told.insert(certificate, days)
+    }
+
     /// Warns once about a certificate that is not valid yet.
     fn warn_if_early(&self, whose: &str, facts: &CertificateFacts, place: &str) {
         let CertificateFacts { subject, fingerprint, .. } = facts;
         let Some(not_before) = facts.not_yet_valid(SystemTime::now()) else {
             return;
         };
-        if lock(&self.told).insert(format!("early {whose} {fingerprint}"), None).is_some() {
+        if self.remember(format!("early {whose} {fingerprint}"), None).is_some() {
             return;
         }
         let not_before = utc(not_before);
@@ -125,4 +137,19 @@ impl Expiry {
 /// The time left until then.
 fn left(not_after: SystemTime) -> Duration {
     not_after.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_certificates_is_remembered() {
+        let expiry = Expiry::new(None);
+        for number in 0..1000 {
+            assert_eq!(expiry.remember(number.to_string(), Some(3)), None);
+            assert_eq!(expiry.remember(number.to_string(), Some(2)), Some(Some(3)));
+            assert!(lock(&expiry.told).len() <= MOST);
+        }
+    }
 }
