@@ -252,8 +252,7 @@ impl Transport {
             let Some(wait) = wait.filter(|_| !is_too_long) else {
                 return Err(error);
             };
-            let unreachable_since = self.client.unreachable_since();
-            if deadline.wait(Instant::now() + wait, unreachable_since).await.is_err() {
+            if self.client.wait(&deadline, Instant::now() + wait).await.is_err() {
                 return Err(error);
             }
             note_retry(call, &error);

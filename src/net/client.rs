@@ -1,14 +1,17 @@
 //! Sends requests to one server, over a shared connection and shared dials.
 
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use rustls::crypto::SecureRandom;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::connection::{Connection, How, Lost};
-use super::credentials::Watcher;
+use super::credentials::{FORCED, Watcher};
 use super::dial::{Family, Target};
 use super::error::{NetError, Sent};
 use super::link::{Ending, JITTER, Link, LinkFailure, Next, Renewal};
@@ -311,12 +314,8 @@ impl Client {
                     }
                 }
                 Step::Wait(until) => {
-                    tokio::select! {
-                        waited = deadline.wait(until.into(), self.unreachable_since()) => {
-                            waited.map_err(|over| self.given_up(Trail::default(), over))?;
-                        }
-                        () = window_ended => {}
-                    }
+                    let waited = self.wait_in_window(window_ended, deadline, until.into()).await;
+                    waited.map_err(|over| self.given_up(Trail::default(), over))?;
                 }
                 Step::Fail(error, until) => {
                     if self.is_cured(&error).await {
@@ -325,6 +324,42 @@ impl Client {
                     return Err(NetError { next_attempt: Some(until), ..NetError::clone(&error) });
                 }
             }
+        }
+    }
+
+    /// Waits before another attempt. After a failed dial, the wait ends with the window.
+    pub(crate) async fn wait(&self, deadline: &Deadline, until: Instant) -> Result<(), Over> {
+        let window_ended = self.window_ended.notified();
+        match self.next_dial() {
+            Some(_) => self.wait_in_window(window_ended, deadline, until).await,
+            None => deadline.wait(until, self.unreachable_since()).await,
+        }
+    }
+
+    async fn wait_in_window(
+        &self,
+        window_ended: Notified<'_>,
+        deadline: &Deadline,
+        until: Instant,
+    ) -> Result<(), Over> {
+        tokio::select! {
+            waited = deadline.wait(until, self.unreachable_since()) => waited,
+            () = window_ended => Ok(()),
+            () = self.cured() => Ok(()),
+        }
+    }
+
+    /// Checks the credentials until there are new ones that may remedy the failure of the last dial. Without
+    /// this, a rotation would be noticed only when the window ends.
+    async fn cured(&self) {
+        let last = lock(&self.hub).link.paced(now()).map(|(_, last)| Arc::clone(&last.error));
+        match last.filter(|error| self.credentials_for(error.kind.cure()).is_some()) {
+            Some(error) => {
+                while !self.is_cured(&error).await {
+                    sleep(FORCED).await;
+                }
+            }
+            None => pending().await,
         }
     }
 
@@ -500,14 +535,19 @@ impl Client {
     }
 }
 
-/// Requests random bytes in the background. At the first request of a process AWS-LC gathers entropy,
-/// for tens of milliseconds. Without this, the first export would wait for it, and the I/O thread with
-/// all that it does.
+/// Requests random bytes in the background, once for each provider. At the first request of a process AWS-LC gathers
+/// entropy, for tens of milliseconds. Without this, the first export would wait for it, and the I/O thread with all
+/// that it does.
 fn gather_entropy(runtime: &Runtime, credentials: &Generation) {
-    let provider = Arc::clone(credentials.config.crypto_provider());
+    static REQUESTED: Mutex<Vec<&'static dyn SecureRandom>> = Mutex::new(Vec::new());
+    let random = credentials.config.crypto_provider().secure_random;
+    let mut requested = lock(&REQUESTED);
+    if requested.iter().any(|known| std::ptr::addr_eq(*known, random)) {
+        return;
+    }
+    requested.push(random);
     // A handshake reports the error.
-    let gathering = blocking(move || provider.secure_random.fill(&mut [0]));
-    drop(runtime.handle.spawn(gathering));
+    drop(runtime.handle.spawn(blocking(|| random.fill(&mut [0]))));
 }
 
 /// Which parts of the credentials are new.

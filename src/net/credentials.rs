@@ -18,7 +18,7 @@ const LOOKING: Duration = Duration::from_secs(1);
 
 /// The shortest interval between checks of certificates that failures force. A source may issue new
 /// credentials at every call, so it is longer than a second.
-const FORCED: Duration = Duration::from_millis(1_250);
+pub(super) const FORCED: Duration = Duration::from_millis(1_250);
 
 /// Something that changes over time and is checked by blocking work.
 pub(crate) trait Watched: Send + Sync + 'static {

@@ -1,6 +1,6 @@
 //! Identities and CAs that become invalid: the files are checked at once, and the same export succeeds.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -130,6 +130,33 @@ fn exports_of_all_signals_at_once_succeed() {
         let requests = service.collector.received();
         assert_eq!(requests.len(), Signal::ALL.len(), "{context}: each was sent once");
     });
+}
+
+/// The server has answered before, so the export waits for another attempt: for longer than the test does.
+#[test]
+fn an_export_that_waits_finds_new_files() {
+    for (way, death) in WAYS.into_iter().flat_map(|way| DEATHS.map(|death| (way, death))) {
+        let service = Service::with(way, rustls::DEFAULT_VERSIONS, |builder| {
+            let retry = RetryPolicy::default().with_initial_backoff(2 * SOON);
+            let retry = retry.with_max_backoff(2 * SOON);
+            builder.with_reload_interval(HOUR).with_timeout(4 * SOON).with_retry(retry)
+        });
+        service.export().unwrap();
+        death.strikes(&service);
+        thread::scope(|scope| {
+            let (tell, exported) = mpsc::channel();
+            let service = &service;
+            scope.spawn(move || tell.send(service.export().map(drop)));
+            let begun = Instant::now();
+            while service.running.exporters.status().exports[0].next_attempt.is_none() {
+                assert!(begun.elapsed() < SOON, "{way:?} {death:?}: the export does not fail");
+                thread::yield_now();
+            }
+            death.is_remedied(service);
+            let exported = exported.recv_timeout(SOON);
+            assert_eq!(exported, Ok(Ok(())), "{way:?} {death:?}");
+        });
+    }
 }
 
 /// A permanent failure is remembered: further exports fail without a dial.
