@@ -196,10 +196,10 @@ def serve(sink, lane):
     return service
 
 
-def interleaved(lanes, rounds, measure):
-    """The measurements of each lane, round by round, after one round that does not count."""
+def interleaved(lanes, rounds, measure, skipped=1):
+    """The measurements of each lane, round by round, after as many rounds as are skipped."""
     results = {lane: [] for lane in lanes}
-    for number in range(rounds + 1):
+    for number in range(skipped + rounds):
         # The order alternates, so that no lane always runs after the same other one.
         turns = list(results) if number % 2 else list(reversed(results))
         for lane in turns:
@@ -209,8 +209,8 @@ def interleaved(lanes, rounds, measure):
                 warn(str(error))
                 del results[lane]
                 continue
-            if number > 0:
+            if number >= skipped:
                 results[lane].append(result)
-        print(f"\rround {number} of {rounds}", end="", file=sys.stderr, flush=True)
+        print(f"\rround {number + 1} of {skipped + rounds}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return results
