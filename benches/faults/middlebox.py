@@ -41,12 +41,12 @@ class Middlebox:
             connection.swallows = True
 
     def half_close(self):
-        """Passes on each connection's next request, and sends the service a FIN in place of the answer."""
+        """Passes on each connection's next request, and sends the service a FIN instead of the answer."""
         for connection in self.connections:
             connection.on_request = connection.half_close
 
     def reset(self):
-        """Resets each connection in place of passing on its next request."""
+        """Resets each connection instead of passing on its next request."""
         for connection in self.connections:
             connection.on_request = connection.reset
 

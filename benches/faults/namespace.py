@@ -43,7 +43,7 @@ def enter():
 
 
 def set_hosts(file, hosts):
-    """Resolves names, each to its addresses, by a file in place of /etc/hosts."""
+    """Resolves names, each to its addresses, by a file instead of /etc/hosts."""
     is_new = not file.exists()
     lines = [f"{address} {name}\n" for name, addresses in hosts.items() for address in addresses]
     file.write_text("".join(["127.0.0.1 localhost\n", *lines]))
@@ -52,7 +52,7 @@ def set_hosts(file, hosts):
 
 
 def filter_packets(*rules):
-    """Has the packets that arrive, of all connections, pass these rules of nftables, in place of those before."""
+    """Has the packets that arrive, of all connections, pass these rules of nftables, instead of those before."""
     commands = ["flush chain inet faults input", *(f"add rule inet faults input {rule}" for rule in rules)]
     subprocess.run(["nft", "--file", "-"], input="\n".join(commands), text=True, check=True)
 

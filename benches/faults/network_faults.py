@@ -34,9 +34,9 @@ def served_after(stage, server):
     stage.run_for(14)
 
 
-@scenario(SCENARIOS, "FIN in place of an answer")
+@scenario(SCENARIOS, "FIN instead of an answer")
 def half_closed(stage):
-    """A middlebox passes an export on, and closes the service's connection in place of the answer, ten times."""
+    """A middlebox passes an export on, and closes the service's connection instead of the answer, ten times."""
     stage.collector.start()
     middlebox = Middlebox(stage)
     stage.start_services(middlebox.ports)

@@ -25,7 +25,7 @@ FLAT = """\
   read certificate files and to resolve names (`tokio-rt-worker`), and that end after 10 s without work.
 - **Memory** rises in the first outage, in which the SDK's queues fill up for the first time. What they held is freed, but glibc keeps
   it: by its `mallinfo2`, 2.4 MiB are in use outside outages and 5.5 MiB at the end of one. The slow rise afterwards is glibc's, too:
-  freed blocks that it caches for each thread, and gaps between blocks. With 30 s in place of each minute, anonymous memory rises from
+  freed blocks that it caches for each thread, and gaps between blocks. With cycles of 30 s instead of a minute, anonymous memory rises from
   the 10th to the 20th minute by 848 (gRPC) and 1,081 KiB (HTTP) per hour, and by 63 and 478 without these caches
   (`GLIBC_TUNABLES=glibc.malloc.tcache_count=0`).
 - **What the service holds** does not grow. Measured separately at 5 items a second, without these caches, the median in use is 482 kB
@@ -247,7 +247,7 @@ The credentials:
 
 ## Leaks
 
-The same for {minutes["short"]} minutes, with {rate["short"]:,} spans and log records a second, and 30 s in place of each minute, under
+The same for {minutes["short"]} minutes, with {rate["short"]:,} spans and log records a second, and cycles of 30 s instead of a minute, under
 `valgrind --leak-check=full` (`benches/soak/run leaks`). After its shutdown the service replaces OpenTelemetry's global providers, which
 would keep memory reachable. Blocks:
 
