@@ -29,8 +29,8 @@ use crate::tls::TokenFile;
 /// specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/#user-agent).
 const AGENT: &str = concat!("OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
-/// How many exports in a row may fail at once, and how long a batch that fails then takes at least. The SDK logs each
-/// failure: without this, a busy service would log dozens of them a second for as long as its certificate is refused.
+/// How many exports in a row may fail at once, and how long a batch that fails then takes at least, within its timeout. The
+/// SDK logs each failure: without this, a busy service would log dozens of them a second while its certificate is refused.
 const FAST_FAILURES: u32 = 8;
 const SLOW_FAILURE: Duration = Duration::from_secs(1);
 
@@ -158,7 +158,9 @@ impl Lane {
         } else if self.failures.fetch_add(1, Ordering::Relaxed) >= FAST_FAILURES && batch.len() > 1
         {
             // A single item may be from a simple processor, which exports on the service's own threads.
-            transport.rest(begun + SLOW_FAILURE, self.stop()).await;
+            let least =
+                self.settings.timeout.map_or(SLOW_FAILURE, |timeout| SLOW_FAILURE.min(timeout));
+            transport.rest(begun + least, self.stop()).await;
         }
         result
     }
